@@ -1,0 +1,140 @@
+# The plan image: the only bridge between Python and the data plane.
+#
+# A plan is one generation of the configuration as a position-independent image in a sealed memfd: a header, then arrays
+# of the structs below, then bytes. Every reference is an offset from the image's start or an index into an array, never
+# a pointer. It is written once by face/plan.pyx from flat tuples of ints and bytes (lb/config/plan.py), mapped read-only
+# by every worker and never changed. A keyword has no spelling here, only a number.
+#
+# Object ids (`oid`) come from the registry of the shared mapping: they outlive generations and index counters.
+from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
+
+cdef enum:
+    PLAN_MAGIC = 0x6c62706c      # "lbpl"
+    PLAN_VERSION = 1
+
+cdef enum:
+    MODE_TCP = 1
+    MODE_HTTP = 2
+
+cdef enum:                       # plan_frontend_t.flags
+    FRONTEND_FORWARDED_FOR = 1 << 0   # append the client's address to X-Forwarded-For
+    FRONTEND_LOG = 1 << 1             # write an access log record per stream
+    FRONTEND_KEEPALIVE = 1 << 2       # TCP keep-alive on accepted connections, with the options below
+
+cdef enum:                       # plan_listener_t.flags, plan_server_t.flags (debug builds only)
+    LINK_TWISTED = 1 << 0        # the `twisted` transport
+    LINK_MUX = 1 << 1            # the multiplexing debug codec
+
+cdef enum:                       # plan_log_t.format
+    LOG_HAPROXY = 1              # httplog or tcplog by the frontend's mode
+    LOG_JSON = 2
+
+ctypedef struct text_t:
+    uint32_t at                  # offset from the image's start
+    uint32_t len                 # bytes, without a terminating NUL (one follows all the same)
+
+ctypedef struct plan_listener_t:
+    uint32_t oid                 # object id
+    uint32_t frontend            # index of its frontend
+    uint32_t flags               # LINK_*
+    uint32_t pad
+    text_t name                  # as configured, for logs and `show stat`
+
+ctypedef struct plan_frontend_t:
+    uint32_t oid
+    text_t name
+    uint8_t mode                 # MODE_*
+    uint8_t pad0
+    uint16_t pad1
+    uint32_t flags               # FRONTEND_*
+    uint32_t maxconn             # connections over all workers; 0 = no limit
+    int32_t default_backend      # index, -1 = none
+    uint32_t client_ms           # timeouts in ms, 0 = none
+    uint32_t http_request_ms
+    uint32_t http_keep_alive_ms
+    uint32_t tunnel_ms
+    uint32_t keepalive_idle_s    # TCP_KEEPIDLE, 0 = kernel's
+    uint32_t keepalive_interval_s
+    uint32_t keepalive_count
+    uint32_t hosts_at            # route tables of this frontend: see policy/route.pxd
+    uint32_t hosts_size
+    uint32_t pad2
+
+ctypedef struct plan_backend_t:
+    uint32_t oid
+    text_t name
+    uint8_t mode
+    uint8_t balance              # 1 = roundrobin
+    uint16_t retries             # connection attempts beyond the first
+    uint32_t flags
+    uint32_t servers_at          # index of its first server
+    uint32_t servers             # their number
+    uint64_t balance_at          # offset of its balance_t in the shared mapping
+    uint32_t connect_ms
+    uint32_t server_ms
+    uint32_t tunnel_ms
+    uint32_t queue_ms
+    uint32_t keepalive_idle_s
+    uint32_t keepalive_interval_s
+    uint32_t keepalive_count
+    uint32_t pad
+
+ctypedef struct plan_server_t:
+    uint32_t oid
+    text_t name
+    uint32_t backend             # index
+    uint32_t weight              # 0-256
+    uint32_t flags               # LINK_*
+    uint16_t family              # AF_INET, AF_INET6, AF_UNIX
+    uint16_t address_len         # bytes of `address` in use
+    uint8_t address[112]         # a sockaddr
+
+ctypedef struct plan_log_t:
+    uint32_t target              # number of the supervisor's target
+    uint32_t format              # LOG_*
+
+ctypedef struct plan_t:
+    uint32_t magic
+    uint32_t version
+    uint64_t size                # bytes of the image
+    uint64_t generation
+    uint32_t maxconn             # of the process, over all workers; 0 = no limit
+    uint32_t grace_ms            # drain time
+    uint32_t maxconn_oid         # object whose gauge counts the process's connections
+    uint32_t nlisteners
+    uint32_t listeners_at        # offset of plan_listener_t[nlisteners]
+    uint32_t nfrontends
+    uint32_t frontends_at
+    uint32_t nbackends
+    uint32_t backends_at
+    uint32_t nservers
+    uint32_t servers_at
+    uint32_t nlogs
+    uint32_t logs_at
+    uint32_t by_oid_at           # uint32_t[by_oid_size]: open addressing, oid -> index + 1 of a server (0 = empty)
+    uint32_t by_oid_size         # a power of two
+    uint32_t pad
+
+cdef inline plan_listener_t *plan_listener(const plan_t *p, uint32_t i) noexcept nogil:
+    return (<plan_listener_t *> (<char *> p + p.listeners_at)) + i
+
+cdef inline plan_frontend_t *plan_frontend(const plan_t *p, uint32_t i) noexcept nogil:
+    return (<plan_frontend_t *> (<char *> p + p.frontends_at)) + i
+
+cdef inline plan_backend_t *plan_backend(const plan_t *p, uint32_t i) noexcept nogil:
+    return (<plan_backend_t *> (<char *> p + p.backends_at)) + i
+
+cdef inline plan_server_t *plan_server(const plan_t *p, uint32_t i) noexcept nogil:
+    return (<plan_server_t *> (<char *> p + p.servers_at)) + i
+
+cdef inline plan_log_t *plan_log(const plan_t *p, uint32_t i) noexcept nogil:
+    return (<plan_log_t *> (<char *> p + p.logs_at)) + i
+
+cdef inline const char *plan_text(const plan_t *p, text_t t) noexcept nogil:
+    return <const char *> p + t.at
+
+# Check magic, version, size and that every offset and index lies inside the image of `size` bytes. 0 or -1.
+cdef int plan_check(const void *image, uint64_t size) noexcept nogil
+
+# The server with this object id, or NULL.
+cdef plan_server_t *plan_server_by_oid(const plan_t *p, uint32_t oid) noexcept nogil
