@@ -1,0 +1,132 @@
+# The shared mapping: state that outlives generations and workers.
+#
+# One memfd, created by the supervisor, sparse (about 1.6 GiB of addresses, a few hundred KiB of memory), inherited by
+# every worker and mapped at any address: nothing inside is a pointer. The layout is fixed: header, worker slots, object
+# registry, counters, balance arena, log rings. Only the supervisor allocates, and it fallocates what a plan uses before
+# the plan is sent.
+#
+# Objects (process, frontend, listener, backend, server) have ids given by name and never reused while a generation
+# refers to them. Counters are rows: one per worker and object, written by that worker with plain stores; row 0 is the
+# base row, into which the rows of dead workers are folded.
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from lb._speedups.base.lock cimport lb_lock_t
+
+cdef enum:
+    MAPPING_MAGIC = 0x6c626d61
+    MAPPING_VERSION = 1
+    MAPPING_WORKERS = 64         # worker slots 1..64 (0 is the base row)
+    MAPPING_OBJECTS = 65536
+    MAPPING_NAME = 104           # bytes of a name with its NUL: "kind:frontend/listener"
+    MAPPING_RING = 4194304       # bytes of a log ring with its header
+    MAPPING_ARENA = 268435456    # bytes of the balance arena
+
+cdef enum:                       # object_t.kind
+    OBJECT_FREE = 0
+    OBJECT_PROCESS
+    OBJECT_FRONTEND
+    OBJECT_LISTENER
+    OBJECT_BACKEND
+    OBJECT_SERVER
+
+cdef enum:                       # worker_t.state
+    WORKER_EMPTY = 0
+    WORKER_STARTING
+    WORKER_RUNNING
+    WORKER_DRAINING
+    WORKER_DEAD
+
+ctypedef struct worker_t:        # 256 bytes
+    uint32_t pid
+    uint32_t state               # atomic: WORKER_*
+    uint32_t eventfd             # number of its eventfd, the same in every process
+    uint32_t pad
+    uint64_t beat_ms             # atomic: CLOCK_MONOTONIC ms of its last loop iteration
+    uint64_t generation          # atomic: the generation it uses
+    uint64_t connections         # client connections it holds
+    uint8_t reserved[216]
+
+ctypedef struct object_t:        # 256 bytes: an object's identity and its shared gauge
+    lb_lock_t lock               # guards cur and the rows' cur of this object, when it has a limit
+    int64_t cur                  # under lock: sum of the live rows' `cur`
+    int64_t cur_max              # under lock: the most `cur` has been
+    uint64_t limit               # atomic: maxconn, 0 = none
+    uint8_t kind                 # OBJECT_*
+    uint8_t used                 # referenced by the present generation
+    uint16_t pad
+    uint32_t parent              # oid: of a server its backend, of a listener its frontend
+    uint64_t generation          # last generation that names it
+    uint64_t waiting             # atomic: bit per worker slot - 1 whose accepting is paused on this limit
+    char name[MAPPING_NAME]
+    uint8_t reserved[40]
+
+ctypedef struct counters_t:      # 384 bytes: one row
+    int64_t cur                  # connections (frontend, listener), streams (backend, server) now
+    uint64_t cur_max
+    uint64_t conn_total          # accepted connections; server: connections opened
+    uint64_t sess_total          # sessions (tcp) or streams that chose this object
+    uint64_t req_total           # HTTP requests
+    uint64_t bytes_in            # from clients, as read
+    uint64_t bytes_out           # to clients, as written
+    uint64_t status[6]           # responses 1xx..5xx, other
+    uint64_t denied_req
+    uint64_t denied_resp
+    uint64_t err_req             # client side faults: bad requests, aborts, timeouts before a request was complete
+    uint64_t err_conn            # server side: connections that failed
+    uint64_t err_resp            # server side: bad or cut responses
+    uint64_t retries
+    uint64_t redispatches
+    uint64_t client_aborts
+    uint64_t server_aborts
+    uint64_t internal_errors
+    uint64_t chosen              # times the balance chose it
+    uint64_t connects            # attempts to connect
+    uint64_t reuses              # requests on a reused server connection
+    uint64_t idle                # idle server connections now
+    uint64_t intercepted         # answered by lb itself
+    uint64_t queue_ms            # sums over finished streams, and their number
+    uint64_t connect_ms
+    uint64_t response_ms
+    uint64_t total_ms
+    uint64_t timed
+    uint64_t last_ms             # CLOCK_MONOTONIC ms of the last session
+    uint64_t log_dropped         # records the full ring refused
+    uint64_t reserved[13]
+
+ctypedef struct mapping_t:       # the header; addresses by the functions below
+    uint32_t magic
+    uint32_t version
+    uint64_t size                # bytes of the mapping
+    uint64_t generation          # atomic: the committed generation; workers switch when it moves
+    uint64_t start_ms            # CLOCK_MONOTONIC ms of the supervisor's start
+    uint64_t start_us            # CLOCK_REALTIME us of it
+    uint32_t supervisor          # pid
+    uint32_t stopping            # atomic: 1 = draining
+    uint64_t objects             # ids given so far (ids are 1..objects)
+    uint64_t arena_used          # supervisor only: bytes of the arena handed out
+
+cdef mapping_t *mapping_create(int *fd) noexcept nogil     # supervisor: memfd + map; NULL with errno
+cdef mapping_t *mapping_attach(int fd) noexcept nogil      # map an existing one; NULL with errno (EPROTO: wrong version)
+cdef void mapping_detach(mapping_t *m) noexcept nogil
+cdef worker_t *mapping_worker(mapping_t *m, uint32_t slot) noexcept nogil
+cdef object_t *mapping_object(mapping_t *m, uint32_t oid) noexcept nogil
+cdef counters_t *mapping_counters(mapping_t *m, uint32_t slot, uint32_t oid) noexcept nogil
+cdef char *mapping_ring(mapping_t *m, uint32_t slot) noexcept nogil
+
+# Supervisor only. The id of this name, taking a new one when needed; 0 when full. fallocates its rows.
+cdef uint32_t mapping_register(mapping_t *m, uint8_t kind, uint32_t parent, const char *name, size_t len) noexcept nogil
+
+# Supervisor only. Offset of `size` fresh zeroed bytes of the arena, fallocated and 64-byte aligned; 0 when full.
+cdef uint64_t mapping_allocate(mapping_t *m, uint64_t size) noexcept nogil
+cdef void mapping_release(mapping_t *m, uint64_t at, uint64_t size) noexcept nogil
+
+# Sum of an object's rows over the base row and all workers.
+cdef void mapping_sum(mapping_t *m, uint32_t oid, counters_t *out) noexcept nogil
+
+# Supervisor only, after worker `slot` has ended: fold its rows into row 0, clear them, set every gauge to the sum of its
+# live rows (under the object's lock).
+cdef void mapping_bury(mapping_t *m, uint32_t slot) noexcept nogil
+
+# Shared gauge of an object with a limit: add to the row and the total together. gauge_enter refuses (-1) at the limit and
+# then marks the worker as waiting; gauge_leave returns the bits of the waiting workers to wake (0 = none) and clears them.
+cdef int gauge_enter(mapping_t *m, uint32_t slot, uint32_t oid) noexcept nogil
+cdef uint64_t gauge_leave(mapping_t *m, uint32_t slot, uint32_t oid) noexcept nogil
