@@ -1,0 +1,86 @@
+"""One worker's data plane."""
+
+from typing import Final
+
+from lb._speedups.face.mapping import Mapping
+
+STEP_AGAIN: Final = 1
+"""The run list is not empty: call step() again at once (loop.call_soon)."""
+STEP_ACCEPT: Final = 2
+"""A limit has room again: watch the paused listeners anew."""
+STEP_DRAINED: Final = 4
+"""Draining, and no connection is left."""
+STEP_SWITCHED: Final = 8
+"""The worker has switched to a new generation."""
+
+ACCEPT_LIMIT: Final = -1
+"""A maxconn is reached: stop watching this listener until STEP_ACCEPT."""
+ACCEPT_DESCRIPTORS: Final = -2
+"""No descriptor or memory is free (EMFILE, ENFILE, ENOBUFS, ENOMEM): stop watching this listener for 100 ms."""
+
+class Engine:
+    """Connections, streams, timers and idle server connections of one worker.
+
+    The caller's loop watches fileno() and each listening socket for reading, and calls step() or accept(). Nothing here
+    blocks. Without a loop (tests), poll fileno() and call step().
+    """
+
+    def __init__(self, mapping: Mapping, slot: int, *, eventfd: int = -1, debug: bool = False) -> None:
+        """Make the engine of worker `slot` (1..64) of this mapping.
+
+        `eventfd` is the worker's wake-up descriptor (any process may write it); -1 makes a private one. Descriptors that
+        are given stay the caller's. Raises OSError.
+        """
+
+    def fileno(self) -> int:
+        """Return the epoll descriptor that is readable when step() has work."""
+
+    def step(self) -> int:
+        """Do one bounded pass over events, timers and the run list; return STEP_* bits. Beats the heart."""
+
+    def prepare(self, plan: int) -> int:
+        """Map the plan image in descriptor `plan` (stays the caller's) and return its generation.
+
+        It comes into use in the step() or accept() that sees this number as the mapping's committed generation; an
+        engine without any plan takes it at once. Raises ValueError with the reason for a bad image.
+        """
+
+    def discard(self, generation: int) -> None:
+        """Drop a prepared plan that will not be committed."""
+
+    @property
+    def generation(self) -> int:
+        """The generation in use, 0 = none."""
+
+    def listen(self, oid: int, fd: int) -> None:
+        """Take the listening socket `fd` (made non-blocking, dup'ed; `fd` stays the caller's) for the listener with this object id.
+
+        Several sockets may serve one listener.
+        """
+
+    def listening(self) -> list[tuple[int, int]]:
+        """Return (object id, engine's descriptor) of every listening socket: the descriptors to watch."""
+
+    def accept(self, fd: int) -> int:
+        """Accept up to 64 connections from this listening socket (engine's descriptor); the number, or ACCEPT_*."""
+
+    def unlisten(self, fd: int) -> None:
+        """Accept until EAGAIN, then close this listening socket (engine's descriptor)."""
+
+    def drain(self) -> None:
+        """Close idle connections and end keep-alive; step() says STEP_DRAINED when the last connection has gone."""
+
+    def connections(self) -> int:
+        """Return the number of client connections."""
+
+    def close(self) -> None:
+        """End every connection at once and give all memory back. The engine cannot be used afterwards."""
+
+    def pools(self) -> dict[str, dict[str, int]]:
+        """Return per pool: size, live, peak, cached, taken, failed. Zero live objects after close(), or it is a leak."""
+
+    def sessions(self) -> list[dict[str, object]]:
+        """Return what `show sess` needs: per client connection its age in ms, addresses, frontend, backend, server, state."""
+
+    def chaos(self, seed: int) -> None:
+        """Disturb every read, write, event and allocation from now on (debug builds; else RuntimeError). 0 ends it."""
