@@ -1,0 +1,293 @@
+"""Build lb: every `lb/_speedups/**/*.pyx` becomes one extension, named by its path.
+
+The flavour is chosen by LB_FLAVOUR, and each has a directory of its own:
+
+    build/<flavour>/c       generated C, never beside the sources
+    build/<flavour>/tmp     object files
+    build/<flavour>/lib     a whole importable tree, Python files too (PYTHONPATH for tests and benches)
+
+release   what users run; leaves out `testing*.pyx`
+debug     LB_DEBUG=1: invariants abort, fake time, `face/testing*.pyx`; C lines named after .pyx lines
+sanitize  debug under AddressSanitizer and UndefinedBehaviorSanitizer
+
+Staleness is decided by content, not by time. Cython runs again for a module when the module, any .pxd it
+cimports (however far), a directive or Cython itself changed; the C compiler runs again when the C text, a
+header under lb/_speedups or a flag changed. The keys are kept in build/<flavour>/keys.
+
+Cython only prints a hint where a nogil function would take the GIL. Here every hint and every warning
+fails the build, and the C of the module is thrown away so that the next run fails as well.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import io
+import multiprocessing
+import os
+import shlex
+import shutil
+import sys
+import sysconfig
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext as setuptools_build_ext
+
+# After setuptools, which brings its own distutils where the standard library has none.
+from distutils.command.build import build as distutils_build  # isort: skip
+from distutils.command.build_ext import build_ext as distutils_build_ext  # isort: skip
+from distutils.errors import CompileError  # isort: skip
+
+ROOT = Path(__file__).resolve().parent
+SPEEDUPS = Path("lb/_speedups")
+
+FLAVOUR = os.environ.get("LB_FLAVOUR", "release")
+FLAVOURS = ("release", "debug", "sanitize")
+if FLAVOUR not in FLAVOURS:
+    sys.exit(f"LB_FLAVOUR: unknown flavour '{FLAVOUR}'; expected one of {', '.join(FLAVOURS)}")
+IS_RELEASE = FLAVOUR == "release"
+BASE = Path("build") / FLAVOUR
+
+DIRECTIVES = {
+    "language_level": 3,
+    "boundscheck": False,
+    "wraparound": False,
+    "initializedcheck": False,
+    "cdivision": True,
+    "embedsignature": True,
+    "auto_pickle": False,
+    "legacy_implicit_noexcept": False,
+    "show_performance_hints": True,
+}
+
+COMMON_FLAGS = [
+    "-std=gnu11",
+    "-Wall",
+    "-Werror",
+    "-fvisibility=hidden",
+    "-fno-semantic-interposition",
+    # Cython emits every inline of a cimported .pxd, used or not, and temporaries it turns out not to need.
+    "-Wno-unused-function",
+    "-Wno-unused-variable",
+    "-Wno-unused-but-set-variable",
+    # Cython compares its own signed and unsigned temporaries.
+    "-Wno-sign-compare",
+]
+SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"]
+FLAGS = {
+    "release": ["-O2", "-DLB_DEBUG=0"],
+    "debug": ["-O1", "-g", "-UNDEBUG", "-DLB_DEBUG=1"],
+    "sanitize": [
+        "-O1",
+        "-g",
+        "-UNDEBUG",
+        # Fortified wrappers hide the call that ASan wants to see.
+        "-U_FORTIFY_SOURCE",
+        "-fno-omit-frame-pointer",
+        "-DLB_DEBUG=1",
+        "-DLB_SANITIZE=1",
+        *SANITIZERS,
+    ],
+}[FLAVOUR]
+LINK_FLAGS = SANITIZERS if FLAVOUR == "sanitize" else []
+
+
+def core_count() -> int:
+    return len(os.sched_getaffinity(0))
+
+
+def extensions() -> list[Extension]:
+    """List one extension per .pyx; `testing*.pyx` is a door for unit tests and stays out of the release."""
+    found = []
+    for path in sorted(SPEEDUPS.rglob("*.pyx")):
+        if IS_RELEASE and path.name.startswith("testing"):
+            continue
+        found.append(
+            Extension(
+                ".".join(path.with_suffix("").parts),
+                [str(path)],
+                include_dirs=[str(SPEEDUPS)],
+                extra_compile_args=[*COMMON_FLAGS, *FLAGS],
+                extra_link_args=LINK_FLAGS,
+                language="c",
+            )
+        )
+    return found
+
+
+class Keys:
+    """One digest per built file: what it was made from. Equal digest, nothing to do."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.digests: dict[str, bytes] = {}
+
+    def file_digest(self, path: str) -> bytes:
+        if path not in self.digests:
+            self.digests[path] = hashlib.sha256(Path(path).read_bytes()).digest()
+        return self.digests[path]
+
+    def key_of(self, files: list[str], *words: object) -> str:
+        key = hashlib.sha256(repr(words).encode())
+        for path in files:
+            key.update(path.encode() + b"\0" + self.file_digest(path))
+        return key.hexdigest()
+
+    def _path(self, product: Path) -> Path:
+        return self.directory / str(product).replace("/", "+")
+
+    def is_current(self, product: Path, key: str) -> bool:
+        kept = self._path(product)
+        return product.exists() and kept.exists() and kept.read_text() == key
+
+    def keep(self, product: Path, key: str) -> None:
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self._path(product).write_text(key)
+
+    def forget(self, product: Path) -> None:
+        product.unlink(missing_ok=True)
+        self._path(product).unlink(missing_ok=True)
+
+
+def translate(pyx: str, name: str, c_file: str) -> tuple[bool, str]:
+    """Run Cython on one module, in a process of the pool. Return success and all that Cython said."""
+    from Cython.Compiler.Errors import PyrexError
+    from Cython.Compiler.Main import CompilationOptions, compile_single, default_options
+
+    said = io.StringIO()
+    os.makedirs(os.path.dirname(c_file), exist_ok=True)
+    options = CompilationOptions(
+        default_options,
+        output_file=c_file,
+        compiler_directives=dict(DIRECTIVES),
+        emit_linenums=not IS_RELEASE,
+        include_path=["."],
+    )
+    with contextlib.redirect_stderr(said):
+        try:
+            ok = compile_single(pyx, options, full_module_name=name).num_errors == 0
+        except PyrexError as error:
+            said.write(f"{error}\n")
+            ok = False
+    text = said.getvalue()
+    # "performance hint:" is how Cython says that a nogil function takes the GIL; -Werror knows nothing of it.
+    return ok and "performance hint:" not in text and "warning:" not in text, text
+
+
+class build_ext(setuptools_build_ext):
+    def finalize_options(self) -> None:
+        super().finalize_options()
+        if self.parallel is None:
+            self.parallel = core_count()
+        self.force = True  # what is stale is decided here, by content
+        self.keys = Keys(BASE / "keys")
+
+    def build_extensions(self) -> None:
+        if self.inplace:
+            sys.exit("lb is not built in place; use: LB_FLAVOUR=debug python setup.py build")
+        ccache = shutil.which("ccache")
+        if ccache and "CC" not in os.environ:
+            # Debug information names the directory of the build; without this two clones never share a hit.
+            os.environ.setdefault("CCACHE_NOHASHDIR", "1")
+            self.compiler.set_executable("compiler_so", [ccache, *self.compiler.compiler_so])
+        self.translate_all()
+        self.headers = sorted(str(path) for path in SPEEDUPS.rglob("*.h"))
+        super().build_extensions()
+
+    def translate_all(self) -> None:
+        import Cython
+        from Cython.Build.Dependencies import create_dependency_tree
+
+        tree = create_dependency_tree(quiet=True)
+        stale = []
+        for extension in self.extensions:
+            (pyx,) = extension.sources
+            c_file = BASE / "c" / Path(pyx).with_suffix(".c")
+            files = sorted(os.path.relpath(path) for path in tree.all_dependencies(pyx))
+            key = self.keys.key_of(files, Cython.__version__, sorted(DIRECTIVES.items()), FLAVOUR)
+            if not self.keys.is_current(c_file, key):
+                stale.append((pyx, extension.name, c_file, key))
+            extension.sources = [str(c_file)]
+        if not stale:
+            return
+        refused = []
+        # Large modules first, so that none is left alone at the end. Fork: the parent has Cython loaded.
+        stale.sort(key=lambda item: -os.path.getsize(item[0]))
+        context = multiprocessing.get_context("fork")
+        with ProcessPoolExecutor(min(core_count(), len(stale)), mp_context=context) as pool:
+            runs = [
+                (pool.submit(translate, pyx, name, str(c_file)), pyx, c_file, key)
+                for pyx, name, c_file, key in stale
+            ]
+            for run, pyx, c_file, key in runs:
+                ok, text = run.result()
+                print(f"cython {pyx}" + ("" if ok else ": refused"), flush=True)
+                if text:
+                    print(text, file=sys.stderr, flush=True)
+                if ok:
+                    self.keys.keep(c_file, key)
+                else:
+                    self.keys.forget(c_file)
+                    refused.append(pyx)
+        if refused:
+            raise CompileError(
+                f"cython: errors, warnings or performance hints (above) in: {', '.join(refused)}"
+            )
+
+    def build_extension(self, ext: Extension) -> None:
+        product = Path(self.get_ext_fullpath(ext.name))
+        key = self.keys.key_of(
+            [*ext.sources, *self.headers],
+            self.compiler.compiler_so[-20:],
+            self.compiler.linker_so,
+            ext.extra_compile_args,
+            ext.extra_link_args,
+            sys.version,
+            sysconfig.get_config_var("EXT_SUFFIX"),
+        )
+        if self.keys.is_current(product, key):
+            return
+        # Not setuptools' own: with Cython installed it would run Cython again, from several threads.
+        distutils_build_ext.build_extension(self, ext)
+        self.keys.keep(product, key)
+
+
+class build(distutils_build):
+    def finalize_options(self) -> None:
+        if self.build_base == "build":
+            self.build_base = str(BASE)
+        if self.build_lib is None:
+            self.build_lib = str(BASE / "lib")
+        if self.build_temp is None:
+            self.build_temp = str(BASE / "tmp")
+        super().finalize_options()
+
+    def run(self) -> None:
+        BASE.mkdir(parents=True, exist_ok=True)
+        with open(BASE / ".lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            super().run()
+            self.prune()
+
+    def prune(self) -> None:
+        """Remove what an earlier build left in the tree and this one does not make."""
+        made = {os.path.abspath(path) for path in self.get_finalized_command("build_py").get_outputs()}
+        if self.has_ext_modules():
+            made |= {os.path.abspath(path) for path in self.get_finalized_command("build_ext").get_outputs()}
+        for path in Path(self.build_lib, "lb").rglob("*"):
+            if path.suffix != ".pyc" and not path.is_dir() and os.path.abspath(path) not in made:
+                path.unlink()
+
+
+def main() -> None:
+    os.chdir(ROOT)
+    if "CFLAGS" in os.environ:
+        # distutils puts these before ours; said so that nobody wonders why -O3 had no effect.
+        print(f"note: CFLAGS={shlex.quote(os.environ['CFLAGS'])} come before the flavour's own flags")
+    setup(ext_modules=extensions(), cmdclass={"build": build, "build_ext": build_ext})
+
+
+main()

@@ -1,0 +1,44 @@
+"""What holds for every test: `lb` comes from a built tree, never from the sources.
+
+The sources have no compiled modules beside them, and half a package imported from there would hide a build
+that is out of date. `make test` sets PYTHONPATH=build/<flavour>/lib and PYTHONSAFEPATH=1.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import lb
+
+ROOT = Path(__file__).resolve().parent.parent
+HERE = Path(lb.__file__).resolve()
+FLAVOURS = {ROOT / "build" / name / "lib": name for name in ("release", "debug", "sanitize")}
+FLAVOUR = FLAVOURS.get(HERE.parent.parent, "")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not FLAVOUR:
+        raise pytest.UsageError(
+            f"lb was imported from {HERE.parent}, expected {ROOT}/build/<flavour>/lib; run 'make test', or "
+            "'LB_FLAVOUR=debug python setup.py build' and "
+            "'PYTHONPATH=build/debug/lib python -P -m pytest tests/unit'"
+        )
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    return f"lb {lb.__version__}, {FLAVOUR} build"
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    # The release build has no `face/testing*`: tests that import it cannot even be collected there.
+    if FLAVOUR == "release" and collection_path.suffix == ".py" and collection_path != Path(__file__):
+        return True if "_speedups.face.testing" in collection_path.read_text() else None
+    return None
+
+
+@pytest.fixture(scope="session")
+def flavour() -> str:
+    """Name the build under test: release, debug or sanitize."""
+    return FLAVOUR
