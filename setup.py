@@ -35,6 +35,7 @@ from pathlib import Path
 
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext as setuptools_build_ext
+from setuptools.command.build_py import build_py as setuptools_build_py
 
 # After setuptools, which brings its own distutils where the standard library has none.
 from distutils.command.build import build as distutils_build  # isort: skip
@@ -206,7 +207,9 @@ class build_ext(setuptools_build_ext):
         for extension in self.extensions:
             (pyx,) = extension.sources
             c_file = BASE / "c" / Path(pyx).with_suffix(".c")
-            files = sorted(os.path.relpath(path) for path in tree.all_dependencies(pyx))
+            # Cython's own .pxd files lie outside and are covered by its version.
+            paths = (os.path.relpath(path) for path in tree.all_dependencies(pyx))
+            files = sorted(path for path in paths if path.startswith("lb/"))
             key = self.keys.key_of(files, Cython.__version__, sorted(DIRECTIVES.items()), FLAVOUR)
             if not self.keys.is_current(c_file, key):
                 stale.append((pyx, extension.name, c_file, key))
@@ -255,6 +258,15 @@ class build_ext(setuptools_build_ext):
         self.keys.keep(product, key)
 
 
+class build_py(setuptools_build_py):
+    def byte_compile(self, files: list[str]) -> None:
+        """Do nothing: pip compiles what it installs, and the trees for tests need no .pyc of ours."""
+
+    def find_data_files(self, package: str, src_dir: str) -> list[str]:
+        found = super().find_data_files(package, src_dir)
+        return [path for path in found if not (IS_RELEASE and Path(path).name.startswith("testing"))]
+
+
 class build(distutils_build):
     def finalize_options(self) -> None:
         if self.build_base == "build":
@@ -287,7 +299,7 @@ def main() -> None:
     if "CFLAGS" in os.environ:
         # distutils puts these before ours; said so that nobody wonders why -O3 had no effect.
         print(f"note: CFLAGS={shlex.quote(os.environ['CFLAGS'])} come before the flavour's own flags")
-    setup(ext_modules=extensions(), cmdclass={"build": build, "build_ext": build_ext})
+    setup(ext_modules=extensions(), cmdclass={"build": build, "build_py": build_py, "build_ext": build_ext})
 
 
 main()
