@@ -21,7 +21,7 @@ LOCK := mkdir -p build && flock build/.lock
 # `lb` always comes from the built tree: -P keeps the sources out, for child processes too.
 TREE = PYTHONPATH=$(CURDIR)/build/$(1)/lib PYTHONSAFEPATH=1 LB_FLAVOUR=$(1)
 
-.PHONY: help build test lint format sanitize bench fuzz soak docs clean debug release
+.PHONY: help build test lint format sanitize bench fuzz soak clean debug release
 
 help: ## list the verbs
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r verb text; do printf '  make %-10s %s\n' "$$verb" "$$text"; done
@@ -87,7 +87,6 @@ build/debug/.built build/release/.built build/sanitize/.built: build/%/.built: $
 debug: build/debug/.built ## build/debug/lib: invariants checked, fake time, doors for unit tests
 release: build/release/.built ## build/release/lib: what users run
 
-
 # ---- checks ------------------------------------------------------------------------------------------------
 
 # The whole suite comes last, so that its closing line closes the output.
@@ -99,18 +98,30 @@ lint: $(VENV)/.dev ## ruff, mypy, cython-lint
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/mypy
-	@$(VENV)/bin/cython-lint lb
+	@# By name: given a folder, cython-lint skips any path with "build" in it, the checkout's own included.
+	@PATH=$(CURDIR)/$(VENV)/bin:$$PATH $(VENV)/bin/cython-lint $$(find lb -name '*.pyx' -o -name '*.pxd')
 
 format: $(VENV)/.dev ## rewrite the Python files the way lint wants them
 	@$(VENV)/bin/ruff check --fix .
 	@$(VENV)/bin/ruff format .
 
-# Leaks are not looked for here: CPython keeps much until exit. Pools count their own objects.
+# Leaks are not looked for: CPython keeps much until exit, and pools count their own objects. handle_abort=0: an
+# invariant of ours that aborts speaks for itself.
+SANITIZED = PYTHONMALLOC=malloc \
+  ASAN_OPTIONS=detect_leaks=0:abort_on_error=1:handle_abort=0 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 \
+  LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)"
+
 sanitize: build/sanitize/.built $(VENV)/.dev ## the suite under AddressSanitizer and UndefinedBehaviorSanitizer
-	@$(call TREE,sanitize) PYTHONMALLOC=malloc \
-	  ASAN_OPTIONS=detect_leaks=0:abort_on_error=1:handle_abort=0 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 \
-	  LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
-	  $(PY) -P -m pytest $(SUITES) $(PYTEST_ARGS) </dev/null
+	@$(call TREE,sanitize) $(SANITIZED) $(PY) -P -m pytest $(SUITES) $(PYTEST_ARGS) </dev/null
+
+bench: build/release/.built $(VENV)/.dev ## measure lb beside HAProxy and nginx (BENCH_ARGS="h1 tcp")
+	@$(call TREE,release) PYTHONPATH=$(CURDIR)/build/release/lib:$(CURDIR) $(PY) -P -m bench $(BENCH_ARGS) </dev/null
+
+fuzz: build/sanitize/.built $(VENV)/.dev ## the parsers' fuzz targets, longer than in the suite (LB_FUZZ_SECONDS a target)
+	@$(call TREE,sanitize) $(SANITIZED) LB_FUZZ_SECONDS=$${LB_FUZZ_SECONDS:-60} $(PY) -P -m pytest tests/fuzz $(PYTEST_ARGS) </dev/null
+
+soak: build/debug/.built $(VENV)/.dev ## churn, reload storms, dying servers and workers (LB_SOAK_SECONDS a scenario)
+	@$(call TREE,debug) LB_SOAK_SECONDS=$${LB_SOAK_SECONDS:-60} $(PY) -P -m pytest tests/soak $(PYTEST_ARGS) </dev/null
 
 clean: ## remove .venv and build
 	@rm -rf .venv build *.egg-info

@@ -222,8 +222,7 @@ class build_ext(setuptools_build_ext):
         context = multiprocessing.get_context("fork")
         with ProcessPoolExecutor(min(core_count(), len(stale)), mp_context=context) as pool:
             runs = [
-                (pool.submit(translate, pyx, name, str(c_file)), pyx, c_file, key)
-                for pyx, name, c_file, key in stale
+                (pool.submit(translate, pyx, name, str(c_file)), pyx, c_file, key) for pyx, name, c_file, key in stale
             ]
             for run, pyx, c_file, key in runs:
                 ok, text = run.result()
@@ -236,9 +235,7 @@ class build_ext(setuptools_build_ext):
                     self.keys.forget(c_file)
                     refused.append(pyx)
         if refused:
-            raise CompileError(
-                f"cython: errors, warnings or performance hints (above) in: {', '.join(refused)}"
-            )
+            raise CompileError(f"cython: errors, warnings or performance hints (above) in: {', '.join(refused)}")
 
     def build_extension(self, ext: Extension) -> None:
         product = Path(self.get_ext_fullpath(ext.name))
