@@ -49,7 +49,7 @@ ctypedef struct conn_t:
     void (*wake)(conn_t *c) noexcept nogil    # something changed: flags tell. May close and free the connection.
     conn_t *run_next             # run list
     conn_t *run_prev
-    void *twist                  # state of a debug transport
+    uint64_t twist               # debug: state of the twisted transport's generator
 
 ctypedef struct loop_slot_t:
     conn_t *conn                 # NULL = free; then `generation` is what the next owner gets

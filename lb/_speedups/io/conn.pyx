@@ -56,13 +56,13 @@ cdef void loop_free(loop_t *l) noexcept nogil:
     l.nslots = 0
 
 
-cdef inline uint64_t chaos_next(loop_t *l) noexcept nogil:
-    # xorshift64: the disturbance needs variety, not quality
-    cdef uint64_t x = l.chaos
+cdef inline uint64_t xorshift(uint64_t *state) noexcept nogil:
+    # the disturbance needs variety, not quality
+    cdef uint64_t x = state[0]
     x ^= x << 13
     x ^= x >> 7
     x ^= x << 17
-    l.chaos = x
+    state[0] = x
     return x
 
 
@@ -80,7 +80,7 @@ cdef int loop_step(loop_t *l) noexcept nogil:
     if LB_DEBUG and l.chaos != 0:
         i = n - 1
         while i > 0:                          # events in any order
-            j = <int> (chaos_next(l) % <uint64_t> (i + 1))
+            j = <int> (xorshift(&l.chaos) % <uint64_t> (i + 1))
             e = l.events[i]
             l.events[i] = l.events[j]
             l.events[j] = e
@@ -191,7 +191,7 @@ cdef int conn_open(loop_t *l, conn_t *c, int fd, uint32_t flags, void (*wake)(co
     c.error = 0
     c.run_next = NULL
     c.run_prev = NULL
-    c.twist = NULL
+    c.twist = 0x9e3779b97f4a7c15ULL ^ <uint64_t> fd
     if slot_take(l) != 0:
         close(fd)
         return -1
@@ -248,16 +248,7 @@ cdef void conn_shut(conn_t *c) noexcept nogil:
 
 cdef ssize_t disturbed_size(conn_t *c, size_t n, uint32_t ready) noexcept nogil:
     # Debug: how many bytes this call may move, 0 = pretend EAGAIN (with a later wake through the run list).
-    cdef uint64_t x
-    cdef loop_t *l = c.loop
-    if l.chaos == 0:
-        l.chaos = 0x9e3779b97f4a7c15          # `twisted` without chaos: a fixed generator, used for this connection only
-        x = chaos_next(l)
-        c.twist = <void *> (<size_t> c.twist + 1)
-        x = (x >> 7) + <size_t> c.twist * 2654435761
-        l.chaos = 0
-    else:
-        x = chaos_next(l)
+    cdef uint64_t x = xorshift(&c.loop.chaos if c.loop.chaos != 0 else &c.twist)
     if (x & 7) == 0:
         conn_run(c)
         return 0
