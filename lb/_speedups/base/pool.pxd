@@ -1,9 +1,10 @@
 # Pools: fixed-size objects, counted.
 #
-# Everything the data plane allocates at run time comes from a pool of one object size. A pool keeps up to `keep` free
-# objects; more go back to libc. `live` counts what is out: tests end by asking that it is zero. A taken object is not
-# cleared. The debug build fills given objects with 0x5a and can be told to fail (engine.chaos); the sanitize build
-# keeps nothing, so that ASan sees every use after a give.
+# Everything the data plane allocates at run time comes from a pool of one object size. A pool keeps up to
+# `keep` free objects; more go back to libc. `live` counts what is out: tests end by asking that it is zero. A
+# taken object is not cleared. The debug build fills given objects with 0x5a, aborts when a kept one was
+# written to, and can be told to fail (engine.chaos: fail_every); the sanitize build keeps nothing, so that
+# ASan sees every use after a give.
 #
 # Owner: one worker; never shared.
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
@@ -11,7 +12,7 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 ctypedef struct pool_t:
     # immutable after pool_init
     const char *name            # for `show pools`
-    size_t size                 # bytes of an object
+    size_t size                 # bytes of an object, at least a pointer's
     uint32_t keep               # free objects kept at most
     # this worker
     uint32_t live               # objects out

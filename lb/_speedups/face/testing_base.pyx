@@ -1,0 +1,206 @@
+"""The door through which unit tests reach pools and timers. Not in the release build."""
+
+from libc.stdint cimport uint32_t, uint64_t, uintptr_t
+from libc.stdlib cimport calloc, free
+from libc.string cimport memset
+
+from lb._speedups.base.pool cimport pool_drain, pool_give, pool_init, pool_t, pool_take
+from lb._speedups.base.timers cimport (
+    TIMERS_NEVER, lb_timer_t, timer_clear, timer_init, timer_set, timer_unlink, timers_init,
+    timers_next, timers_run, timers_t,
+)
+
+
+NEVER = <uint64_t> TIMERS_NEVER
+
+
+cdef class Pool:
+    cdef pool_t pool
+
+    def __cinit__(self, size, keep):
+        pool_init(&self.pool, b"test", size, keep)
+
+    def __dealloc__(self):
+        pool_drain(&self.pool)
+
+    def take(self):
+        return <uintptr_t> pool_take(&self.pool)
+
+    def give(self, uintptr_t address):
+        pool_give(&self.pool, <void *> address)
+
+    def drain(self):
+        pool_drain(&self.pool)
+
+    def fail_every(self, n):
+        self.pool.fail_every = n
+        self.pool.fail_count = 0
+
+    def fill(self, uintptr_t address, int byte):
+        memset(<void *> address, byte, self.pool.size)
+
+    def read(self, uintptr_t address):
+        return (<char *> address)[:self.pool.size]
+
+    def counts(self):
+        cdef pool_t *p = &self.pool
+        return {
+            "size": p.size,
+            "live": p.live,
+            "peak": p.peak,
+            "cached": p.cached,
+            "taken": p.taken,
+            "failed": p.failed,
+        }
+
+
+cdef enum:
+    ACTIONS = 4                  # what a timer does when it fires
+    ACT_SET = 1
+    ACT_CLEAR = 2
+    ACT_UNLINK = 3
+
+ctypedef struct action_t:
+    uint32_t verb                # ACT_*, 0 = nothing
+    uint32_t target              # number of the timer
+    uint64_t value               # ACT_SET: ms from the wheel's present
+
+ctypedef struct node_t:
+    lb_timer_t timer
+    action_t actions[ACTIONS]
+
+ctypedef struct wheel_t:
+    timers_t timers
+    node_t *nodes
+    uint32_t *fired              # numbers in order
+    uint32_t size
+    uint32_t nfired
+    uint32_t room
+
+
+cdef void node_fire(void *owner, lb_timer_t *timer) noexcept nogil:
+    cdef wheel_t *w = <wheel_t *> owner
+    cdef node_t *node = <node_t *> timer
+    cdef lb_timer_t *target
+    cdef int i
+    if w.nfired < w.room:
+        w.fired[w.nfired] = <uint32_t> (node - w.nodes)
+    w.nfired += 1
+    for i in range(ACTIONS):
+        target = &w.nodes[node.actions[i].target].timer
+        if node.actions[i].verb == ACT_SET:
+            timer_set(&w.timers, target, w.timers.now_ms + node.actions[i].value)
+        elif node.actions[i].verb == ACT_CLEAR:
+            timer_clear(target)
+        elif node.actions[i].verb == ACT_UNLINK:
+            timer_unlink(&w.timers, target)
+            target.expire_ms = TIMERS_NEVER
+
+
+cdef class Timers:
+    cdef wheel_t *w
+
+    def __cinit__(self, size, now_ms):
+        self.w = <wheel_t *> calloc(1, sizeof(wheel_t))
+        if self.w == NULL:
+            raise MemoryError
+        self.w.size = size
+        self.w.room = 65536
+        self.w.nodes = <node_t *> calloc(size, sizeof(node_t))
+        self.w.fired = <uint32_t *> calloc(self.w.room, sizeof(uint32_t))
+        if self.w.nodes == NULL or self.w.fired == NULL:
+            raise MemoryError
+        timers_init(&self.w.timers, now_ms)
+        for i in range(size):
+            timer_init(&self.w.nodes[i].timer, node_fire, self.w)
+
+    def __dealloc__(self):
+        if self.w != NULL:
+            free(self.w.nodes)
+            free(self.w.fired)
+            free(self.w)
+
+    cdef node_t *node(self, i) except NULL:
+        cdef uint32_t number = i
+        if number >= self.w.size:
+            raise IndexError(i)
+        return &self.w.nodes[number]
+
+    def set(self, i, uint64_t expire_ms):
+        timer_set(&self.w.timers, &self.node(i).timer, expire_ms)
+
+    def clear(self, i):
+        timer_clear(&self.node(i).timer)
+
+    def unlink(self, i):
+        timer_unlink(&self.w.timers, &self.node(i).timer)
+        self.node(i).timer.expire_ms = TIMERS_NEVER
+
+    def on_fire(self, i, actions):
+        cdef node_t *node = self.node(i)
+        memset(node.actions, 0, sizeof(node.actions))
+        verbs = {"set": ACT_SET, "clear": ACT_CLEAR, "unlink": ACT_UNLINK}
+        for at, (verb, target, value) in enumerate(actions):
+            if at >= ACTIONS:
+                raise ValueError(f"more than {ACTIONS} actions")
+            self.node(target)
+            node.actions[at].verb = verbs[verb]
+            node.actions[at].target = target
+            node.actions[at].value = value
+
+    def run(self, uint64_t now_ms, int limit=1 << 30):
+        cdef int fired
+        self.w.nfired = 0
+        with nogil:
+            fired = timers_run(&self.w.timers, now_ms, limit)
+        if fired != <int> self.w.nfired:
+            raise AssertionError(f"timers_run says {fired}, {self.w.nfired} fired")
+        return [self.w.fired[i] for i in range(min(self.w.nfired, self.w.room))]
+
+    def next(self):
+        return timers_next(&self.w.timers)
+
+    def expire(self, i):
+        return self.node(i).timer.expire_ms
+
+    def is_queued(self, i):
+        return self.node(i).timer.next != NULL
+
+    @property
+    def now(self):
+        return self.w.timers.now_ms
+
+    @property
+    def count(self):
+        return self.w.timers.count
+
+    def check(self):
+        """Raise AssertionError unless rings, bit maps and the count agree."""
+        cdef timers_t *t = &self.w.timers
+        cdef uint64_t seen = 0, here
+        cdef int level, slot
+        for slot in range(256):
+            here = ring_length(&t.slots0[slot])
+            if (here != 0) != ((t.bits0[slot >> 6] >> (slot & 63)) & 1):
+                raise AssertionError(f"level 0 slot {slot}: {here} nodes, bit differs")
+            seen += here
+        for level in range(6):
+            for slot in range(64):
+                here = ring_length(&t.slots[level][slot])
+                if (here != 0) != ((t.bits[level] >> slot) & 1):
+                    raise AssertionError(f"level {level} slot {slot}: {here} nodes, bit differs")
+                seen += here
+        seen += ring_length(&t.due)
+        if seen != t.count:
+            raise AssertionError(f"{seen} nodes in rings, count is {t.count}")
+
+
+cdef uint64_t ring_length(lb_timer_t *head) noexcept nogil:
+    cdef lb_timer_t *n = head.next
+    cdef uint64_t length = 0
+    while n != head:
+        if n.next.prev != n:
+            return <uint64_t> -1
+        length += 1
+        n = n.next
+    return length
