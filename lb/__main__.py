@@ -1,0 +1,5 @@
+"""`python -m lb` is `lb`."""
+
+from lb.cli import main
+
+main()
