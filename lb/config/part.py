@@ -1,0 +1,100 @@
+"""What the supervisor itself must know of a configuration: the rest of it is in the plan image.
+
+`lb.config.compile(path)` returns a `Compilation`; `lb/supervisor/compiler.py` is its caller (docs/internals.md,
+"Compiling").
+"""
+
+from __future__ import annotations
+
+from typing import Literal, Protocol
+
+from msgspec import Struct
+
+ObjectKind = Literal["process", "frontend", "listener", "backend", "server"]
+
+
+class Admin(Struct, frozen=True):
+    """The admin socket."""
+
+    path: str
+    mode: int  # permissions
+    level: str  # "user", "operator", "admin"
+
+
+class Log(Struct, frozen=True):
+    """A target of the access log."""
+
+    to: str  # "stdout", "stderr" or an absolute path
+    format: str  # "json", "haproxy"
+
+
+class Bind(Struct, frozen=True):
+    """An address to listen on."""
+
+    object: int  # index of the listener in Compilation.objects
+    frontend: str  # name of its frontend
+    name: str  # as in logs and `show stat`
+    text: str  # the address as configured
+    family: str  # "ipv4", "ipv6", "unix", "fd"
+    host: str = ""  # numeric, "0.0.0.0" and "::" for any
+    port: int = 0  # 0 = the kernel's choice
+    path: str = ""  # of a unix socket
+    fd: int = -1  # inherited descriptor
+    mode: int | None = None  # permissions of a unix socket, None = umask
+    backlog: int = 0  # 0 = as many as the kernel allows
+
+
+class Frontend(Struct, frozen=True):
+    """A frontend as `show stat` shows it."""
+
+    object: int
+    name: str
+    mode: str  # "http", "tcp"
+    maxconn: int = 0  # 0 = no limit
+
+
+class Server(Struct, frozen=True):
+    """A server as `show stat` shows it."""
+
+    object: int
+    name: str
+    address: str  # resolved, "10.0.0.1:80"
+    weight: int
+
+
+class Backend(Struct, frozen=True):
+    """A backend as `show stat` shows it."""
+
+    object: int
+    name: str
+    mode: str
+    algorithm: str  # "roundrobin"
+    servers: tuple[Server, ...] = ()
+
+
+class Part(Struct, frozen=True):
+    """The supervisor's part of a configuration."""
+
+    workers: int  # `auto` resolved; 0 = in-process
+    maxconn: int  # client connections of all workers, 0 = not given
+    grace_ms: int  # how long a drain may take
+    admin: Admin | None
+    logs: tuple[Log, ...]
+    binds: tuple[Bind, ...]
+    frontends: tuple[Frontend, ...]
+    backends: tuple[Backend, ...]
+
+
+class Compilation(Protocol):
+    """One reading of a configuration, complete but for the numbers that the supervisor gives."""
+
+    objects: list[tuple[ObjectKind, int, str]]
+    """(kind, index of the parent in this list or -1, name); parents come first. Names: 'lb', 'web', 'web/:8080', 'app',
+    'app/s1'."""
+    balances: list[tuple[int, list[int], list[int]]]
+    """(backend, servers, weights): indexes in `objects`, and weights in the servers' order."""
+    part: Part
+    warnings: list[str]
+
+    def image(self, generation: int, oids: list[int], offsets: list[int]) -> int:
+        """Return a sealed memfd with the plan; object ids by `objects`, arena offsets by `balances`."""
