@@ -30,7 +30,9 @@ import shlex
 import shutil
 import sys
 import sysconfig
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterator
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
 from setuptools import Extension, setup
@@ -153,29 +155,73 @@ class Keys:
         self._path(product).unlink(missing_ok=True)
 
 
-def translate(pyx: str, name: str, c_file: str) -> tuple[bool, str]:
-    """Run Cython on one module, in a process of the pool. Return success and all that Cython said."""
-    from Cython.Compiler.Errors import PyrexError
-    from Cython.Compiler.Main import CompilationOptions, compile_single, default_options
+@dataclass
+class Translation:
+    """One module that Cython has to read, and what came of it."""
 
-    said = io.StringIO()
-    os.makedirs(os.path.dirname(c_file), exist_ok=True)
-    options = CompilationOptions(
-        default_options,
-        output_file=c_file,
-        compiler_directives=dict(DIRECTIVES),
-        emit_linenums=not IS_RELEASE,
-        include_path=["."],
-    )
-    with contextlib.redirect_stderr(said):
-        try:
-            ok = compile_single(pyx, options, full_module_name=name).num_errors == 0
-        except PyrexError as error:
-            said.write(f"{error}\n")
-            ok = False
-    text = said.getvalue()
-    # "performance hint:" is how Cython says that a nogil function takes the GIL; -Werror knows nothing of it.
-    return ok and "performance hint:" not in text and "warning:" not in text, text
+    pyx: str
+    name: str
+    c_file: Path
+    key: str
+    ok: bool = False
+    said: str = ""
+
+    def run(self) -> None:
+        from Cython.Compiler.Errors import PyrexError
+        from Cython.Compiler.Main import CompilationOptions, compile_single, default_options
+
+        said = io.StringIO()
+        self.c_file.parent.mkdir(parents=True, exist_ok=True)
+        options = CompilationOptions(
+            default_options,
+            output_file=str(self.c_file),
+            compiler_directives=dict(DIRECTIVES),
+            emit_linenums=not IS_RELEASE,
+            include_path=["."],
+        )
+        with contextlib.redirect_stderr(said):
+            try:
+                ok = compile_single(self.pyx, options, full_module_name=self.name).num_errors == 0
+            except PyrexError as error:
+                said.write(f"{error}\n")
+                ok = False
+        self.said = said.getvalue()
+        # "performance hint:" is how Cython says that a nogil function takes the GIL; -Werror knows nothing of it.
+        self.ok = ok and "performance hint:" not in self.said and "warning:" not in self.said
+
+
+def run_all(translations: list[Translation]) -> Iterator[Translation]:
+    """Run them on all cores and yield each as it ends.
+
+    Not a pool: pip runs this file without a module of its own, so nothing in it can be pickled by name.
+    A forked child starts with Cython loaded and sends only what Cython said.
+    """
+    import Cython.Compiler.Main  # noqa: F401
+
+    def child(translation: Translation, answer: Connection) -> None:
+        translation.run()
+        answer.send((translation.ok, translation.said))
+
+    context = multiprocessing.get_context("fork")
+    waiting = list(reversed(translations))
+    running: dict[Connection, tuple[Translation, multiprocessing.process.BaseProcess]] = {}
+    while waiting or running:
+        while waiting and len(running) < core_count():
+            translation = waiting.pop()
+            reader, writer = context.Pipe(duplex=False)
+            process = context.Process(target=child, args=(translation, writer))
+            process.start()
+            writer.close()
+            running[reader] = (translation, process)
+        for reader in wait(list(running)):
+            translation, process = running.pop(reader)
+            try:
+                translation.ok, translation.said = reader.recv()
+            except EOFError:
+                translation.said = "cython ended without an answer (traceback above)"
+            reader.close()
+            process.join()
+            yield translation
 
 
 class build_ext(setuptools_build_ext):
@@ -212,28 +258,20 @@ class build_ext(setuptools_build_ext):
             files = sorted(path for path in paths if path.startswith("lb/"))
             key = self.keys.key_of(files, Cython.__version__, sorted(DIRECTIVES.items()), FLAVOUR)
             if not self.keys.is_current(c_file, key):
-                stale.append((pyx, extension.name, c_file, key))
+                stale.append(Translation(pyx, extension.name, c_file, key))
             extension.sources = [str(c_file)]
-        if not stale:
-            return
+        # Large modules first, so that none is left alone at the end.
+        stale.sort(key=lambda translation: -os.path.getsize(translation.pyx))
         refused = []
-        # Large modules first, so that none is left alone at the end. Fork: the parent has Cython loaded.
-        stale.sort(key=lambda item: -os.path.getsize(item[0]))
-        context = multiprocessing.get_context("fork")
-        with ProcessPoolExecutor(min(core_count(), len(stale)), mp_context=context) as pool:
-            runs = [
-                (pool.submit(translate, pyx, name, str(c_file)), pyx, c_file, key) for pyx, name, c_file, key in stale
-            ]
-            for run, pyx, c_file, key in runs:
-                ok, text = run.result()
-                print(f"cython {pyx}" + ("" if ok else ": refused"), flush=True)
-                if text:
-                    print(text, file=sys.stderr, flush=True)
-                if ok:
-                    self.keys.keep(c_file, key)
-                else:
-                    self.keys.forget(c_file)
-                    refused.append(pyx)
+        for done in run_all(stale) if stale else ():
+            print(f"cython {done.pyx}" + ("" if done.ok else ": refused"), flush=True)
+            if done.said:
+                print(done.said, file=sys.stderr, flush=True)
+            if done.ok:
+                self.keys.keep(done.c_file, done.key)
+            else:
+                self.keys.forget(done.c_file)
+                refused.append(done.pyx)
         if refused:
             raise CompileError(f"cython: errors, warnings or performance hints (above) in: {', '.join(refused)}")
 
