@@ -114,8 +114,8 @@ SANITIZED = PYTHONMALLOC=malloc \
 sanitize: build/sanitize/.built $(VENV)/.dev ## the suite under AddressSanitizer and UndefinedBehaviorSanitizer
 	@$(call TREE,sanitize) $(SANITIZED) $(PY) -P -m pytest $(SUITES) $(PYTEST_ARGS) </dev/null
 
-bench: build/release/.built $(VENV)/.dev ## measure lb beside HAProxy and nginx (BENCH_ARGS="h1 tcp")
-	@$(call TREE,release) PYTHONPATH=$(CURDIR)/build/release/lib:$(CURDIR) $(PY) -P -m bench $(BENCH_ARGS) </dev/null
+bench: build ## measure lb beside HAProxy and nginx (BENCH_ARGS="h1 tcp --rounds 5")
+	@$(PY) -m bench $(BENCH_ARGS) </dev/null
 
 fuzz: build/sanitize/.built $(VENV)/.dev ## the parsers' fuzz targets, longer than in the suite (LB_FUZZ_SECONDS a target)
 	@$(call TREE,sanitize) $(SANITIZED) LB_FUZZ_SECONDS=$${LB_FUZZ_SECONDS:-60} $(PY) -P -m pytest tests/fuzz $(PYTEST_ARGS) </dev/null

@@ -6,6 +6,7 @@ that is out of date. `make test` sets PYTHONPATH=build/<flavour>/lib and PYTHONS
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ import pytest
 import lb
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.append(str(ROOT))  # for `bench`; at the end, so that `lb` still comes from the built tree
 HERE = Path(lb.__file__).resolve()
 FLAVOURS = {ROOT / "build" / name / "lib": name for name in ("release", "debug", "sanitize")}
 FLAVOUR = FLAVOURS.get(HERE.parent.parent, "")

@@ -1,0 +1,1 @@
+"""Benchmarks of lb beside HAProxy and nginx: `python -m bench`."""

@@ -1,0 +1,1 @@
+"""Micro benchmarks: one function of lb in this process, timed in nanoseconds."""

@@ -1,0 +1,235 @@
+"""The proxies that are compared, each as its own users would tune it.
+
+The same for all: one worker or thread, pinned to core 0; keep-alive to the
+server; X-Forwarded-For; an access log of the same content; timeouts that no run
+reaches. Each class writes a configuration and returns the command line.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Protocol
+
+from bench.backend import nginx_temp, nginx_user
+from bench.machine import (
+    LOAD_CORE,
+    PROXY_CORE,
+    BenchError,
+    Process,
+    Stage,
+    free_port,
+    need,
+    wait_for_reply,
+)
+from bench.scenarios import Scenario
+
+ROOT = Path(__file__).resolve().parent.parent
+_STREAM_MODULE = Path("/usr/lib/nginx/modules/ngx_stream_module.so")
+
+
+class Proxy(Protocol):
+    name: str
+    stop_signal: int
+
+    def version(self) -> str: ...
+
+    def prepare(self, stage: Stage, folder: Path, scenario: Scenario, port: int, server: int, fds: int) -> list[str]:
+        """Write what the proxy reads into `folder`; return its command line."""
+        ...
+
+
+class Lb:
+    name = "lb"
+    stop_signal: int = signal.SIGINT  # stop now; SIGTERM would drain
+
+    @staticmethod
+    def program() -> str:
+        given = os.environ.get("LB_BIN")
+        path = Path(given) if given else ROOT / ".venv" / "bin" / "lb"
+        if not path.exists():
+            raise BenchError(f"lb: {path} not found; run `make build` or set LB_BIN")
+        return str(path)
+
+    def version(self) -> str:
+        answer = subprocess.run([self.program(), "version"], capture_output=True, text=True, timeout=30, check=False)
+        return (answer.stdout or answer.stderr).strip().splitlines()[0]
+
+    def prepare(self, stage: Stage, folder: Path, scenario: Scenario, port: int, server: int, fds: int) -> list[str]:
+        forwarded = "    forwarded_for: true\n" if scenario.mode == "http" else ""
+        (folder / "lb.yaml").write_text(
+            f"""\
+version: 1
+global:
+  workers: 1
+  admin: {{path: {folder}/admin.sock}}
+  log: [{{to: "{folder}/access.log", format: {scenario.mode}log}}]
+defaults:
+  timeouts: {{connect: 5s, client: 10m, server: 10m, http_request: 1m, http_keep_alive: 10m, tunnel: 1h}}
+frontends:
+  bench:
+    mode: {scenario.mode}
+    maxconn: {fds}
+    bind: [{{address: "127.0.0.1:{port}"}}]
+{forwarded}    default_backend: servers
+backends:
+  servers:
+    mode: {scenario.mode}
+    servers: ["127.0.0.1:{server}"]
+"""
+        )
+        return [self.program(), "run", "-f", str(folder / "lb.yaml")]
+
+
+class Haproxy:
+    name = "haproxy"
+    stop_signal: int = signal.SIGTERM
+
+    @staticmethod
+    def program() -> str:
+        return os.environ.get("HAPROXY_BIN") or need("haproxy", "apt-get install haproxy")
+
+    def version(self) -> str:
+        text = subprocess.run([self.program(), "-v"], capture_output=True, text=True, timeout=30, check=False).stdout
+        found = re.search(r"version (\S+)", text)
+        return found[1] if found else "unknown"
+
+    def prepare(self, stage: Stage, folder: Path, scenario: Scenario, port: int, server: int, fds: int) -> list[str]:
+        sink = folder / "log"
+        argv = [sys.executable, str(ROOT / "bench" / "logsink.py"), str(sink)]
+        stage.start("logsink", [*argv, str(folder / "log.count")], LOAD_CORE)
+        http = "    option forwardfor\n    http-reuse always\n" if scenario.mode == "http" else ""
+        (folder / "haproxy.cfg").write_text(
+            f"""\
+global
+    nbthread 1
+    maxconn {fds}
+    no strict-limits
+    log {sink} local0
+defaults
+    mode {scenario.mode}
+    log global
+    option {scenario.mode}log
+    # Measured: a third less CPU for 1 MiB than splice-auto or none.
+    option splice-response
+    timeout connect 5s
+    timeout client 10m
+    timeout server 10m
+    timeout http-request 1m
+    timeout http-keep-alive 10m
+{http}frontend bench
+    bind 127.0.0.1:{port} backlog 4096
+    maxconn {fds}
+    default_backend servers
+backend servers
+    server s1 127.0.0.1:{server}
+"""
+        )
+        return [self.program(), "-db", "-f", str(folder / "haproxy.cfg")]
+
+
+class Nginx:
+    name = "nginx"
+    stop_signal: int = signal.SIGTERM
+
+    @staticmethod
+    def program() -> str:
+        return os.environ.get("NGINX_BIN") or need("nginx", "apt-get install nginx-light")
+
+    def version(self) -> str:
+        text = subprocess.run([self.program(), "-v"], capture_output=True, text=True, timeout=30, check=False).stderr
+        return text.strip().rpartition("/")[2]
+
+    def prepare(self, stage: Stage, folder: Path, scenario: Scenario, port: int, server: int, fds: int) -> list[str]:
+        body = self._http if scenario.mode == "http" else self._stream
+        module = ""
+        if scenario.mode == "tcp":
+            if not _STREAM_MODULE.exists():
+                raise BenchError(f"nginx: {_STREAM_MODULE} not found; apt-get install libnginx-mod-stream")
+            module = f"load_module {_STREAM_MODULE};\n"
+        (folder / "nginx.conf").write_text(
+            f"""\
+{module}daemon off;
+{nginx_user()}worker_processes 1;
+worker_rlimit_nofile {fds};
+pid nginx.pid;
+error_log stderr error;
+events {{ worker_connections {fds}; multi_accept on; }}
+"""
+            + body(port, server)
+        )
+        return [self.program(), "-p", f"{folder}/", "-c", "nginx.conf", "-e", "stderr"]
+
+    @staticmethod
+    def _http(port: int, server: int) -> str:
+        return f"""\
+http {{
+    access_log access.log combined buffer=64k flush=1s;
+    tcp_nodelay on;
+    keepalive_timeout 10m;
+    keepalive_requests 1000000000;
+{nginx_temp()}
+    upstream servers {{
+        server 127.0.0.1:{server};
+        keepalive 256;
+        keepalive_requests 1000000000;
+        keepalive_timeout 1h;
+    }}
+    server {{
+        listen 127.0.0.1:{port} backlog=4096;
+        location / {{
+            proxy_pass http://servers;
+            proxy_http_version 1.1;
+            proxy_set_header Connection "";
+            proxy_set_header Host $http_host;
+            proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+            # Measured best of seven ways for 16 KiB and 1 MiB, no worse for 64 bytes.
+            proxy_buffering off;
+            proxy_buffer_size 32k;
+            proxy_buffers 8 32k;
+            proxy_busy_buffers_size 64k;
+        }}
+    }}
+}}
+"""
+
+    @staticmethod
+    def _stream(port: int, server: int) -> str:
+        return f"""\
+stream {{
+    log_format tcp '$remote_addr [$time_local] $protocol $status $bytes_sent $bytes_received '
+                   '$session_time "$upstream_addr" "$upstream_connect_time"';
+    access_log access.log tcp buffer=64k flush=1s;
+    tcp_nodelay on;
+    proxy_timeout 10m;
+    proxy_buffer_size 128k;
+    upstream servers {{ server 127.0.0.1:{server}; }}
+    server {{
+        listen 127.0.0.1:{port} backlog=4096;
+        proxy_pass servers;
+    }}
+}}
+"""
+
+
+PROXIES: dict[str, Proxy] = {p.name: p for p in (Lb(), Haproxy(), Nginx())}
+
+
+def start_proxy(
+    stage: Stage, proxy: Proxy, scenario: Scenario, server: int, fds: int, wrap: tuple[str, ...] = ()
+) -> tuple[Process, int]:
+    """Start `proxy` on core 0 before the server at port `server`; return it and its port.
+
+    `wrap` goes before the command (valgrind); such a start gets more patience.
+    """
+    port = free_port()
+    folder = stage.folder(proxy.name)
+    argv = [*wrap, *proxy.prepare(stage, folder, scenario, port, server, fds)]
+    process = stage.start(proxy.name, argv, PROXY_CORE, proxy.stop_signal)
+    patience = 120 if wrap else 15
+    wait_for_reply(process, port, scenario.path, scenario.size, patience)
+    return process, port
