@@ -14,7 +14,8 @@ PY := $(VENV)/bin/python
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
 
-SOURCES := $(shell find lb setup.py pyproject.toml -type f -not -name '*.pyc' 2>/dev/null)
+# With the folders, whose time changes when a file goes away.
+SOURCES := $(shell find lb setup.py pyproject.toml -not -name '*.pyc' -not -name __pycache__)
 SUITES := $(wildcard tests/unit tests/conformance tests/oracle tests/fuzz tests/integration)
 LOCK := mkdir -p build && flock build/.lock
 
