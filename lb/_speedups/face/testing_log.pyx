@@ -1,0 +1,207 @@
+"""The door through which unit tests reach log rings and log lines. Not in the release build."""
+
+from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from libc.stdint cimport uint64_t, uint8_t
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy, memset
+from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
+
+from lb._speedups.base.logring cimport (
+    LOGRING_DATA, logrecord_t, logring_commit, logring_init, logring_next, logring_peek, logring_reserve,
+    logring_t,
+)
+from lb._speedups.policy.logline cimport (
+    LOGLINE_CAP, LOGLINE_MIN, log_view_t, logline_http, logline_init, logline_json, logline_t, logline_tcp,
+    slice_t,
+)
+from lb._speedups.policy.plan cimport MODE_HTTP, MODE_TCP
+
+import socket
+
+RING_DATA = LOGRING_DATA
+LINE_MIN = LOGLINE_MIN
+LINE_CAP = LOGLINE_CAP
+
+
+cdef class Ring:
+    cdef Py_buffer view
+    cdef char *ring
+    cdef char *room
+
+    def __cinit__(self, memory, Py_ssize_t offset=0, Py_ssize_t size=-1, bint init=True):
+        PyObject_GetBuffer(memory, &self.view, PyBUF_SIMPLE | PyBUF_WRITABLE)
+        if size < 0:
+            size = self.view.len - offset
+        self.ring = <char *>self.view.buf + offset
+        if init:
+            logring_init(self.ring, size)
+
+    def __dealloc__(self):
+        PyBuffer_Release(&self.view)
+
+    @property
+    def address(self):
+        return <size_t>self.ring
+
+    def reserve(self, uint64_t size):
+        self.room = logring_reserve(self.ring, size)
+        return self.room != NULL
+
+    def fill(self, const uint8_t[::1] text):
+        if text.shape[0]:
+            memcpy(self.room, &text[0], text.shape[0])
+
+    def commit(self, size, target=0, level=0):
+        logring_commit(self.ring, size, target, level)
+
+    def write(self, const uint8_t[::1] text, target=0, level=0):
+        if not self.reserve(text.shape[0]):
+            return False
+        self.fill(text)
+        self.commit(text.shape[0], target, level)
+        return True
+
+    def repeat(self, const uint8_t[::1] text, uint64_t count, target=0):
+        cdef uint64_t _i
+        cdef size_t n = text.shape[0]
+        cdef int to = target
+        with nogil:
+            for _i in range(count):
+                self.room = logring_reserve(self.ring, n)
+                if self.room != NULL:
+                    memcpy(self.room, &text[0], n)
+                    logring_commit(self.ring, n, to, 0)
+
+    def peek(self):
+        cdef logrecord_t record
+        cdef const char *text = logring_peek(self.ring, &record)
+        if text == NULL:
+            return None
+        return text[:record.len], record.target, record.level
+
+    def read(self):
+        cdef logrecord_t record
+        cdef const char *text = logring_peek(self.ring, &record)
+        if text == NULL:
+            return None
+        found = text[:record.len]
+        logring_next(self.ring, &record)
+        return found
+
+    @property
+    def head(self):
+        return (<logring_t *>self.ring).head
+
+    @head.setter
+    def head(self, value):
+        (<logring_t *>self.ring).head = value
+
+    @property
+    def tail(self):
+        return (<logring_t *>self.ring).tail
+
+    @property
+    def size(self):
+        return (<logring_t *>self.ring).size
+
+    @property
+    def dropped(self):
+        return (<logring_t *>self.ring).dropped
+
+    @property
+    def broken(self):
+        return (<logring_t *>self.ring).broken
+
+
+cdef class Lines:
+    cdef logline_t state
+    cdef log_view_t view
+    cdef list kept
+
+    def __cinit__(self):
+        logline_init(&self.state)
+
+    cdef slice_t keep(self, text):
+        cdef slice_t out
+        if isinstance(text, str):
+            text = text.encode()
+        # A copy of exact size, so that a byte read behind the end is seen by ASan.
+        exact = bytearray(text)
+        self.kept.append(exact)
+        out.p = <const char *>exact if text else NULL
+        out.len = len(text)
+        return out
+
+    cdef set_view(self, dict f):
+        cdef bytes packed
+        self.kept = []
+        memset(&self.view, 0, sizeof(self.view))
+        v = &self.view
+        v.mode = MODE_TCP if f.get("mode") == "tcp" else MODE_HTTP
+        termination = f.get("termination", "--").encode()
+        v.end_cause = termination[0]
+        v.end_phase = termination[1]
+        v.http10 = f.get("http10", False)
+        v.is_tls = f.get("is_tls", False)
+        v.redispatched = f.get("redispatched", False)
+        v.has_request = f.get("has_request", True)
+        v.reused = f.get("reused", False)
+        v.status = f.get("status", 200)
+        v.retries = f.get("retries", 0)
+        v.family = f.get("family", socket.AF_INET)
+        v.port = f.get("port", 44682)
+        packed = b"" if v.family == socket.AF_UNIX else socket.inet_pton(v.family, f.get("address", "127.0.0.1"))
+        memcpy(v.address, <const char *>packed, len(packed))
+        v.accept_us = f.get("accept_us", 0)
+        v.request_ms = f.get("request_ms", 0)
+        v.queue_ms = f.get("queue_ms", 0)
+        v.connect_ms = f.get("connect_ms", 0)
+        v.response_ms = f.get("response_ms", 0)
+        v.active_ms = f.get("active_ms", 0)
+        v.bytes_out = f.get("bytes_out", 0)
+        v.bytes_in = f.get("bytes_in", 0)
+        v.frontend = self.keep(f.get("frontend", "web"))
+        v.backend = self.keep(f.get("backend", "app"))
+        v.server = self.keep(f.get("server", "a"))
+        v.method = self.keep(f.get("method", "GET"))
+        v.target = self.keep(f.get("target", "/"))
+        v.host = self.keep(f.get("host", ""))
+        v.request_id = self.keep(f.get("request_id", ""))
+        v.reason = self.keep(f.get("reason", ""))
+        v.actconn = f.get("actconn", 0)
+        v.feconn = f.get("feconn", 0)
+        v.beconn = f.get("beconn", 0)
+        v.srvconn = f.get("srvconn", 0)
+        v.srvqueue = f.get("srvqueue", 0)
+        v.bequeue = f.get("bequeue", 0)
+
+    cdef size_t write(self, int kind, char *dst, size_t cap) noexcept nogil:
+        if kind == 0:
+            return logline_http(&self.state, &self.view, dst, cap)
+        if kind == 1:
+            return logline_tcp(&self.state, &self.view, dst, cap)
+        return logline_json(&self.state, &self.view, dst, cap)
+
+    def line(self, str form, size_t cap=LOGLINE_CAP, **fields):
+        self.set_view(fields)
+        # Of exact size, for the same reason.
+        cdef char *dst = <char *>malloc(cap)
+        try:
+            return dst[:self.write(("http", "tcp", "json").index(form), dst, cap)]
+        finally:
+            free(dst)
+
+    def measure(self, str form, uint64_t count, **fields):
+        cdef timespec t0, t1
+        cdef uint64_t _i, total = 0
+        cdef char dst[LOGLINE_CAP]
+        cdef int kind = ("http", "tcp", "json").index(form)
+        self.set_view(fields)
+        with nogil:
+            clock_gettime(CLOCK_MONOTONIC, &t0)
+            for _i in range(count):
+                self.view.accept_us += 1000
+                total += self.write(kind, dst, LOGLINE_CAP)
+            clock_gettime(CLOCK_MONOTONIC, &t1)
+        assert total
+        return ((t1.tv_sec - t0.tv_sec) * 1000000000 + t1.tv_nsec - t0.tv_nsec) / <double>count

@@ -1,0 +1,501 @@
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memcpy, memset, strlen
+
+from lb._speedups.policy.plan cimport MODE_HTTP
+
+
+cdef extern from "lb.h" nogil:
+    bint LIKELY(bint condition)
+    bint UNLIKELY(bint condition)
+    void LB_ASSERT(bint condition)
+
+
+cdef extern from "<sys/socket.h>" nogil:
+    enum:
+        AF_INET
+        AF_INET6
+
+
+cdef extern from "<time.h>" nogil:
+    ctypedef int64_t time_t
+    ctypedef struct tm_t "struct tm":
+        int tm_sec
+        int tm_min
+        int tm_hour
+        int tm_mday
+        int tm_mon
+        int tm_year
+        int64_t tm_gmtoff
+    tm_t *localtime_r(const time_t *at, tm_t *out)
+    tm_t *gmtime_r(const time_t *at, tm_t *out)
+
+
+cdef enum:
+    ZONE_STEP = 900             # every zone in use changes its offset at a multiple of 15 minutes of UTC
+    DAY = 86400
+
+cdef enum:                      # most bytes a part of a line takes, escapes included; LOGLINE_MIN holds them all
+    NAME_WIDTH = 104            # a name in the mapping is shorter
+    METHOD_WIDTH = 64
+    REASON_WIDTH = 64
+    ID_WIDTH = 128
+    HOST_WIDTH = 260            # a DNS name and a port
+    HTTP_TAIL = 10              # ` HTTP/1.1"` behind the target
+    JSON_TAIL = 13              # `","cut":true}` behind the target
+
+
+# ---- numbers and constant text ----------------------------------------------------------------------------
+
+cdef inline char *put_char(char *p, char c) noexcept nogil:
+    p[0] = c
+    return p + 1
+
+
+# Inlined, strlen of a literal is a constant and the copy one or two stores.
+cdef inline char *put_text(char *p, const char *text) noexcept nogil:
+    cdef size_t n = strlen(text)
+    memcpy(p, text, n)
+    return p + n
+
+
+cdef inline const char *pair_of(uint32_t n) noexcept nogil:
+    cdef const char *pairs = (
+        b"00010203040506070809101112131415161718192021222324252627282930313233343536373839"
+        b"40414243444546474849505152535455565758596061626364656667686970717273747576777879"
+        b"8081828384858687888990919293949596979899"
+    )
+    return pairs + 2 * n
+
+
+cdef inline char *put_pair(char *p, uint32_t n) noexcept nogil:
+    memcpy(p, pair_of(n), 2)
+    return p + 2
+
+
+cdef char *put_long(char *p, uint64_t n) noexcept nogil:
+    cdef char digits[20]
+    cdef char *first = digits + 20
+    while n >= 100:
+        first -= 2
+        memcpy(first, pair_of(<uint32_t>(n % 100)), 2)
+        n //= 100
+    if n >= 10:
+        first -= 2
+        memcpy(first, pair_of(<uint32_t>n), 2)
+    else:
+        first -= 1
+        first[0] = <char>(48 + n)
+    memcpy(p, first, digits + 20 - first)
+    return p + (digits + 20 - first)
+
+
+cdef inline char *put_uint(char *p, uint64_t n) noexcept nogil:
+    if n < 10:
+        p[0] = <char>(48 + n)
+        return p + 1
+    if n < 100:
+        return put_pair(p, <uint32_t>n)
+    return put_long(p, n)
+
+
+cdef inline char *put_int(char *p, int64_t n) noexcept nogil:
+    if UNLIKELY(n < 0):
+        p[0] = 45
+        return put_uint(p + 1, -<uint64_t>n)
+    return put_uint(p, <uint64_t>n)
+
+
+# ---- time of day ------------------------------------------------------------------------------------------
+
+cdef void logline_init(logline_t *state) noexcept nogil:
+    memset(state, 0, sizeof(logline_t))
+    state.utc_day = -1
+
+
+cdef char *put_year(char *p, int year) noexcept nogil:
+    return put_pair(put_pair(p, year // 100 % 100), year % 100)
+
+
+cdef void learn_local(logline_t *state, int64_t second) noexcept nogil:
+    cdef tm_t local
+    cdef time_t at = second
+    cdef int64_t midnight
+    cdef char *p = state.date
+    localtime_r(&at, &local)
+    p = put_pair(p, local.tm_mday)
+    p = put_char(p, 47)
+    memcpy(p, <const char *>b"JanFebMarAprMayJunJulAugSepOctNovDec" + 3 * local.tm_mon, 3)
+    p = put_char(p + 3, 47)
+    put_year(p, local.tm_year + 1900)[0] = 0
+    state.offset_s = local.tm_gmtoff
+    state.from_s = second - second % ZONE_STEP
+    state.until_s = state.from_s + ZONE_STEP
+    # Local midnight may lie inside only for an offset that is no multiple of 15 minutes.
+    midnight = second - (second + state.offset_s) % DAY
+    if midnight > state.from_s:
+        state.from_s = midnight
+    if midnight + DAY < state.until_s:
+        state.until_s = midnight + DAY
+
+
+cdef void learn_utc(logline_t *state, int64_t day) noexcept nogil:
+    cdef tm_t utc
+    cdef time_t at = day * DAY
+    cdef char *p = state.utc_date
+    gmtime_r(&at, &utc)
+    p = put_char(put_year(p, utc.tm_year + 1900), 45)
+    p = put_char(put_pair(p, utc.tm_mon + 1), 45)
+    put_pair(p, utc.tm_mday)[0] = 0
+    state.utc_day = day
+
+
+# hh:mm:ss.mmm of a second of the day.
+cdef inline char *put_clock(char *p, uint32_t second, uint32_t ms) noexcept nogil:
+    p = put_char(put_pair(p, second // 3600), 58)
+    p = put_char(put_pair(p, second // 60 % 60), 58)
+    p = put_char(put_pair(p, second % 60), 46)
+    p = put_char(p, <char>(48 + ms // 100))
+    return put_pair(p, ms % 100)
+
+
+# 22/Nov/2026:08:14:00.123
+cdef inline char *put_local(logline_t *state, char *p, uint64_t us) noexcept nogil:
+    cdef int64_t second = <int64_t>(us // 1000000)
+    if UNLIKELY(second < state.from_s or second >= state.until_s):
+        learn_local(state, second)
+    memcpy(p, state.date, 11)
+    p = put_char(p + 11, 58)
+    return put_clock(p, <uint32_t>((second + state.offset_s) % DAY), <uint32_t>(us // 1000 % 1000))
+
+
+# 2026-11-22T08:14:00.123Z
+cdef inline char *put_utc(logline_t *state, char *p, uint64_t us) noexcept nogil:
+    cdef int64_t second = <int64_t>(us // 1000000)
+    if UNLIKELY(second // DAY != state.utc_day):
+        learn_utc(state, second // DAY)
+    memcpy(p, state.utc_date, 10)
+    p = put_char(p + 10, 84)
+    p = put_clock(p, <uint32_t>(second % DAY), <uint32_t>(us // 1000 % 1000))
+    return put_char(p, 90)
+
+
+# ---- addresses --------------------------------------------------------------------------------------------
+
+cdef inline char *put_ipv4(char *p, const uint8_t *a) noexcept nogil:
+    p = put_char(put_uint(p, a[0]), 46)
+    p = put_char(put_uint(p, a[1]), 46)
+    p = put_char(put_uint(p, a[2]), 46)
+    return put_uint(p, a[3])
+
+
+cdef char *put_ipv6(char *p, const uint8_t *a) noexcept nogil:
+    # The text of inet_ntop, which HAProxy prints: RFC 5952, and ::ffff:1.2.3.4 and ::1.2.3.4 for mapped addresses.
+    cdef const char *hex = b"0123456789abcdef"
+    cdef uint16_t groups[8]
+    cdef int i, first = -1, longest = 1, run = 0, n = 8
+    cdef uint16_t g
+    for i in range(8):
+        groups[i] = (a[2 * i] << 8) | a[2 * i + 1]
+        run = 0 if groups[i] else run + 1
+        if run > longest:
+            longest = run
+            first = i - run + 1
+    if first == 0 and (longest == 6 or (longest == 5 and groups[5] == 0xffff)):
+        n = 6
+    i = 0
+    while i < n:
+        if i == first:
+            p = put_char(p, 58)
+            i += longest
+            if i >= n:
+                p = put_char(p, 58)
+            continue
+        if i:
+            p = put_char(p, 58)
+        g = groups[i]
+        if g > 0xfff:
+            p = put_char(p, hex[g >> 12])
+        if g > 0xff:
+            p = put_char(p, hex[(g >> 8) & 15])
+        if g > 0xf:
+            p = put_char(p, hex[(g >> 4) & 15])
+        p = put_char(p, hex[g & 15])
+        i += 1
+    if n == 6:
+        if first + longest != 6:
+            p = put_char(p, 58)
+        p = put_ipv4(p, a + 12)
+    return p
+
+
+cdef inline char *put_address(char *p, const log_view_t *v) noexcept nogil:
+    if LIKELY(v.family == AF_INET):
+        return put_ipv4(p, v.address)
+    if v.family == AF_INET6:
+        return put_ipv6(p, v.address)
+    return put_text(p, b"unix")
+
+
+# ---- text that others sent --------------------------------------------------------------------------------
+
+# Non-zero if one of 8 bytes is below 0x20, above 0x7e, `"` or `other` (8 times the same byte); may be non-zero without.
+cdef inline uint64_t has_special(uint64_t w, uint64_t other) noexcept nogil:
+    cdef uint64_t ones = 0x0101010101010101
+    cdef uint64_t quote = w ^ (ones * 0x22)
+    cdef uint64_t rubout = w ^ (ones * 0x7f)
+    other ^= w
+    return (
+        w | (w - ones * 0x20) | (quote - ones) | (rubout - ones) | (other - ones)
+    ) & (ones * 0x80)
+
+
+# Copy text to p[0:end-p] with HAProxy's escape #XX; what does not fit is left out.
+cdef char *put_hashed(char *p, const char *end, slice_t text) noexcept nogil:
+    cdef const char *hex = b"0123456789ABCDEF"
+    cdef const char *s = text.p
+    cdef const char *last = text.p + text.len
+    cdef uint64_t w
+    cdef uint8_t c
+    while s < last:
+        if last - s >= 8 and end - p >= 8:
+            memcpy(&w, s, 8)
+            if LIKELY(not has_special(w, <uint64_t>0x2323232323232323)):
+                memcpy(p, &w, 8)
+                p += 8
+                s += 8
+                continue
+        c = <uint8_t>s[0]
+        if LIKELY(0x20 <= c < 0x7f and c != 0x22 and c != 0x23):
+            if p == end:
+                return p
+            p[0] = <char>c
+            p += 1
+        else:
+            if end - p < 3:
+                return p
+            p[0] = 35
+            p[1] = hex[c >> 4]
+            p[2] = hex[c & 15]
+            p += 3
+        s += 1
+    return p
+
+
+# Bytes of the UTF-8 sequence at s[0:n], 0 if it is none (RFC 3629: overlong, surrogate, too large, cut) or if it is a
+# C1 control, which some terminals obey.
+cdef size_t utf8_length(const uint8_t *s, size_t n) noexcept nogil:
+    cdef uint8_t c = s[0]
+    cdef size_t length, i
+    if c < 0xc2 or c > 0xf4 or n < 2:
+        return 0
+    length = 2 if c < 0xe0 else 3 if c < 0xf0 else 4
+    if n < length:
+        return 0
+    for i in range(1, length):
+        if s[i] & 0xc0 != 0x80:
+            return 0
+    if (
+        (c == 0xc2 and s[1] < 0xa0) or (c == 0xe0 and s[1] < 0xa0) or (c == 0xed and s[1] > 0x9f)
+        or (c == 0xf0 and s[1] < 0x90) or (c == 0xf4 and s[1] > 0x8f)
+    ):
+        return 0
+    return length
+
+
+# Copy text to p[0:end-p] as the inside of a JSON string. What does not fit is left out and *cut set.
+cdef char *put_escaped(char *p, const char *end, slice_t text, bint *cut) noexcept nogil:
+    cdef const char *hex = b"0123456789abcdef"
+    cdef const char *s = text.p
+    cdef const char *last = text.p + text.len
+    cdef uint64_t w
+    cdef uint8_t c
+    cdef size_t n
+    while s < last:
+        if last - s >= 8 and end - p >= 8:
+            memcpy(&w, s, 8)
+            if LIKELY(not has_special(w, <uint64_t>0x5c5c5c5c5c5c5c5c)):
+                memcpy(p, &w, 8)
+                p += 8
+                s += 8
+                continue
+        c = <uint8_t>s[0]
+        n = 1
+        if c >= 0x80:
+            n = utf8_length(<const uint8_t *>s, last - s)
+        elif c < 0x20 or c == 0x7f:
+            n = 0
+        elif c == 0x22 or c == 0x5c:
+            if end - p < 2:
+                break
+            p[0] = 92
+            p[1] = <char>c
+            p += 2
+            s += 1
+            continue
+        if LIKELY(n != 0):
+            if <size_t>(end - p) < n:
+                break
+            memcpy(p, s, n)
+            p += n
+            s += n
+        else:
+            if end - p < 6:
+                break
+            memcpy(p, <const char *>b"\\u00", 4)
+            p[4] = hex[c >> 4]
+            p[5] = hex[c & 15]
+            p += 6
+            s += 1
+    if UNLIKELY(s < last):
+        cut[0] = True
+    return p
+
+
+# ---- HAProxy's lines --------------------------------------------------------------------------------------
+
+# `%ci:%cp [%tr] %ft %b/%s `
+cdef inline char *put_start(logline_t *state, char *p, const log_view_t *v) noexcept nogil:
+    p = put_char(put_address(p, v), 58)
+    p = put_text(put_uint(p, v.port), b" [")
+    p = put_text(put_local(state, p, v.accept_us), b"] ")
+    p = put_hashed(p, p + NAME_WIDTH, v.frontend)
+    if v.is_tls:
+        p = put_char(p, 126)
+    p = put_char(p, 32)
+    p = put_char(put_hashed(p, p + NAME_WIDTH, v.backend), 47)
+    if v.server.len:
+        p = put_hashed(p, p + NAME_WIDTH, v.server)
+    else:
+        p = put_text(p, b"<NOSRV>")
+    return put_char(p, 32)
+
+
+# ` %ac/%fc/%bc/%sc/%rc %sq/%bq`
+cdef inline char *put_counts(char *p, const log_view_t *v) noexcept nogil:
+    p = put_char(p, 32)
+    p = put_char(put_uint(p, v.actconn), 47)
+    p = put_char(put_uint(p, v.feconn), 47)
+    p = put_char(put_uint(p, v.beconn), 47)
+    p = put_char(put_uint(p, v.srvconn), 47)
+    if v.redispatched:
+        p = put_char(p, 43)
+    p = put_char(put_uint(p, v.retries), 32)
+    p = put_char(put_uint(p, v.srvqueue), 47)
+    return put_uint(p, v.bequeue)
+
+
+cdef size_t logline_http(logline_t *state, const log_view_t *v, char *dst, size_t cap) noexcept nogil:
+    cdef char *p = dst
+    cdef const char *end = dst + cap
+    if cap < LOGLINE_MIN:
+        return 0
+    p = put_start(state, p, v)
+    p = put_char(put_int(p, v.request_ms), 47)
+    p = put_char(put_int(p, v.queue_ms), 47)
+    p = put_char(put_int(p, v.connect_ms), 47)
+    p = put_char(put_int(p, v.response_ms), 47)
+    p = put_char(put_int(p, v.active_ms), 32)
+    p = put_char(put_int(p, v.status if v.status else -1), 32)
+    p = put_text(put_uint(p, v.bytes_out), b" - - ")
+    p = put_char(put_char(p, v.end_cause), v.end_phase)
+    p = put_text(p, b"--")
+    p = put_text(put_counts(p, v), b" \"")
+    if v.has_request:
+        p = put_char(put_hashed(p, p + METHOD_WIDTH, v.method), 32)
+        LB_ASSERT(p < dst + LOGLINE_MIN - HTTP_TAIL)
+        p = put_hashed(p, end - HTTP_TAIL, v.target)
+        p = put_text(p, b" HTTP/1.0\"" if v.http10 else b" HTTP/1.1\"")
+    else:
+        p = put_text(p, b"<BADREQ>\"")
+    return p - dst
+
+
+cdef size_t logline_tcp(logline_t *state, const log_view_t *v, char *dst, size_t cap) noexcept nogil:
+    cdef char *p = dst
+    if cap < LOGLINE_MIN:
+        return 0
+    p = put_start(state, p, v)
+    p = put_char(put_int(p, v.queue_ms), 47)
+    p = put_char(put_int(p, v.connect_ms), 47)
+    p = put_char(put_int(p, v.active_ms), 32)
+    p = put_char(put_uint(p, v.bytes_out), 32)
+    p = put_char(put_char(p, v.end_cause), v.end_phase)
+    p = put_counts(p, v)
+    LB_ASSERT(p < dst + LOGLINE_MIN)
+    return p - dst
+
+
+# ---- JSON -------------------------------------------------------------------------------------------------
+
+cdef inline char *put_string(char *p, size_t width, slice_t text, bint *cut) noexcept nogil:
+    p = put_char(p, 34)
+    return put_char(put_escaped(p, p + width, text, cut), 34)
+
+
+cdef inline char *put_string_or_null(char *p, size_t width, slice_t text, bint *cut) noexcept nogil:
+    if text.len:
+        return put_string(p, width, text, cut)
+    return put_text(p, b"null")
+
+
+cdef inline char *put_ms(char *p, int64_t ms) noexcept nogil:
+    if ms >= 0:
+        return put_uint(p, <uint64_t>ms)
+    return put_text(p, b"null")
+
+
+cdef inline char *put_bool(char *p, bint value) noexcept nogil:
+    return put_text(p, b"true") if value else put_text(p, b"false")
+
+
+cdef size_t logline_json(logline_t *state, const log_view_t *v, char *dst, size_t cap) noexcept nogil:
+    cdef char *p = dst
+    cdef const char *end = dst + cap
+    cdef bint cut = False
+    cdef char cause[2]
+    cdef slice_t termination
+    if cap < LOGLINE_MIN:
+        return 0
+    cause[0] = v.end_cause
+    cause[1] = v.end_phase
+    termination.p = cause
+    termination.len = 2
+    p = put_utc(state, put_text(p, b"{\"time\":\""), v.accept_us)
+    p = put_address(put_text(p, b"\",\"client\":\""), v)
+    p = put_uint(put_text(p, b"\",\"port\":"), v.port)
+    p = put_string(put_text(p, b",\"frontend\":"), NAME_WIDTH, v.frontend, &cut)
+    p = put_string(put_text(p, b",\"backend\":"), NAME_WIDTH, v.backend, &cut)
+    p = put_string_or_null(put_text(p, b",\"server\":"), NAME_WIDTH, v.server, &cut)
+    p = put_bool(put_text(p, b",\"tls\":"), v.is_tls)
+    p = put_uint(put_text(p, b",\"bytes_in\":"), v.bytes_in)
+    p = put_uint(put_text(p, b",\"bytes_out\":"), v.bytes_out)
+    p = put_ms(put_text(p, b",\"queue_ms\":"), v.queue_ms)
+    p = put_ms(put_text(p, b",\"connect_ms\":"), v.connect_ms)
+    p = put_ms(put_text(p, b",\"total_ms\":"), v.active_ms)
+    p = put_string(put_text(p, b",\"termination\":"), 16, termination, &cut)
+    p = put_uint(put_text(p, b",\"retries\":"), v.retries)
+    p = put_bool(put_text(p, b",\"redispatched\":"), v.redispatched)
+    p = put_uint(put_text(p, b",\"process_connections\":"), v.actconn)
+    p = put_uint(put_text(p, b",\"frontend_connections\":"), v.feconn)
+    p = put_uint(put_text(p, b",\"backend_connections\":"), v.beconn)
+    p = put_uint(put_text(p, b",\"server_connections\":"), v.srvconn)
+    p = put_string_or_null(put_text(p, b",\"reason\":"), REASON_WIDTH, v.reason, &cut)
+    if v.mode == MODE_HTTP:
+        p = put_ms(put_text(p, b",\"request_ms\":"), v.request_ms)
+        p = put_ms(put_text(p, b",\"response_ms\":"), v.response_ms)
+        p = put_ms(put_text(p, b",\"status\":"), v.status if v.status else -1)
+        p = put_bool(put_text(p, b",\"server_reused\":"), v.reused)
+        p = put_string_or_null(put_text(p, b",\"request_id\":"), ID_WIDTH, v.request_id, &cut)
+        if v.has_request:
+            p = put_string(put_text(p, b",\"method\":"), METHOD_WIDTH, v.method, &cut)
+            p = put_text(p, b",\"version\":\"1.0\"" if v.http10 else b",\"version\":\"1.1\"")
+            p = put_string_or_null(put_text(p, b",\"host\":"), HOST_WIDTH, v.host, &cut)
+            p = put_text(p, b",\"target\":\"")
+            LB_ASSERT(p < dst + LOGLINE_MIN - JSON_TAIL)
+            p = put_char(put_escaped(p, end - JSON_TAIL, v.target, &cut), 34)
+        else:
+            p = put_text(p, b",\"method\":null,\"version\":null,\"host\":null,\"target\":null")
+    if UNLIKELY(cut):
+        p = put_text(p, b",\"cut\":true")
+    LB_ASSERT(p < end)
+    return put_char(p, 125) - dst
