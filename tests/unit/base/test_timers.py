@@ -14,9 +14,7 @@ def test_nothing_queued_is_never() -> None:
     assert timers.now == 10 * HOUR
 
 
-@pytest.mark.parametrize(
-    "delay", [1, 2, 255, 256, 257, 16_383, 16_384, 1 << 20, (1 << 26) + 1, 1 << 32, 40 * HOUR]
-)
+@pytest.mark.parametrize("delay", [1, 2, 255, 256, 257, 16_383, 16_384, 1 << 20, (1 << 26) + 1, 1 << 32, 40 * HOUR])
 @pytest.mark.parametrize("start", [0, 1, 255, 256, 16_383, (1 << 20) - 1, 123_456_789])
 def test_a_timer_fires_at_its_tick_and_not_before(start: int, delay: int) -> None:
     timers = Timers(1, start)
