@@ -46,8 +46,8 @@ class Tree:
         for name in ("setup.py", "pyproject.toml", "README.md", "lb/__init__.py", "lb/_speedups/lb.h"):
             (top / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, top / name)
-        for package in ("", "base", "face"):
-            self.write(f"{package}/__init__.py", "")
+        for name in ("__init__.py", "base/__init__.py", "face/__init__.py"):
+            self.write(name, "")
         self.write("base/low.pxd", LOW_PXD)
         self.write("base/low.pyx", LOW)
         self.write("face/high.pyx", HIGH)
