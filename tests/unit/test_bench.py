@@ -127,6 +127,11 @@ def test_callgrind_totals_are_read() -> None:
     assert callgrind.parse_totals("events: Ir\nfn=(1) main\ntotals: 123456\n") == 123456
 
 
+def test_calls_under_way_at_a_dump_are_not_the_callers_cost() -> None:
+    text = "fn=(1) main\ncfn=(2) loop\ncalls=0 0x1 2\n3 45300603\n4 9\ncalls=2 0x1 2\n5 7\n"
+    assert callgrind.without_open_calls(text) == ("fn=(1) main\ncfn=(2) loop\n4 9\ncalls=2 0x1 2\n5 7\n")
+
+
 def test_browser_sends_nine_headers() -> None:
     assert len(BROWSER_HEADERS) == 9
 
