@@ -59,9 +59,9 @@ cdef enum:                      # field_t.flags
     FIELD_HOP = 1 << 2          # hop-by-hop: a standard one, or named in Connection
     FIELD_FRAMING = 1 << 3      # Content-Length or Transfer-Encoding: the codec writes these itself
 
-cdef enum known_name:           # field_t.id; 0 = a name without an id. New names go at the end.
+cdef enum:                      # known_name, of field_t.id; 0 = none. New names go at the end, and into h1_tables.h.
     NAME_OTHER = 0
-    NAME_HOST
+    NAME_HOST                   # Host..Expect: the codec itself reads these, see h1.pyx
     NAME_CONNECTION
     NAME_CONTENT_LENGTH
     NAME_TRANSFER_ENCODING
@@ -105,10 +105,10 @@ ctypedef struct field_t:
 
 ctypedef struct message_t:
     uint8_t kind                # MESSAGE_REQUEST or MESSAGE_RESPONSE
-    uint8_t method              # method_id (of a request)
+    uint8_t method              # method_id; of a response: that of its request
     uint8_t framing             # framing_id of this message's body
     uint8_t reason_id           # why it was refused: h1_reason; 0 = not refused
-    uint16_t status             # of a response
+    uint16_t status             # of a response; of a refused message: the status to answer
     uint16_t flags              # MESSAGE_*
     uint16_t nfields            # fields in use
     uint16_t nlive              # of these, received from the peer (the first `nlive` entries)
@@ -130,17 +130,19 @@ ctypedef struct message_t:
     field_t fields[MESSAGE_FIELDS_ALL]
     char block[MESSAGE_BLOCK]
 
-# Ready a message for a new head: counters to zero, block untouched.
+# Ready a message for a new head: everything but fields and block to zero (fill too), block untouched.
 cdef void message_reset(message_t *m, uint8_t kind) noexcept nogil
 
-# Append a field to the edit area. `id` may be NAME_OTHER. 0 on success, -1 when the edit area or the array is full.
+# Append a field to the edit area. `id` may be NAME_OTHER. 0 on success; -1 when the edit area or the array is full, the
+# name is no token of 1..255 bytes, or the value has a byte that no field may have (CR, LF, NUL, other controls).
 cdef int message_add(message_t *m, uint8_t id, const char *name, size_t name_len,
                      const char *value, size_t value_len) noexcept nogil
 
 # Mark field `i` deleted; by_name moves on to the next live field of the same id.
 cdef void message_delete(message_t *m, unsigned int i) noexcept nogil
 
-# Mark every hop-by-hop field deleted (FIELD_HOP). Call before adding our own.
+# Mark every hop-by-hop field deleted (FIELD_HOP), but Upgrade of a MESSAGE_UPGRADE: that one is written only with
+# H1_WRITE_UPGRADE. Call before adding our own.
 cdef void message_strip_hop(message_t *m) noexcept nogil
 
 # Index of the next live field with this name (case-insensitive) at or behind `start`, or -1.
