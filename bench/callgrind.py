@@ -30,7 +30,7 @@ from bench.machine import (
     BenchError,
     Process,
     Stage,
-    end_on_sigterm,
+    end_on_signals,
     need,
     one_at_a_time,
     pin_self,
@@ -146,7 +146,7 @@ def main(argv: list[str] | None = None) -> int:
         for name in given:
             if name not in known:
                 parser.error(f"unknown name {name!r}; expected one of {', '.join(known)}")
-    end_on_sigterm()
+    end_on_signals()
     pin_self(LOAD_CORE)
     try:
         with one_at_a_time():

@@ -306,7 +306,11 @@ def _end(number: int, _frame: object) -> None:
     raise SystemExit(128 + number)
 
 
-def end_on_sigterm() -> None:
-    """Make SIGTERM unwind the stack, so that stages stop their processes."""
+def end_on_signals() -> None:
+    """Make Ctrl-C, SIGTERM and SIGHUP unwind the stack, so that stages stop their processes.
+
+    Ctrl-C is asked for by name: a shell starts background jobs with SIGINT ignored.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, _end)
     signal.signal(signal.SIGHUP, _end)

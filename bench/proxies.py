@@ -32,6 +32,12 @@ ROOT = Path(__file__).resolve().parent.parent
 _STREAM_MODULE = Path("/usr/lib/nginx/modules/ngx_stream_module.so")
 
 
+def count_lines(path: Path) -> int:
+    """Count lines of a file that may be larger than memory."""
+    with path.open("rb") as f:
+        return sum(piece.count(b"\n") for piece in iter(lambda: f.read(1 << 20), b""))
+
+
 class Proxy(Protocol):
     name: str
     stop_signal: int
@@ -40,6 +46,10 @@ class Proxy(Protocol):
 
     def prepare(self, stage: Stage, folder: Path, scenario: Scenario, port: int, server: int, fds: int) -> list[str]:
         """Write what the proxy reads into `folder`; return its command line."""
+        ...
+
+    def log_records(self, folder: Path) -> int:
+        """Count the access log records of a proxy that has been stopped."""
         ...
 
 
@@ -67,13 +77,12 @@ version: 1
 global:
   workers: 1
   admin: {{path: {folder}/admin.sock}}
-  log: [{{to: "{folder}/access.log", format: {scenario.mode}log}}]
+  log: [{{to: "{folder}/access.log", format: haproxy}}]
 defaults:
   timeouts: {{connect: 5s, client: 10m, server: 10m, http_request: 1m, http_keep_alive: 10m, tunnel: 1h}}
 frontends:
   bench:
     mode: {scenario.mode}
-    maxconn: {fds}
     bind: [{{address: "127.0.0.1:{port}"}}]
 {forwarded}    default_backend: servers
 backends:
@@ -83,6 +92,9 @@ backends:
 """
         )
         return [self.program(), "run", "-f", str(folder / "lb.yaml")]
+
+    def log_records(self, folder: Path) -> int:
+        return count_lines(folder / "access.log")
 
 
 class Haproxy:
@@ -131,6 +143,9 @@ backend servers
         )
         return [self.program(), "-db", "-f", str(folder / "haproxy.cfg")]
 
+    def log_records(self, folder: Path) -> int:
+        return int((folder / "log.count").read_text())
+
 
 class Nginx:
     name = "nginx"
@@ -163,6 +178,9 @@ events {{ worker_connections {fds}; multi_accept on; }}
             + body(port, server)
         )
         return [self.program(), "-p", f"{folder}/", "-c", "nginx.conf", "-e", "stderr"]
+
+    def log_records(self, folder: Path) -> int:
+        return count_lines(folder / "access.log")
 
     @staticmethod
     def _http(port: int, server: int) -> str:

@@ -94,7 +94,12 @@ def _cpu(results: list[Result]) -> str:
         row = [_what(result)]
         for name in names:
             peer = result["peers"].get(name, {"counted": 0})
-            row.append(f"{peer['cpu_us']:.2f} ({peer['cpu_spread']:.0%})" if peer["counted"] else "-")
+            if not peer["counted"]:
+                row.append("-")
+                continue
+            lost = 1 - peer.get("log_kept", 1.0)
+            loss = f", lost {lost:.0%} of its log" if lost >= 0.005 else ""
+            row.append(f"{peer['cpu_us']:.2f} ({peer['cpu_spread']:.0%}{loss})")
         ratio = result["ratios"].get("better peer")
         bar = result["settings"]["bar"]
         row += ["-" if ratio is None else f"{ratio:.2f}", f"{bar:.2f}", verdict(ratio, bar)]

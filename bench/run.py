@@ -19,6 +19,7 @@ import argparse
 import os
 import subprocess
 import sys
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ from bench.machine import (
     Cpu,
     Process,
     Stage,
-    end_on_sigterm,
+    end_on_signals,
     machine_busy,
     one_at_a_time,
     pin_self,
@@ -43,13 +44,15 @@ from bench.scenarios import SCENARIOS, Scenario
 from bench.stats import median, percentile, slope
 
 USER_SHARE_SECONDS = 20
+P99_RATE = 4000  # requests/s
 QUOTABLE_ROUNDS = 5
 QUOTABLE_SECONDS = 3
+ALL_LOGGED = 0.999
 
 
 def main(argv: list[str] | None = None) -> int:
     options = _arguments(argv)
-    end_on_sigterm()
+    end_on_signals()
     pin_self(LOAD_CORE)
     failed = False
     try:
@@ -98,7 +101,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
         "--p99",
         type=int,
         nargs="?",
-        const=4000,
+        const=P99_RATE,
         metavar="RATE",
         help="latency at RATE requests/s (default %(const)s)",
     )
@@ -153,6 +156,18 @@ def _versions(peers: list[str]) -> dict[str, str]:
     return versions
 
 
+@dataclass
+class Entrant:
+    """A proxy in one scenario and what was seen of it."""
+
+    name: str
+    process: Process
+    port: int
+    runs: list[dict[str, Any]] = field(default_factory=list)
+    details: dict[str, Any] = field(default_factory=dict)
+    sent: int = 0  # requests answered since it started
+
+
 def _run_load(scenario: Scenario, options: argparse.Namespace) -> dict[str, Any]:
     result = record.header(
         scenario.name,
@@ -165,28 +180,25 @@ def _run_load(scenario: Scenario, options: argparse.Namespace) -> dict[str, Any]
             "bar": scenario.bar,
         },
     )
-    runs: dict[str, list[dict[str, Any]]] = {name: [] for name in options.peers}
-    details: dict[str, dict[str, Any]] = {name: {} for name in options.peers}
     fds = idle.fd_limit()
     with Stage() as stage:
         _backend, server = start_backend(stage, fds)
-        started = {name: start_proxy(stage, PROXIES[name], scenario, server, fds) for name in options.peers}
-        for process, port in started.values():
-            _one_run(stage, scenario, process, port, 1)  # warms pools and caches
+        entrants = [Entrant(name, *start_proxy(stage, PROXIES[name], scenario, server, fds)) for name in options.peers]
+        for entrant in entrants:
+            _one_run(stage, scenario, entrant, 1)  # warms pools and caches
         for _ in range(options.rounds):
-            for name, (process, port) in started.items():
-                runs[name].append(_one_run(stage, scenario, process, port, options.seconds))
+            for entrant in entrants:
+                entrant.runs.append(_one_run(stage, scenario, entrant, options.seconds))
         if options.user_share or (options.detail and scenario.detail):
-            for name, (process, port) in started.items():
-                details[name].update(_user_share(stage, scenario, process, port))
-        rate = options.p99 or (4000 if options.detail and scenario.detail else 0)
+            for entrant in entrants:
+                entrant.details.update(_user_share(stage, scenario, entrant))
+        rate = options.p99 or (P99_RATE if options.detail and scenario.detail else 0)
         if rate:
             result["settings"]["p99_rate"] = rate
-            for name, found in _latency(stage, scenario, started, rate, options).items():
-                details[name].update(found)
-    result["peers"] = {
-        name: {**record.summary(runs[name]), **details[name], "runs": runs[name]} for name in options.peers
-    }
+            _latency(stage, scenario, entrants, rate, options)
+        if scenario.mode == "http":  # in TCP mode a record is a connection, not a request
+            _count_log_records(stage, entrants)
+    result["peers"] = {e.name: {**record.summary(e.runs), **e.details, "runs": e.runs} for e in entrants}
     result["ratios"] = record.ratios(
         {name: peer["cpu_us"] for name, peer in result["peers"].items() if peer["counted"]}
     )
@@ -194,14 +206,15 @@ def _run_load(scenario: Scenario, options: argparse.Namespace) -> dict[str, Any]
     return result
 
 
-def _one_run(stage: Stage, scenario: Scenario, process: Process, port: int, seconds: int) -> dict[str, Any]:
+def _one_run(stage: Stage, scenario: Scenario, entrant: Entrant, seconds: int) -> dict[str, Any]:
     busy, stolen = machine_busy()
     ours = stage.busy_ns()
-    before = process.cpu()
-    seen = load.wrk(scenario, port, seconds)
-    after = process.cpu()
+    before = entrant.process.cpu()
+    seen = load.wrk(scenario, entrant.port, seconds)
+    after = entrant.process.cpu()
     ours = stage.busy_ns() - ours
     busy_after, stolen_after = machine_busy()
+    entrant.sent += seen.requests
     strangers = max(0.0, busy_after - busy - ours / 1e9) / seen.seconds
     return {
         "requests": seen.requests,
@@ -212,7 +225,7 @@ def _one_run(stage: Stage, scenario: Scenario, process: Process, port: int, seco
         # says how far to trust the run.
         "strangers": round(strangers, 3),
         "stolen": round((stolen_after - stolen) / seen.seconds, 3),
-        "refused": _why_refused(seen, process, before, after),
+        "refused": _why_refused(seen, entrant.process, before, after),
     }
 
 
@@ -225,11 +238,11 @@ def _why_refused(seen: load.Load, process: Process, before: Cpu, after: Cpu) -> 
     return seen.refused
 
 
-def _user_share(stage: Stage, scenario: Scenario, process: Process, port: int) -> dict[str, Any]:
+def _user_share(stage: Stage, scenario: Scenario, entrant: Entrant) -> dict[str, Any]:
     """Split CPU into user and kernel time over a run long enough for a 250 Hz clock."""
-    before = process.cpu()
-    run = _one_run(stage, scenario, process, port, USER_SHARE_SECONDS)
-    after = process.cpu()
+    before = entrant.process.cpu()
+    run = _one_run(stage, scenario, entrant, USER_SHARE_SECONDS)
+    after = entrant.process.cpu()
     user = after.user_ticks - before.user_ticks
     total = user + after.kernel_ticks - before.kernel_ticks
     if run["refused"] or not total:
@@ -242,36 +255,40 @@ def _user_share(stage: Stage, scenario: Scenario, process: Process, port: int) -
     }
 
 
-def _latency(
-    stage: Stage,
-    scenario: Scenario,
-    started: dict[str, tuple[Process, int]],
-    rate: int,
-    options: argparse.Namespace,
-) -> dict[str, dict[str, Any]]:
-    """Return p50 and p99 at `rate`: the median over up to 3 interleaved rounds."""
+def _latency(stage: Stage, scenario: Scenario, entrants: list[Entrant], rate: int, options: argparse.Namespace) -> None:
+    """Add p50 and p99 at `rate`: the median over up to 3 interleaved rounds."""
     if any("close" in header for header in scenario.headers):
-        return {name: {"p99_refused": "h2load keeps its connections"} for name in started}
-    seen: dict[str, list[tuple[float, float, float]]] = {name: [] for name in started}
-    refused: dict[str, str] = {}
+        for entrant in entrants:
+            entrant.details["p99_refused"] = "h2load keeps its connections"
+        return
+    seen: dict[str, list[tuple[float, float, float]]] = {entrant.name: [] for entrant in entrants}
     for _ in range(min(3, options.rounds)):
-        for name, (_process, port) in started.items():
-            totals, latencies = load.h2load_rate(scenario, port, options.seconds, rate, stage.directory)
-            if totals.refused:
-                refused[name] = totals.refused
-            elif latencies:
-                p50, p99 = percentile(latencies, 0.5), percentile(latencies, 0.99)
-                seen[name].append((p50, p99, totals.requests / options.seconds))
-    return {
-        name: {
-            "p50_us": median([p50 for p50, _, _ in found]),
-            "p99_us": median([p99 for _, p99, _ in found]),
-            "p99_reached_rps": round(median([rps for _, _, rps in found]), 1),
-        }
-        if found
-        else {"p99_refused": refused.get(name, "no reply")}
-        for name, found in seen.items()
-    }
+        for entrant in entrants:
+            totals, latencies = load.h2load_rate(scenario, entrant.port, options.seconds, rate, stage.directory)
+            entrant.sent += totals.requests
+            if totals.refused or not latencies:
+                entrant.details["p99_refused"] = totals.refused or "no reply"
+                continue
+            p50, p99 = percentile(latencies, 0.5), percentile(latencies, 0.99)
+            seen[entrant.name].append((p50, p99, totals.requests / options.seconds))
+    for entrant in entrants:
+        found = seen[entrant.name]
+        if found:
+            entrant.details["p50_us"] = median([p50 for p50, _, _ in found])
+            entrant.details["p99_us"] = median([p99 for _, p99, _ in found])
+            entrant.details["p99_reached_rps"] = round(median([rps for _, _, rps in found]), 1)
+
+
+def _count_log_records(stage: Stage, entrants: list[Entrant]) -> None:
+    """Stop the proxies and note which share of their access log they wrote.
+
+    A proxy that drops records under load would look cheap.
+    """
+    for process in reversed(stage.processes):
+        process.stop()
+    for entrant in entrants:
+        records = PROXIES[entrant.name].log_records(stage.directory / entrant.name)
+        entrant.details["log_kept"] = min(1.0, round(records / max(1, entrant.sent), 4))
 
 
 def _run_idle(scenario: Scenario, options: argparse.Namespace) -> dict[str, Any]:
@@ -310,6 +327,8 @@ def _print_load(result: dict[str, Any]) -> None:
         if "p99_us" in peer:
             line += f"  p50 {peer['p50_us']:.0f} us, p99 {peer['p99_us']:.0f} us"
         print(line)
+        if peer.get("log_kept", 1.0) < ALL_LOGGED:
+            print(f"           wrote only {peer['log_kept']:.1%} of its access log: its figures are flattered")
         if refused:
             print(f"           {len(refused)} runs do not count: {refused[0]}")
     strangers = median([run["strangers"] for peer in result["peers"].values() for run in peer["runs"]])

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bench import callgrind, idle, load, machine, record, render, run, stats
+from bench import callgrind, idle, load, machine, proxies, record, render, run, stats
 from bench.micro import timing
 from bench.scenarios import BROWSER_HEADERS, SCENARIOS
 
@@ -201,6 +201,18 @@ def test_page_shows_figures_ratio_and_verdict() -> None:
     assert "| 7.00 (0%) | 14.50 (0%) | 10.00 (0%) | 0.70 | 0.75 | met |" in text
     assert "missed by 20 %" in render.page({"h1": _result(9.0)})
     assert "`0123456789ab`" in text
+
+
+def test_page_says_when_a_log_was_lost() -> None:
+    result = _result(7.0)
+    result["peers"]["haproxy"]["log_kept"] = 0.9
+    assert "| 14.50 (0%, lost 10% of its log) |" in render.page({"h1": result})
+
+
+def test_lines_of_a_log_are_counted(tmp_path: Path) -> None:
+    log = tmp_path / "access.log"
+    log.write_bytes(b"GET /\n" * 300_000)
+    assert proxies.count_lines(log) == 300_000
 
 
 def test_page_shows_a_peer_without_counted_runs_as_a_gap() -> None:
