@@ -153,7 +153,7 @@ cdef class Head:
             "status": m.status, "flags": m.flags, "nfields": m.nfields, "nlive": m.nlive, "head_len": m.head_len,
             "length": m.length, "method": self.text(m.method_at), "target": self.text(m.target),
             "scheme": self.text(m.scheme), "authority": self.text(m.authority), "path": self.text(m.path),
-            "query": self.text(m.query), "reason": self.text(m.reason), "fields": self.fields(),
+            "query": self.text(m.query), "reason_phrase": self.text(m.reason), "fields": self.fields(),
             "by_name": {i: m.by_name[i] - 1 for i in range(NAME_COUNT) if m.by_name[i]},
         }
 

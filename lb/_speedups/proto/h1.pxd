@@ -33,7 +33,7 @@ from lb._speedups.proto.message cimport message_t
 
 cdef enum:
     H1_METHOD_MAX = 32          # bytes of a method
-    H1_OPTIONS_MAX = 32         # Connection options of one head; bounds the work of nominating fields
+    H1_OPTIONS_MAX = 16         # Connection options of one head: each may be compared with every field's name
 
 # Read a request head from m.block[0:m.fill], going on where the last call stopped.
 # > 0: bytes of the head; the message is complete (spans, fields, framing, flags, by_name set; Connection options seen).

@@ -369,7 +369,7 @@ cdef void nominate(message_t *m, const char *name, size_t len) noexcept nogil:
         return
     for i in range(m.nfields):
         field = &m.fields[i]
-        if field.id != id or field.name_len != len:
+        if field.id != id or field.name_len != len or field.flags & FIELD_HOP:
             continue
         if id != NAME_OTHER or h1_equal(&m.block[field.name_at], name, len):
             field.flags |= FIELD_HOP

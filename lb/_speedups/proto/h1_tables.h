@@ -173,12 +173,28 @@ static inline int h1_same(const char *p, const char *text, size_t len)
     return diff == 0;
 }
 
+/* Eight bytes at once, each as h1_lower has it. */
+static inline uint64_t h1_lower8(uint64_t x)
+{
+    const uint64_t ones = 0x0101010101010101u;
+    uint64_t low = x & (ones * 0x7f);
+    uint64_t upper = (low + ones * (0x80 - 'A')) ^ (low + ones * (0x7f - 'Z'));
+    return x | ((upper & ~x & (ones * 0x80)) >> 2);
+}
+
 /* 1 if the two are equal but for ASCII case, whatever bytes they are. */
 static inline int h1_equal(const char *a, const char *b, size_t len)
 {
-    size_t i;
+    uint64_t x, y;
+    size_t i = 0;
     H1_WORK(len);
-    for (i = 0; i < len; i++)
+    for (; i + 8 <= len; i += 8) {
+        memcpy(&x, a + i, 8);
+        memcpy(&y, b + i, 8);
+        if (h1_lower8(x) != h1_lower8(y))
+            return 0;
+    }
+    for (; i < len; i++)
         if (h1_lower((uint8_t)a[i]) != h1_lower((uint8_t)b[i]))
             return 0;
     return 1;
