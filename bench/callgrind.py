@@ -36,7 +36,7 @@ from bench.machine import (
     pin_self,
     tree_cpu,
 )
-from bench.proxies import PROXIES, start_proxy
+from bench.proxies import PROXIES, USUAL, start_proxy
 from bench.scenarios import SCENARIOS, Scenario
 
 _CLIENTS = 8
@@ -133,7 +133,7 @@ def main(argv: list[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("scenarios", nargs="*", default=[], metavar="SCENARIO")
-    parser.add_argument("--peers", default=",".join(PROXIES))
+    parser.add_argument("--peers", default=",".join(USUAL))
     parser.add_argument("--requests", type=int, default=2000, help="N (default %(default)s)")
     parser.add_argument("--keep", type=Path, help="folder for the profiles")
     parser.add_argument("--no-save", action="store_true")
@@ -160,14 +160,14 @@ def main(argv: list[str] | None = None) -> int:
                 for name in peers:
                     found = count(name, SCENARIOS[scenario], options.requests, options.keep)
                     result["peers"][name][scenario] = found
-                    print(f"{scenario:12} {name:8} {found['instructions']:10,.0f} instructions a request")
+                    print(f"{scenario:12} {name:12} {found['instructions']:10,.0f} instructions a request")
     except BenchError as error:
         print(f"callgrind: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("callgrind: interrupted; everything it started was stopped", file=sys.stderr)
         return 130
-    if not options.no_save and set(PROXIES) <= set(peers):
+    if not options.no_save and set(USUAL) <= set(peers):
         print(f"saved {record.save(result, options.out).name}")
         if options.out == record.RESULTS:
             render.main([])

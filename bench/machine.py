@@ -188,20 +188,27 @@ class Process:
         return self.child.poll() is None
 
     def stop(self, patience: float = 5.0) -> None:
-        members = descendants(self.pid) if self.is_running() else []
-        if members:
-            self.child.send_signal(self.stop_signal)
-            try:
-                self.child.wait(patience)
-            except subprocess.TimeoutExpired:
-                self.child.kill()
-                self.child.wait()
-        for member in members[1:]:
-            # Only members of the session this process began: a pid that was
-            # reused in the meantime belongs to another.
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                if os.getsid(member) == self.pid:
-                    os.kill(member, signal.SIGKILL)
+        """Stop the process by its signal, then whatever is left of its tree."""
+        if not self.is_running():
+            return
+        tree = {pid: _born(pid) for pid in descendants(self.pid)[1:]}
+        self.child.send_signal(self.stop_signal)
+        try:
+            self.child.wait(patience)
+        except subprocess.TimeoutExpired:
+            self.child.kill()
+            self.child.wait()
+        for pid, born in tree.items():
+            # The time of birth tells a survivor from a stranger with its number.
+            if born and _born(pid) == born:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+
+
+def _born(pid: int) -> str:
+    """Return when a process began, in clock ticks since boot; empty when it is gone."""
+    stat = _read(f"/proc/{pid}/stat")
+    return stat.rpartition(")")[2].split()[19] if stat else ""
 
 
 def _prepare(core: int) -> Callable[[], None]:

@@ -39,7 +39,7 @@ from bench.machine import (
     one_at_a_time,
     pin_self,
 )
-from bench.proxies import PROXIES, start_proxy
+from bench.proxies import PROXIES, USUAL, start_proxy
 from bench.scenarios import SCENARIOS, Scenario
 from bench.stats import median, percentile, slope
 
@@ -90,7 +90,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--rounds", type=int, default=QUOTABLE_ROUNDS)
     parser.add_argument("--seconds", type=int, default=QUOTABLE_SECONDS, help="of each run")
-    parser.add_argument("--peers", default=",".join(PROXIES), help="default: %(default)s")
+    parser.add_argument("--peers", default=",".join(USUAL), help="default: %(default)s")
     parser.add_argument("--connections", type=int, help="instead of the scenario's number")
     parser.add_argument(
         "--user-share",
@@ -126,7 +126,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     if options.no_save:
         options.why_not_saved = "--no-save"
     elif not options.save:
-        missing = [name for name in PROXIES if name not in options.peers]
+        missing = [name for name in USUAL if name not in options.peers]
         if missing:
             options.why_not_saved = f"a figure to quote needs {', '.join(missing)} in the same run"
         elif options.rounds < QUOTABLE_ROUNDS or options.seconds < QUOTABLE_SECONDS:
@@ -307,7 +307,7 @@ def _run_idle(scenario: Scenario, options: argparse.Namespace) -> dict[str, Any]
             "bytes": round(slope([(float(n), float(pss)) for n, pss in points])),
             "points": points,
         }
-        print(f"  {name:8} {result['peers'][name]['bytes']:6} bytes a connection")
+        print(f"  {name:12} {result['peers'][name]['bytes']:6} bytes a connection")
     result["ratios"] = record.ratios({name: peer["bytes"] for name, peer in result["peers"].items()})
     return result
 
@@ -316,10 +316,10 @@ def _print_load(result: dict[str, Any]) -> None:
     for name, peer in result["peers"].items():
         refused = [run["refused"] for run in peer["runs"] if run["refused"]]
         if not peer["counted"]:
-            print(f"  {name:8} no run counts: {refused[0]}")
+            print(f"  {name:12} no run counts: {refused[0]}")
             continue
         line = (
-            f"  {name:8} {peer['cpu_us']:9.2f} us CPU a request (spread {peer['cpu_spread']:.1%})"
+            f"  {name:12} {peer['cpu_us']:9.2f} us CPU a request (spread {peer['cpu_spread']:.1%})"
             f"  {peer['rps']:9.0f} requests/s (spread {peer['rps_spread']:.1%})"
         )
         if "user_us" in peer:
