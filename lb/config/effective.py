@@ -1,0 +1,82 @@
+"""The whole truth: a configuration of the same type in which nothing is left out.
+
+Short forms become long ones, names are made, what is inherited stands where it is used. The result is itself a valid
+configuration, and the effective form of it is the same again.
+"""
+
+from msgspec import UNSET, UnsetType
+from msgspec.structs import replace
+
+from lb.model import Backend, BackendTimeouts, Bind, Configuration, Defaults, Frontend, FrontendTimeouts, Server
+from lb.model.address import parse_bind, parse_server
+from lb.model.naming import balance_of, bind_name, bind_of, server_name, server_of
+
+
+def effective(configuration: Configuration) -> Configuration:
+    """Return the configuration with everything said. `global.maxconn` stays open: the descriptor limit decides at start."""
+    defaults = configuration.defaults
+    modes = backend_modes(configuration)
+    return replace(
+        configuration,
+        frontends={name: _frontend(each, defaults) for name, each in configuration.frontends.items()},
+        backends={
+            name: _backend(each, defaults, modes.get(name, "http")) for name, each in configuration.backends.items()
+        },
+    )
+
+
+def backend_modes(configuration: Configuration) -> dict[str, str]:
+    """Return the mode of every backend that somebody uses: that of its users."""
+    modes: dict[str, str] = {}
+    for frontend in configuration.frontends.values():
+        if frontend.default_backend is not UNSET:
+            modes[frontend.default_backend] = frontend.mode
+        for route in frontend.routes:
+            modes[route.to] = frontend.mode
+    return modes
+
+
+def said(value: str | UnsetType, otherwise: str) -> str:
+    """Return what was said, else the other."""
+    return otherwise if value is UNSET else value
+
+
+def _frontend(frontend: Frontend, defaults: Defaults) -> Frontend:
+    timeouts, inherited = frontend.timeouts, defaults.timeouts
+    is_http = frontend.mode == "http"
+    return replace(
+        frontend,
+        bind=tuple(_bind(bind_of(each)) for each in frontend.bind),
+        timeouts=FrontendTimeouts(
+            client=said(timeouts.client, inherited.client),
+            http_request=said(timeouts.http_request, inherited.http_request) if is_http else UNSET,
+            http_keep_alive=said(timeouts.http_keep_alive, inherited.http_keep_alive) if is_http else UNSET,
+            tunnel=said(timeouts.tunnel, inherited.tunnel),
+        ),
+    )
+
+
+def _bind(bind: Bind) -> Bind:
+    address = parse_bind(bind.address)
+    return replace(bind, address=str(address), name=bind_name(bind, address))
+
+
+def _backend(backend: Backend, defaults: Defaults, mode: str) -> Backend:
+    timeouts, inherited = backend.timeouts, defaults.timeouts
+    return replace(
+        backend,
+        mode=said(backend.mode, mode),
+        balance=balance_of(backend.balance),
+        servers=tuple(_server(server_of(each)) for each in backend.servers),
+        timeouts=BackendTimeouts(
+            connect=said(timeouts.connect, inherited.connect),
+            server=said(timeouts.server, inherited.server),
+            tunnel=said(timeouts.tunnel, inherited.tunnel),
+        ),
+        retries=defaults.retries if backend.retries is UNSET else backend.retries,
+    )
+
+
+def _server(server: Server) -> Server:
+    address = parse_server(server.address)
+    return replace(server, address=str(address), name=server_name(server, address))

@@ -1,0 +1,330 @@
+"""What is wrong with the meaning of a configuration whose shape is right: names nobody defined, addresses given twice,
+backends without servers.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import TypeVar
+
+from msgspec import UNSET, UnsetType
+
+from lb.config.diagnostic import Finding, Path, line_text
+from lb.config.suggestion import nearest
+from lb.model import Backend, Bind, Configuration, Debug, Frontend, Keepalive, Route, Server
+from lb.model.address import Address, AddressError, Family, ForeignAddressError, parse_bind, parse_server
+from lb.model.keywords import UNBUILT_WORDS
+from lb.model.naming import bind_name, bind_of, server_name, server_of
+from lb.model.route import RouteError, parse_host, parse_path
+from lb.model.units import UnitError, duration_ms
+
+Part = TypeVar("Part")
+
+# What the data plane keeps in 16 bits.
+SERVERS_MAX = 65_535
+
+
+class Review:
+    """A look at one configuration; `findings` says what is wrong."""
+
+    def __init__(self, configuration: Configuration, debug: bool) -> None:
+        self.configuration = configuration
+        self.debug = debug
+        self.findings: list[Finding] = []
+        self.bound: dict[Address, str] = {}
+        self.users: dict[str, dict[str, str]] = {}
+        self._process()
+        for name, frontend in configuration.frontends.items():
+            self._frontend(name, frontend)
+        for name, backend in configuration.backends.items():
+            self._backend(name, backend)
+
+    def _report(self, path: Path, subject: str, message: str, hint: str = "", at_key: bool = False) -> None:
+        self.findings.append(Finding(path, subject, message, hint, at_key))
+
+    # Sections
+
+    def _process(self) -> None:
+        configuration = self.configuration
+        if not configuration.frontends:
+            self._report(
+                ("frontends",), "configuration", "no frontend is given", "write at least one, or nobody can connect"
+            )
+        self._durations(("global",), "global", "", configuration.global_, ("grace",))
+        self._durations(("defaults", "timeouts"), "defaults", "timeouts.", configuration.defaults.timeouts, _TIMEOUTS)
+        admin = configuration.global_.admin
+        if admin is not UNSET:
+            try:
+                if not admin.path.startswith(("/", "unix@")):
+                    raise AddressError("is not an absolute path; write '/run/lb/admin.sock'")
+                address = parse_bind(admin.path)
+            except AddressError as error:
+                self._report(("global", "admin", "path"), "global", f"admin.path '{line_text(admin.path)}' {error}")
+            else:
+                self.bound[address] = "the admin socket"
+        for index, log in enumerate(configuration.global_.log):
+            self._log(("global", "log", index, "to"), log.to)
+
+    def _log(self, path: Path, to: str) -> None:
+        if to in ("stdout", "stderr") or (to.startswith("/") and "\0" not in to and not to.endswith("/")):
+            return
+        scheme = to.partition("@")[0].partition(":")[0]
+        if scheme in UNBUILT_WORDS["log target"]:
+            self._report(
+                path,
+                "global",
+                f"log target '{line_text(to)}' is known but not built yet",
+                "built: stdout, stderr, the absolute path of a file",
+            )
+            return
+        near = nearest(to, ("stdout", "stderr"))
+        hint = f"did you mean '{near}'?" if near else "write stdout, stderr or the absolute path of a file"
+        self._report(path, "global", f"unknown log target '{line_text(to)}'", hint)
+
+    def _frontend(self, name: str, frontend: Frontend) -> None:
+        path: Path = ("frontends", name)
+        subject = f"frontend '{name}'"
+        if not frontend.bind:
+            self._report((*path, "bind"), subject, "'bind' is empty", "write 'bind: [\":8080\"]'")
+        names: set[str] = set()
+        for index, given in enumerate(frontend.bind):
+            self._bind((*path, "bind", index), subject, bind_of(given), names)
+        self._durations((*path, "timeouts"), subject, "timeouts.", frontend.timeouts, _FRONTEND_TIMEOUTS)
+        self._keepalive((*path, "tcp_keepalive"), subject, frontend.tcp_keepalive)
+        if frontend.mode == "tcp":
+            self._tcp_only(path, subject, frontend)
+        self._routes(path, subject, frontend)
+        if frontend.default_backend is not UNSET:
+            self._use(name, frontend.mode, frontend.default_backend, (*path, "default_backend"))
+        elif not frontend.routes:
+            self._report(
+                path,
+                subject,
+                "leads nowhere",
+                "give it a 'default_backend'" + (" or 'routes'" if frontend.mode == "http" else ""),
+            )
+        elif frontend.mode == "tcp":
+            self._report(path, subject, "has no 'default_backend'", "mode tcp needs one")
+
+    def _tcp_only(self, path: Path, subject: str, frontend: Frontend) -> None:
+        if frontend.routes:
+            self._report(
+                (*path, "routes"),
+                subject,
+                "routes need mode http",
+                "write 'mode: http', or 'default_backend' alone",
+                at_key=True,
+            )
+        if frontend.forwarded_for:
+            self._report((*path, "forwarded_for"), subject, "'forwarded_for' needs mode http", "remove it")
+        for word in ("http_request", "http_keep_alive"):
+            if getattr(frontend.timeouts, word) is not UNSET:
+                self._report((*path, "timeouts", word), subject, f"'timeouts.{word}' needs mode http", "remove it")
+
+    def _bind(self, path: Path, subject: str, bind: Bind, names: set[str]) -> None:
+        shown = line_text(bind.address)
+        self._debug(path, subject, bind.debug)
+        try:
+            address = parse_bind(bind.address)
+        except ForeignAddressError as error:
+            self._report(path, subject, f"bind '{shown}': {error}")
+            return
+        except AddressError as error:
+            self._report(path, subject, f"bind '{shown}' {error}")
+            return
+        if bind.mode is not UNSET and address.family is not Family.UNIX:
+            self._report((*path, "mode"), subject, f"bind '{shown}': 'mode' is for unix sockets", "remove it")
+        if bind.backlog is not UNSET and address.family is Family.FD:
+            self._report(
+                (*path, "backlog"),
+                subject,
+                f"bind '{shown}': 'backlog' is set by whoever made the descriptor",
+                "remove it",
+            )
+        if address.family in (Family.UNIX, Family.FD) or address.port:
+            first = self.bound.get(address)
+            if first is not None:
+                self._report(
+                    path, subject, f"bind '{shown}' is taken already by {first}", "an address can be bound once"
+                )
+                return
+            self.bound[address] = subject
+        name = bind_name(bind, address)
+        if name in names and (bind.name is not UNSET or address.port == 0):
+            self._report(path, subject, f"two binds are called '{line_text(name)}'", "give each a 'name' of its own")
+        names.add(name)
+
+    def _routes(self, path: Path, subject: str, frontend: Frontend) -> None:
+        seen: dict[tuple[str, str, bool], int] = {}
+        for index, route in enumerate(frontend.routes):
+            at = (*path, "routes", index)
+            key = self._match(at, subject, route)
+            if key is not None:
+                if key in seen:
+                    self._report(
+                        at, subject, f"route {index + 1} matches the same as route {seen[key] + 1}", "keep one"
+                    )
+                seen.setdefault(key, index)
+            self._use(str(path[1]), frontend.mode, route.to, (*at, "to"))
+
+    def _match(self, path: Path, subject: str, route: Route) -> tuple[str, str, bool] | None:
+        match = route.match
+        if match.host is UNSET and match.path is UNSET:
+            self._report(
+                (*path, "match"),
+                subject,
+                "'routes.match' is empty",
+                "give it 'host', 'path' or both, or write 'default_backend'",
+            )
+            return None
+        host: str | None = ""
+        target: tuple[str, bool] | None = ("/", False)
+        if match.host is not UNSET:
+            host = self._part((*path, "match", "host"), subject, "host", match.host, parse_host)
+        if match.path is not UNSET:
+            target = self._part((*path, "match", "path"), subject, "path", match.path, parse_path)
+        return None if host is None or target is None else (host, *target)
+
+    def _part(self, path: Path, subject: str, noun: str, text: str, parse: Callable[[str], Part]) -> Part | None:
+        try:
+            return parse(text)
+        except RouteError as error:
+            self._report(path, subject, f"{noun} '{line_text(text)}' {error}")
+            return None
+
+    def _use(self, frontend: str, mode: str, backend: str, path: Path) -> None:
+        subject = f"frontend '{frontend}'"
+        known = self.configuration.backends
+        if backend not in known:
+            near = nearest(backend, known)
+            hint = f"did you mean '{near}'?" if near else "define it under 'backends'"
+            self._report(path, subject, f"unknown backend '{line_text(backend)}'", hint)
+            return
+        said = known[backend].mode
+        if said is not UNSET and said != mode:
+            self._report(
+                path, subject, f"is of mode {mode}, its backend '{backend}' of mode {said}", "both must be the same"
+            )
+            return
+        other = "tcp" if mode == "http" else "http"
+        users = self.users.setdefault(backend, {})
+        if other in users and mode not in users and said is UNSET:
+            message = (
+                f"is of mode {mode}, and frontend '{users[other]}' uses the same backend '{backend}' in mode {other}"
+            )
+            self._report(path, subject, message, "make two backends of it")
+        users.setdefault(mode, frontend)
+
+    def _backend(self, name: str, backend: Backend) -> None:
+        path: Path = ("backends", name)
+        subject = f"backend '{name}'"
+        self._durations((*path, "timeouts"), subject, "timeouts.", backend.timeouts, _BACKEND_TIMEOUTS)
+        self._keepalive((*path, "tcp_keepalive"), subject, backend.tcp_keepalive)
+        if not backend.servers:
+            self._report((*path, "servers"), subject, "has no servers", "write 'servers: [\"10.0.0.1:8080\"]'")
+            return
+        if len(backend.servers) > SERVERS_MAX:
+            self._report(
+                (*path, "servers"), subject, f"has {len(backend.servers)} servers; at most {SERVERS_MAX} are possible"
+            )
+        names: set[str] = set()
+        weights = 0
+        for index, given in enumerate(backend.servers):
+            server = server_of(given)
+            weights += server.weight
+            self._server((*path, "servers", index), name, server, names)
+        if not weights:
+            self._report(
+                (*path, "servers"),
+                subject,
+                "every server has weight 0, so none would get traffic",
+                "give one a weight from 1 to 256",
+            )
+
+    def _server(self, path: Path, backend: str, server: Server, names: set[str]) -> None:
+        shown = line_text(server.address)
+        subject = f"backend '{backend}'" if server.name is UNSET else f"server '{backend}/{server.name}'"
+        self._debug(path, subject, server.debug)
+        try:
+            address = parse_server(server.address)
+        except ForeignAddressError as error:
+            self._report((*path, "address"), subject, f"address '{shown}': {error}")
+            return
+        except AddressError as error:
+            self._report((*path, "address"), subject, f"address '{shown}' {error}")
+            return
+        name = server_name(server, address)
+        if name in names:
+            self._report(
+                path, f"backend '{backend}'", f"two servers are called '{name}'", "give each a 'name' of its own"
+            )
+        names.add(name)
+
+    # Parts of sections
+
+    def _durations(self, path: Path, subject: str, prefix: str, section: object, words: tuple[str, ...]) -> None:
+        for word in words:
+            text: str | UnsetType = getattr(section, word)
+            if text is UNSET:
+                continue
+            try:
+                ms = duration_ms(text)
+            except UnitError as error:
+                self._report((*path, word), subject, f"'{prefix}{word}': '{line_text(text)}' {error}")
+                continue
+            if not ms and prefix:
+                self._report(
+                    (*path, word),
+                    subject,
+                    f"'{prefix}{word}' is {text}",
+                    "every wait has an end; 1ms to 24d are possible",
+                )
+
+    def _keepalive(self, path: Path, subject: str, given: bool | Keepalive) -> None:
+        if isinstance(given, bool):
+            return
+        for word in ("idle", "interval"):
+            text: str | UnsetType = getattr(given, word)
+            if text is UNSET:
+                continue
+            try:
+                ms = duration_ms(text)
+            except UnitError as error:
+                self._report((*path, word), subject, f"'tcp_keepalive.{word}': '{line_text(text)}' {error}")
+                continue
+            # TCP_KEEPIDLE and TCP_KEEPINTVL take whole seconds up to MAX_TCP_KEEPIDLE.
+            if ms % 1000 or not 1 <= ms // 1000 <= 32_767:
+                self._report(
+                    (*path, word),
+                    subject,
+                    f"'tcp_keepalive.{word}' is {text}; whole seconds from 1s to 32767s are possible",
+                )
+
+    def _debug(self, path: Path, subject: str, given: Debug | UnsetType) -> None:
+        if given is not UNSET and not self.debug:
+            self._report(
+                (*path, "debug"),
+                subject,
+                "unknown keyword 'debug'",
+                "test devices need the debug build and LB_DEBUG_CONFIG=1",
+                at_key=True,
+            )
+
+
+_TIMEOUTS = ("connect", "client", "server", "http_request", "http_keep_alive", "tunnel")
+_FRONTEND_TIMEOUTS = ("client", "http_request", "http_keep_alive", "tunnel")
+_BACKEND_TIMEOUTS = ("connect", "server", "tunnel")
+
+
+def unrelated(findings: list[Finding], gone: set[Path], original: Callable[[Path], Path]) -> Iterator[Finding]:
+    """Yield the findings that do not come merely from parts that were taken out because their shape was wrong.
+
+    `original` turns a path among what was left into the path in the document.
+    """
+    backends_unsure = any(len(path) <= 2 and path[:1] == ("backends",) for path in gone)
+    for finding in findings:
+        path = original(finding.path)
+        if any(each[: len(path)] == path or path[: len(each)] == each for each in gone):
+            continue
+        if finding.message.startswith("unknown backend") and backends_unsure:
+            continue
+        yield replace(finding, path=path)

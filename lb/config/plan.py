@@ -1,0 +1,399 @@
+"""From a configuration to what runs: rows of ints and bytes for the plan image, and the supervisor's part.
+
+Nothing here knows how the image is laid out: `lb/_speedups/policy/plan.pxd` does, and `lb/_speedups/face/plan.pyx` writes it from
+these rows. Object ids and places in the shared mapping are the supervisor's to give, so rows name objects by index until
+`CompiledPlan.image` is told the numbers.
+"""
+
+import os
+import socket
+import struct
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from os import PathLike
+from typing import NamedTuple
+
+from msgspec import UNSET, UnsetType
+
+from lb.config.diagnostic import ConfigError, Diagnostic, Finding
+from lb.config.effective import effective
+from lb.config.loading import read
+from lb.config.part import Admin, Backend, Bind, Frontend, Log, ObjectKind, Part, Server
+from lb.config.source import Source
+from lb.model import Backend as BackendModel
+from lb.model import Configuration, Debug, Keepalive
+from lb.model import Frontend as FrontendModel
+from lb.model import Server as ServerModel
+from lb.model.address import Address, Family, parse_bind, parse_server
+from lb.model.naming import balance_of, bind_of, server_of
+from lb.model.process import WORKERS_MAX
+from lb.model.route import parse_host, parse_path
+from lb.model.units import duration_ms
+
+# Numbers of plan.pxd.
+MODES = {"tcp": 1, "http": 2}
+BALANCES = {"roundrobin": 1}
+LOG_FORMATS = {"haproxy": 1, "json": 2}
+FRONTEND_FORWARDED_FOR = 1 << 0
+FRONTEND_LOG = 1 << 1
+FRONTEND_KEEPALIVE = 1 << 2
+BACKEND_KEEPALIVE = 1 << 0
+LINK_TWISTED = 1 << 0
+LINK_MUX = 1 << 1
+
+
+class RouteRow(NamedTuple):
+    """One route of a frontend."""
+
+    host: bytes  # lower case, b"" = any
+    path: bytes  # a prefix that ends in "/", or a whole path
+    is_exact: int
+    backend: int  # index
+
+
+class ListenerRow(NamedTuple):
+    """One plan_listener_t."""
+
+    object: int
+    frontend: int
+    flags: int
+    name: bytes
+
+
+class FrontendRow(NamedTuple):
+    """One plan_frontend_t and its routes."""
+
+    object: int
+    name: bytes
+    mode: int
+    flags: int
+    maxconn: int
+    default_backend: int
+    client_ms: int
+    http_request_ms: int
+    http_keep_alive_ms: int
+    tunnel_ms: int
+    keepalive: tuple[int, int, int]  # idle s, interval s, count; 0 = the kernel's
+    routes: list[RouteRow]
+
+
+class BackendRow(NamedTuple):
+    """One plan_backend_t; its balance is the one of the same index."""
+
+    object: int
+    name: bytes
+    mode: int
+    balance: int
+    retries: int
+    flags: int
+    servers_at: int
+    servers: int
+    connect_ms: int
+    server_ms: int
+    tunnel_ms: int
+    queue_ms: int
+    keepalive: tuple[int, int, int]
+
+
+class ServerRow(NamedTuple):
+    """One plan_server_t."""
+
+    object: int
+    name: bytes
+    backend: int
+    weight: int
+    flags: int
+    family: int
+    address: bytes  # a sockaddr
+
+
+class Rows(NamedTuple):
+    """Everything that the image holds, but for the numbers that the supervisor gives."""
+
+    maxconn: int
+    grace_ms: int
+    listeners: list[ListenerRow]
+    frontends: list[FrontendRow]
+    backends: list[BackendRow]
+    servers: list[ServerRow]
+    logs: list[tuple[int, int]]  # number of the target, format
+
+
+@dataclass(slots=True)
+class CompiledPlan:
+    """One configuration, compiled: see `lb.config.part.Compilation`."""
+
+    objects: list[tuple[ObjectKind, int, str]]
+    balances: list[tuple[int, list[int], list[int]]]
+    part: Part
+    rows: Rows
+    warnings: list[str] = field(default_factory=list)
+
+
+def compile(given: str | PathLike[str] | Mapping[str, object] | Configuration) -> CompiledPlan:  # noqa: A001
+    """Compile a file, a mapping or a configuration that was loaded; raise ConfigError with every error."""
+    source: Source | None = None
+    if isinstance(given, Configuration):
+        configuration = given
+    else:
+        configuration, source = read(given)
+    compiler = _Compiler(effective(configuration))
+    if compiler.findings:
+        if source is not None:
+            raise source.error(compiler.findings)
+        raise ConfigError(
+            [Diagnostic("configuration", 0, each.subject, each.message, each.hint) for each in compiler.findings]
+        )
+    return compiler.plan(source)
+
+
+def sockaddr(address: Address) -> tuple[int, bytes]:
+    """Return the family and the bytes of the kernel's sockaddr of a numeric or unix address."""
+    if address.family is Family.IPV4:
+        return socket.AF_INET, struct.pack("=H", socket.AF_INET) + struct.pack(
+            "!H4s8x", address.port, socket.inet_aton(address.host)
+        )
+    if address.family is Family.IPV6:
+        inside = struct.pack("!HI16sI", address.port, 0, socket.inet_pton(socket.AF_INET6, address.host), 0)
+        return socket.AF_INET6, struct.pack("=H", socket.AF_INET6) + inside
+    return socket.AF_UNIX, struct.pack("=H", socket.AF_UNIX) + address.path.encode() + b"\0"
+
+
+def resolve(hosts: Iterable[str]) -> dict[str, Address | str]:
+    """Return the first address of each host name, port 0, or why there is none. Names are asked for at the same time."""
+    names = sorted(set(hosts))
+    if len(names) < 2:
+        return {name: _resolve_one(name) for name in names}
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(min(len(names), 16)) as pool:
+        return dict(zip(names, pool.map(_resolve_one, names), strict=True))
+
+
+def _resolve_one(name: str) -> Address | str:
+    try:
+        found = socket.getaddrinfo(name, 0, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
+    except socket.gaierror as error:
+        return (error.strerror or str(error)).lower()
+    except UnicodeError:
+        return "not a host name"
+    for family, _, _, _, address in found:
+        if family == socket.AF_INET:
+            return Address(Family.IPV4, str(address[0]))
+        if family == socket.AF_INET6:
+            return Address(Family.IPV6, str(address[0]).partition("%")[0])
+    return "it has no IPv4 or IPv6 address"
+
+
+class _Compiler:
+    """One configuration on its way to rows."""
+
+    def __init__(self, configuration: Configuration) -> None:
+        self.configuration = configuration
+        self.objects: list[tuple[ObjectKind, int, str]] = [("process", -1, "lb")]
+        self.balances: list[tuple[int, list[int], list[int]]] = []
+        self.findings: list[Finding] = []
+        self.backend_index = {name: index for index, name in enumerate(configuration.backends)}
+        self.listeners: list[ListenerRow] = []
+        self.servers: list[ServerRow] = []
+        self.binds: list[Bind] = []
+        self.nfrontends = 0
+        self.addresses = self._addresses()
+        self.frontends = [self._frontend(name, each) for name, each in configuration.frontends.items()]
+        self.backends = [self._backend(name, each) for name, each in configuration.backends.items()]
+
+    def plan(self, source: Source | None) -> CompiledPlan:
+        """Put the parts together."""
+        process = self.configuration.global_
+        maxconn = _or(process.maxconn, 0)
+        grace_ms = duration_ms(process.grace)
+        logs = tuple(Log(to=each.to, format=each.format) for each in process.log)
+        part = Part(
+            workers=_usable_cores() if process.workers == "auto" else int(process.workers),
+            maxconn=maxconn,
+            grace_ms=grace_ms,
+            admin=None
+            if process.admin is UNSET
+            else Admin(
+                path=parse_bind(process.admin.path).path, mode=int(process.admin.mode, 8), level=process.admin.level
+            ),
+            logs=logs,
+            binds=tuple(self.binds),
+            frontends=tuple(each[1] for each in self.frontends),
+            backends=tuple(each[1] for each in self.backends),
+        )
+        rows = Rows(
+            maxconn,
+            grace_ms,
+            self.listeners,
+            [each[0] for each in self.frontends],
+            [each[0] for each in self.backends],
+            self.servers,
+            [(index, LOG_FORMATS[each.format]) for index, each in enumerate(logs)],
+        )
+        return CompiledPlan(self.objects, self.balances, part, rows, self._warnings(source))
+
+    def _object(self, kind: ObjectKind, parent: int, name: str) -> int:
+        self.objects.append((kind, parent, name))
+        return len(self.objects) - 1
+
+    def _frontend(self, name: str, frontend: FrontendModel) -> tuple[FrontendRow, Frontend]:
+        number = self._object("frontend", 0, name)
+        index = self.nfrontends
+        self.nfrontends += 1
+        for given in frontend.bind:
+            bind = bind_of(given)
+            address = parse_bind(bind.address)
+            assert bind.name is not UNSET
+            listener = self._object("listener", number, f"{name}/{bind.name}")
+            self.listeners.append(ListenerRow(listener, index, _link(bind.debug), bind.name.encode()))
+            self.binds.append(
+                Bind(
+                    object=listener,
+                    frontend=name,
+                    name=bind.name,
+                    text=bind.address,
+                    family=address.family.value,
+                    host=address.host,
+                    port=address.port,
+                    path=address.path,
+                    fd=address.fd,
+                    mode=None if bind.mode is UNSET else int(bind.mode, 8),
+                    backlog=_or(bind.backlog, 0),
+                )
+            )
+        flags = FRONTEND_FORWARDED_FOR if frontend.forwarded_for else 0
+        flags |= FRONTEND_LOG if frontend.log and self.configuration.global_.log else 0
+        flags |= FRONTEND_KEEPALIVE if frontend.tcp_keepalive is not False else 0
+        maxconn = _or(frontend.maxconn, 0)
+        timeouts = frontend.timeouts
+        default = -1 if frontend.default_backend is UNSET else self.backend_index[frontend.default_backend]
+        row = FrontendRow(
+            number,
+            name.encode(),
+            MODES[frontend.mode],
+            flags,
+            maxconn,
+            default,
+            _ms(timeouts.client),
+            _ms(timeouts.http_request),
+            _ms(timeouts.http_keep_alive),
+            _ms(timeouts.tunnel),
+            _keepalive(frontend.tcp_keepalive),
+            self._routes(frontend),
+        )
+        return row, Frontend(object=number, name=name, mode=frontend.mode, maxconn=maxconn)
+
+    def _routes(self, frontend: FrontendModel) -> list[RouteRow]:
+        rows: list[RouteRow] = []
+        for route in frontend.routes:
+            match = route.match
+            host = "" if match.host is UNSET else parse_host(match.host)
+            path, is_exact = ("/", False) if match.path is UNSET else parse_path(match.path)
+            rows.append(RouteRow(host.encode(), path.encode(), int(is_exact), self.backend_index[route.to]))
+        return rows
+
+    def _backend(self, name: str, backend: BackendModel) -> tuple[BackendRow, Backend]:
+        number = self._object("backend", 0, name)
+        first = len(self.servers)
+        shown: list[Server] = []
+        assert backend.mode is not UNSET
+        for index, given in enumerate(backend.servers):
+            shown.append(self._server(number, name, index, server_of(given)))
+        self.balances.append((number, [each.object for each in shown], [each.weight for each in shown]))
+        timeouts = backend.timeouts
+        algorithm = balance_of(backend.balance).algorithm
+        row = BackendRow(
+            number,
+            name.encode(),
+            MODES[backend.mode],
+            BALANCES[algorithm],
+            _or(backend.retries, 0),
+            BACKEND_KEEPALIVE if backend.tcp_keepalive is not False else 0,
+            first,
+            len(shown),
+            _ms(timeouts.connect),
+            _ms(timeouts.server),
+            _ms(timeouts.tunnel),
+            0,
+            _keepalive(backend.tcp_keepalive),
+        )
+        return row, Backend(object=number, name=name, mode=backend.mode, algorithm=algorithm, servers=tuple(shown))
+
+    def _server(self, parent: int, backend: str, index: int, server: ServerModel) -> Server:
+        assert server.name is not UNSET
+        number = self._object("server", parent, f"{backend}/{server.name}")
+        address = parse_server(server.address)
+        if address.family is Family.NAME:
+            found = self.addresses[address.host]
+            if isinstance(found, str):
+                path = ("backends", backend, "servers", index, "address")
+                message = f"host name '{address.host}' cannot be resolved: {found}"
+                self.findings.append(
+                    Finding(
+                        path, f"server '{backend}/{server.name}'", message, "write an address, or mend the name service"
+                    )
+                )
+                return Server(object=number, name=server.name, address=server.address, weight=server.weight)
+            address = found._replace(port=address.port)
+        family, raw = sockaddr(address)
+        self.servers.append(
+            ServerRow(
+                number,
+                server.name.encode(),
+                self.backend_index[backend],
+                server.weight,
+                _link(server.debug),
+                family,
+                raw,
+            )
+        )
+        return Server(object=number, name=server.name, address=str(address), weight=server.weight)
+
+    def _addresses(self) -> dict[str, Address | str]:
+        parsed = (
+            parse_server(server_of(each).address)
+            for backend in self.configuration.backends.values()
+            for each in backend.servers
+        )
+        return resolve(each.host for each in parsed if each.family is Family.NAME)
+
+    def _warnings(self, source: Source | None) -> list[str]:
+        used: set[str] = set()
+        for frontend in self.configuration.frontends.values():
+            used.update(route.to for route in frontend.routes)
+            if frontend.default_backend is not UNSET:
+                used.add(frontend.default_backend)
+        unused = [
+            Finding(("backends", name), f"backend '{name}'", "no frontend uses it")
+            for name in self.configuration.backends
+            if name not in used
+        ]
+        if source is None:
+            return [f"{each.subject}: {each.message}" for each in unused]
+        return [str(each) for each in source.error(unused).errors]
+
+
+def _or(value: int | UnsetType, otherwise: int) -> int:
+    return otherwise if value is UNSET else value
+
+
+def _ms(text: str | UnsetType) -> int:
+    """Return milliseconds; 0, which is none, where nothing is said."""
+    return 0 if text is UNSET else duration_ms(text)
+
+
+def _keepalive(given: bool | Keepalive) -> tuple[int, int, int]:
+    if isinstance(given, bool):
+        return 0, 0, 0
+    return _ms(given.idle) // 1000, _ms(given.interval) // 1000, _or(given.count, 0)
+
+
+def _link(given: Debug | UnsetType) -> int:
+    if given is UNSET:
+        return 0
+    return (LINK_TWISTED if given.transport == "twisted" else 0) | (LINK_MUX if given.codec == "mux" else 0)
+
+
+def _usable_cores() -> int:
+    return min(len(os.sched_getaffinity(0)), WORKERS_MAX)

@@ -1,0 +1,27 @@
+"""The configuration model: frozen msgspec Structs, one description a field, unknown keys refused."""
+
+from lb.model.backend import Backend, Balance, Server
+from lb.model.configuration import Configuration
+from lb.model.frontend import Bind, Frontend, Match, Route
+from lb.model.process import Admin, Global, Log
+from lb.model.traffic import BackendTimeouts, Debug, Defaults, FrontendTimeouts, Keepalive, Timeouts
+
+__all__ = [
+    "Admin",
+    "Backend",
+    "BackendTimeouts",
+    "Balance",
+    "Bind",
+    "Configuration",
+    "Debug",
+    "Defaults",
+    "Frontend",
+    "FrontendTimeouts",
+    "Global",
+    "Keepalive",
+    "Log",
+    "Match",
+    "Route",
+    "Server",
+    "Timeouts",
+]

@@ -1,0 +1,29 @@
+"""The whole configuration, as a frozen tree.
+
+It is what somebody wrote, decoded and nothing more: `lb.config.effective` fills in what was left out, and its result is a
+configuration of the same type that says everything.
+"""
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct, field
+
+from lb.model.backend import Backend
+from lb.model.frontend import Frontend
+from lb.model.kinds import Name
+from lb.model.process import Global
+from lb.model.traffic import Defaults
+
+VERSION = 1
+
+
+class Configuration(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A configuration of lb."""
+
+    version: Annotated[Literal[1], Meta(description="Version of this language: 1.", extra={"noun": "version"})]
+    global_: Annotated[Global, Meta(description="What concerns the whole process.")] = field(
+        name="global", default=Global()
+    )
+    defaults: Annotated[Defaults, Meta(description="What frontends and backends inherit.")] = Defaults()
+    frontends: Annotated[dict[Name, Frontend], Meta(description="Where clients connect, by name.")]
+    backends: Annotated[dict[Name, Backend], Meta(description="Groups of servers, by name.")] = {}

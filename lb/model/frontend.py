@@ -1,0 +1,105 @@
+"""Frontends: where clients connect and where their requests go."""
+
+from typing import Annotated
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from lb.model.kinds import Connections, Mode, Name, Text
+from lb.model.traffic import Debug, FrontendTimeouts, Keepalive
+from lb.model.traffic import Mode as ProxyMode
+
+BACKLOG_MAX = 65_535
+
+
+class Bind(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One address to listen on. A string is short for `{address: ...}`."""
+
+    address: Annotated[
+        Text,
+        Meta(
+            description="`:8080` and `*:8080` (every IPv4 address), `10.0.0.1:80`, `[::1]:80`, `unix@/run/app.sock` or the path "
+            "alone, `fd@3` (inherited). Port 0 lets the kernel choose.",
+            examples=[":8080", "[::1]:8080", "unix@/run/app.sock"],
+        ),
+    ]
+    name: Annotated[Name | UnsetType, Meta(description="Name in logs and statistics; the address if not given.")] = (
+        UNSET
+    )
+    mode: Annotated[
+        Mode | UnsetType,
+        Meta(
+            description="Permissions of a unix socket: octal digits in quotes; without it the umask decides.",
+            examples=["0660"],
+        ),
+    ] = UNSET
+    backlog: Annotated[
+        Annotated[int, Meta(ge=1, le=BACKLOG_MAX)] | UnsetType,
+        Meta(
+            description="Connections the kernel keeps waiting; net.core.somaxconn if not given, and never more than that."
+        ),
+    ] = UNSET
+    debug: Annotated[Debug | UnsetType, Meta(description="Test devices.", extra={"hidden": True})] = UNSET
+
+
+class Match(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What a request must look like; what is not said matches everything."""
+
+    host: Annotated[
+        Text | UnsetType,
+        Meta(description="The exact host, without port, in any case.", examples=["api.example.com"]),
+    ] = UNSET
+    path: Annotated[
+        Text | UnsetType,
+        Meta(
+            description="`/v1/orders/*` matches every path that begins with `/v1/orders/`; `/health` matches just that path.",
+            examples=["/static/*"],
+        ),
+    ] = UNSET
+
+
+class Route(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One way from a request to a backend.
+
+    The most specific route wins, whatever the order: a named host before any host, then the longest path.
+    """
+
+    match: Annotated[Match, Meta(description="What a request must look like: `host`, `path` or both.")]
+    to: Annotated[Name, Meta(description="Name of the backend.", extra={"kind": "backend"})]
+
+
+class Frontend(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where clients connect."""
+
+    mode: Annotated[
+        ProxyMode, Meta(description="`http` reads requests; `tcp` relays bytes.", extra={"noun": "mode"})
+    ] = "http"
+    bind: Annotated[
+        tuple[Annotated[Text, Meta(extra={"kind": "bind"})] | Bind, ...],
+        Meta(description="Addresses to listen on, at least one.", extra={"kind": "list", "item": '":8080"'}),
+    ]
+    maxconn: Annotated[
+        Connections | UnsetType,
+        Meta(description="Client connections of this frontend over all workers; above it accepting pauses."),
+    ] = UNSET
+    timeouts: Annotated[FrontendTimeouts, Meta(description="How long to wait for clients.")] = FrontendTimeouts()
+    tcp_keepalive: Annotated[
+        bool | Keepalive, Meta(description="TCP keep-alive on client connections: `true`, `false` or its options.")
+    ] = False
+    forwarded_for: Annotated[
+        bool, Meta(description="Append the client's address to the header X-Forwarded-For (mode http).")
+    ] = False
+    log: Annotated[bool, Meta(description="Write access log records for this frontend.")] = True
+    routes: Annotated[
+        tuple[Route, ...],
+        Meta(
+            description="Ways to backends by host and path (mode http).",
+            extra={"kind": "list", "item": "{match: {path: /static/*}, to: static}"},
+        ),
+    ] = ()
+    default_backend: Annotated[
+        Name | UnsetType,
+        Meta(
+            description="Backend for what no route matches. Without it such a request is answered with 404.",
+            extra={"kind": "backend"},
+        ),
+    ] = UNSET

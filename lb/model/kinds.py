@@ -1,0 +1,23 @@
+"""The kinds of strings and numbers that fields are made of.
+
+Each kind carries a name in its metadata: `lb.config.shape` uses it to say what was expected when a value does not fit.
+The patterns here are what msgspec itself checks and what editors get in the JSON Schema; whatever a pattern cannot say
+(an address, a host, a path) is checked by `lb.config.meaning`.
+"""
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from lb.model.units import DURATION_PATTERN
+
+NAME_MAX = 63
+MAXCONN_MAX = 10_000_000
+
+# HAProxy's characters for names: an address such as 10.0.0.1:80 is a name too.
+# (`$` alone would let a trailing line feed pass in Python; the look-ahead means the same in every dialect.)
+Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.:-]{1,63}$(?!\n)", extra={"kind": "name"})]
+Duration = Annotated[str, Meta(pattern=DURATION_PATTERN, extra={"kind": "duration"})]
+Mode = Annotated[str, Meta(pattern=r"^0?[0-7]{3}$(?!\n)", extra={"kind": "mode"})]
+Text = Annotated[str, Meta(min_length=1, extra={"kind": "text"})]
+Connections = Annotated[int, Meta(ge=1, le=MAXCONN_MAX, extra={"kind": "count"})]
