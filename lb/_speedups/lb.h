@@ -16,10 +16,14 @@
 #ifndef LB_H
 #define LB_H
 
+#include <pthread.h>
+#include <signal.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 /* 1 in the debug and sanitize builds: invariants abort, time can be faked, chaos and kill points exist. */
 #ifndef LB_DEBUG
@@ -101,6 +105,39 @@ static inline void lb_compiler_barrier(void)
 
 LB_ATOMICS(u32, uint32_t)
 LB_ATOMICS(u64, uint64_t)
+
+/* ---- locks ------------------------------------------------------------------------------------------ */
+
+/* base/lock.pxd says what it does. Alone on its cache line: the mutex is 40 or 48 bytes. */
+typedef struct {
+    pthread_mutex_t mutex;
+    char pad[LB_CACHE_LINE - sizeof(pthread_mutex_t)];
+} __attribute__((aligned(LB_CACHE_LINE))) lb_lock_t;
+
+_Static_assert(sizeof(lb_lock_t) == LB_CACHE_LINE, "lb_lock_t is one cache line");
+
+/* ---- kill points ------------------------------------------------------------------------------------ */
+
+/*
+ * LB_KILL_POINT("balance.locked"): debug builds die here by SIGKILL when the environment says
+ * LB_KILL_AT=balance.locked. With LB_KILL_AT=balance.locked@/path/of/a/file only the process that manages to
+ * remove that file dies, so one worker of many dies once. A lock held for 100 ns is never hit by a random
+ * SIGKILL. Read each time, so that a forked child can be sent to its death.
+ */
+#if LB_DEBUG
+static inline void lb_kill_point(const char *name)
+{
+    const char *at = getenv("LB_KILL_AT");
+    size_t len = strlen(name);
+    if (at == NULL || strncmp(at, name, len) != 0)
+        return;
+    if (at[len] == '@' ? unlink(at + len + 1) == 0 : at[len] == 0)
+        raise(SIGKILL);
+}
+#define LB_KILL_POINT(name) lb_kill_point(name)
+#else
+#define LB_KILL_POINT(name) ((void)sizeof(name))
+#endif
 
 /* ---- invariants ------------------------------------------------------------------------------------- */
 

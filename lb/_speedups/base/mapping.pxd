@@ -1,15 +1,21 @@
 # The shared mapping: state that outlives generations and workers.
 #
-# One memfd, created by the supervisor, sparse (about 1.6 GiB of addresses, a few hundred KiB of memory), inherited by
-# every worker and mapped at any address: nothing inside is a pointer. The layout is fixed: header, worker slots, object
-# registry, counters, balance arena, log rings. Only the supervisor allocates, and it fallocates what a plan uses before
-# the plan is sent.
+# One memfd, created by the supervisor, sparse (2.1 GiB of addresses, a few hundred KiB of memory), inherited
+# by every worker and mapped at any address: nothing inside is a pointer. The layout is fixed, see
+# MAPPING_*_AT. Only the supervisor allocates, and it fallocates what a plan uses before the plan is sent:
+# object ids and their rows in mapping_register, a worker's rows and ring in mapping_reserve, the arena in
+# mapping_allocate. Looking at a hole of the file gives it memory too, so rows of slots that never had a
+# worker are not looked at.
 #
-# Objects (process, frontend, listener, backend, server) have ids given by name and never reused while a generation
-# refers to them. Counters are rows: one per worker and object, written by that worker with plain stores; row 0 is the
-# base row, into which the rows of dead workers are folded.
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+# Objects (process, frontend, listener, backend, server) have ids given by name and never reused while a
+# generation refers to them. Counters are rows: one per worker and object, written by that worker with plain
+# stores; row 0 is the base row, into which the rows of dead workers are folded. A gauge (`cur` of an object
+# with a limit) is the sum of the live rows' `cur`, kept under the object's lock; the rows are the truth, and
+# whoever finds the lock broken adds them up.
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+
 from lb._speedups.base.lock cimport lb_lock_t
+
 
 cdef enum:
     MAPPING_MAGIC = 0x6c626d61
@@ -17,8 +23,18 @@ cdef enum:
     MAPPING_WORKERS = 64         # worker slots 1..64 (0 is the base row)
     MAPPING_OBJECTS = 65536
     MAPPING_NAME = 104           # bytes of a name with its NUL: "kind:frontend/listener"
+    MAPPING_BUCKETS = 4096       # chains of the name registry
     MAPPING_RING = 4194304       # bytes of a log ring with its header
     MAPPING_ARENA = 268435456    # bytes of the balance arena
+
+cdef enum:                       # layout: bytes from the start
+    MAPPING_WORKERS_AT = 4096            # worker_t[65], by slot
+    MAPPING_BUCKETS_AT = 24576           # uint32_t[MAPPING_BUCKETS]: first object of a chain
+    MAPPING_OBJECTS_AT = 65536           # object_t[MAPPING_OBJECTS], by oid
+    MAPPING_ARENA_AT = 16842752
+    MAPPING_RINGS_AT = 285278208         # log rings of slots 1..64
+    MAPPING_COUNTERS_AT = 553713664      # counters_t[65][MAPPING_OBJECTS], by slot and oid
+    MAPPING_BYTES = 2189492224
 
 cdef enum:                       # object_t.kind
     OBJECT_FREE = 0
@@ -38,8 +54,8 @@ cdef enum:                       # worker_t.state
 ctypedef struct worker_t:        # 256 bytes
     uint32_t pid
     uint32_t state               # atomic: WORKER_*
-    uint32_t eventfd             # number of its eventfd, the same in every process
-    uint32_t pad
+    uint32_t eventfd             # number of its eventfd, the same in every process; 0 = none
+    uint32_t reserved_memory     # supervisor: 1 = its rows and its ring have memory
     uint64_t beat_ms             # atomic: CLOCK_MONOTONIC ms of its last loop iteration
     uint64_t generation          # atomic: the generation it uses
     uint64_t connections         # client connections it holds
@@ -51,13 +67,15 @@ ctypedef struct object_t:        # 256 bytes: an object's identity and its share
     int64_t cur_max              # under lock: the most `cur` has been
     uint64_t limit               # atomic: maxconn, 0 = none
     uint8_t kind                 # OBJECT_*
-    uint8_t used                 # referenced by the present generation
+    uint8_t parents              # supervisor: scratch of the search for ids to reuse
     uint16_t pad
     uint32_t parent              # oid: of a server its backend, of a listener its frontend
     uint64_t generation          # last generation that names it
     uint64_t waiting             # atomic: bit per worker slot - 1 whose accepting is paused on this limit
-    char name[MAPPING_NAME]
-    uint8_t reserved[40]
+    char name[MAPPING_NAME]      # a longer one is cut and ends in ~ and its hash
+    uint64_t hash                # of kind, parent and name
+    uint32_t chain               # next object of its bucket, or of the free ids
+    uint8_t reserved[28]
 
 ctypedef struct counters_t:      # 384 bytes: one row
     int64_t cur                  # connections (frontend, listener), streams (backend, server) now
@@ -102,31 +120,68 @@ ctypedef struct mapping_t:       # the header; addresses by the functions below
     uint32_t supervisor          # pid
     uint32_t stopping            # atomic: 1 = draining
     uint64_t objects             # ids given so far (ids are 1..objects)
-    uint64_t arena_used          # supervisor only: bytes of the arena handed out
+    uint64_t arena_used          # supervisor: bytes of the arena ever handed out
+    uint64_t arena_holes         # supervisor: offset of the first released region, 0 = none; in order of address
+    uint32_t free_objects        # supervisor: first id that can be given again, 0 = none
+    uint32_t fd                  # supervisor: number of the memfd in it
 
-cdef mapping_t *mapping_create(int *fd) noexcept nogil     # supervisor: memfd + map; NULL with errno
-cdef mapping_t *mapping_attach(int fd) noexcept nogil      # map an existing one; NULL with errno (EPROTO: wrong version)
+# Supervisor: make the memfd and map it; NULL with errno. The descriptor is close-on-exec and sealed against
+# resizing.
+cdef mapping_t *mapping_create(int *fd) noexcept nogil
+
+# Map an existing one; NULL with errno (EPROTO: not ours, or another version).
+cdef mapping_t *mapping_attach(int fd) noexcept nogil
 cdef void mapping_detach(mapping_t *m) noexcept nogil
-cdef worker_t *mapping_worker(mapping_t *m, uint32_t slot) noexcept nogil
-cdef object_t *mapping_object(mapping_t *m, uint32_t oid) noexcept nogil
-cdef counters_t *mapping_counters(mapping_t *m, uint32_t slot, uint32_t oid) noexcept nogil
-cdef char *mapping_ring(mapping_t *m, uint32_t slot) noexcept nogil
 
-# Supervisor only. The id of this name, taking a new one when needed; 0 when full. fallocates its rows.
-cdef uint32_t mapping_register(mapping_t *m, uint8_t kind, uint32_t parent, const char *name, size_t len) noexcept nogil
+cdef inline worker_t *mapping_worker(mapping_t *m, uint32_t slot) noexcept nogil:
+    return (<worker_t *> (<char *> m + MAPPING_WORKERS_AT)) + slot
 
-# Supervisor only. Offset of `size` fresh zeroed bytes of the arena, fallocated and 64-byte aligned; 0 when full.
+cdef inline object_t *mapping_object(mapping_t *m, uint32_t oid) noexcept nogil:
+    return (<object_t *> (<char *> m + MAPPING_OBJECTS_AT)) + oid
+
+cdef inline counters_t *mapping_counters(mapping_t *m, uint32_t slot, uint32_t oid) noexcept nogil:
+    return (<counters_t *> (<char *> m + MAPPING_COUNTERS_AT)) + (<uint64_t> slot * MAPPING_OBJECTS + oid)
+
+cdef inline char *mapping_ring(mapping_t *m, uint32_t slot) noexcept nogil:
+    return <char *> m + MAPPING_RINGS_AT + <uint64_t> (slot - 1) * MAPPING_RING
+
+# Supervisor, before worker `slot` starts: give its rows and its ring memory. 0, or -1 with errno. Again is
+# harmless.
+cdef int mapping_reserve(mapping_t *m, uint32_t slot) noexcept nogil
+
+# Supervisor. The id of this kind, parent and name, taking a new one when needed, with memory for its rows; 0
+# with errno (ENOSPC: all ids are in use). A new object belongs to the generation after the present one until
+# it is marked.
+cdef uint32_t mapping_register(
+    mapping_t *m, uint8_t kind, uint32_t parent, const char *name, size_t len
+) noexcept nogil
+
+# Supervisor. Offset of `size` fresh zeroed bytes of the arena, fallocated and 64-byte aligned; 0 with errno
+# when full.
 cdef uint64_t mapping_allocate(mapping_t *m, uint64_t size) noexcept nogil
 cdef void mapping_release(mapping_t *m, uint64_t at, uint64_t size) noexcept nogil
 
-# Sum of an object's rows over the base row and all workers.
+# Sum of an object's rows over the base row and all workers. Maxima and times are not summed: cur_max is the
+# gauge's, and for an object without one the largest that a row or this sum shows; last_ms is the latest.
 cdef void mapping_sum(mapping_t *m, uint32_t oid, counters_t *out) noexcept nogil
 
-# Supervisor only, after worker `slot` has ended: fold its rows into row 0, clear them, set every gauge to the sum of its
-# live rows (under the object's lock).
-cdef void mapping_bury(mapping_t *m, uint32_t slot) noexcept nogil
+# Supervisor. Make every maximum the present value, and with `all` every sum zero. Rows of workers are not
+# written (a worker may be adding to them): the base row takes the difference, modulo 2^64.
+cdef void mapping_clear(mapping_t *m, bint all) noexcept nogil
 
-# Shared gauge of an object with a limit: add to the row and the total together. gauge_enter refuses (-1) at the limit and
-# then marks the worker as waiting; gauge_leave returns the bits of the waiting workers to wake (0 = none) and clears them.
+# Supervisor, after worker `slot` has ended: fold its rows into row 0, clear them, set every gauge to the sum
+# of its live rows (under the object's lock) and empty the slot. Returns the bits of the waiting workers to
+# wake.
+cdef uint64_t mapping_bury(mapping_t *m, uint32_t slot) noexcept nogil
+
+# Shared gauge of an object with a limit: add to the row and the total together. gauge_enter refuses (-1) at
+# the limit and then marks the worker as waiting; gauge_leave returns the bits of the waiting workers to wake
+# (0 = none) and clears them.
 cdef int gauge_enter(mapping_t *m, uint32_t slot, uint32_t oid) noexcept nogil
 cdef uint64_t gauge_leave(mapping_t *m, uint32_t slot, uint32_t oid) noexcept nogil
+
+# Supervisor. Set the limit (0 = none); returns the bits of the waiting workers to wake and clears them.
+cdef uint64_t gauge_limit(mapping_t *m, uint32_t oid, uint64_t limit) noexcept nogil
+
+# Write the eventfds of these workers (bit per slot - 1).
+cdef void mapping_wake(mapping_t *m, uint64_t bits) noexcept nogil

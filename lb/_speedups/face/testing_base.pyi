@@ -1,5 +1,7 @@
 from collections.abc import Iterable
 
+from lb._speedups.face.mapping import Mapping
+
 NEVER: int
 
 class Pool:
@@ -38,3 +40,26 @@ class Timers:
     def count(self) -> int: ...
     def check(self) -> None:
         """Raise AssertionError unless rings, bit maps and the count agree."""
+
+def set_worker_generation(mapping: Mapping, slot: int, generation: int) -> None:
+    """Say which generation a worker uses, as its engine would."""
+
+def count(mapping: Mapping, slot: int, oid: int, **fields: int) -> None:
+    """Add to a worker's row, as its engine would."""
+
+def spoil_gauge(mapping: Mapping, oid: int, value: int) -> None:
+    """Overwrite the total."""
+
+def waiting(mapping: Mapping, oid: int) -> int:
+    """Return the bits of the workers that wait for room."""
+
+def allocate(mapping: Mapping, size: int) -> int: ...
+def release(mapping: Mapping, at: int, size: int) -> None: ...
+def is_zero(mapping: Mapping, at: int, size: int) -> bool: ...
+def fill(mapping: Mapping, at: int, size: int, byte: int) -> None: ...
+def spoil_heap(mapping: Mapping, at: int) -> None:
+    """Overwrite all that is derived in a balance."""
+
+def rebuild(mapping: Mapping, at: int) -> None: ...
+def check_heap(mapping: Mapping, at: int) -> None:
+    """Raise AssertionError unless the heap is one, of exactly the usable members."""

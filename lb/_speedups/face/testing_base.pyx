@@ -1,13 +1,21 @@
-"""The door through which unit tests reach pools and timers. Not in the release build."""
+"""The door through which unit tests reach pools, timers and what the mapping's own door hides. Not in the release build."""
 
 from libc.stdint cimport uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
+from lb._speedups.base.mapping cimport (
+    counters_t, mapping_allocate, mapping_counters, mapping_object, mapping_release,
+    mapping_worker,
+)
 from lb._speedups.base.pool cimport pool_drain, pool_give, pool_init, pool_t, pool_take
 from lb._speedups.base.timers cimport (
     TIMERS_NEVER, lb_timer_t, timer_clear, timer_init, timer_set, timer_unlink, timers_init,
     timers_next, timers_run, timers_t,
+)
+from lb._speedups.face.mapping cimport Mapping
+from lb._speedups.policy.balance cimport (
+    balance_entries, balance_entry_t, balance_heap, balance_rebuild_locked, balance_t,
 )
 
 
@@ -204,3 +212,104 @@ cdef uint64_t ring_length(lb_timer_t *head) noexcept nogil:
         length += 1
         n = n.next
     return length
+
+
+# ---- mapping and balance ----
+
+
+def set_worker_generation(Mapping mapping, uint32_t slot, uint64_t generation):
+    mapping_worker(mapping.m, slot).generation = generation
+
+
+def count(Mapping mapping, uint32_t slot, uint32_t oid, **fields):
+    cdef counters_t *row = mapping_counters(mapping.m, slot, oid)
+    for name, n in fields.items():
+        if name == "cur":
+            row.cur += n
+        elif name == "cur_max":
+            row.cur_max += n
+        elif name == "req_total":
+            row.req_total += n
+        elif name == "bytes_in":
+            row.bytes_in += n
+        elif name == "idle":
+            row.idle += n
+        elif name == "last_ms":
+            row.last_ms += n
+        elif name == "log_dropped":
+            row.log_dropped += n
+        else:
+            raise KeyError(name)
+
+
+def spoil_gauge(Mapping mapping, uint32_t oid, value):
+    mapping_object(mapping.m, oid).cur = value
+
+
+def waiting(Mapping mapping, uint32_t oid):
+    return mapping_object(mapping.m, oid).waiting
+
+
+def allocate(Mapping mapping, uint64_t size):
+    return mapping_allocate(mapping.m, size)
+
+
+def release(Mapping mapping, uint64_t at, uint64_t size):
+    mapping_release(mapping.m, at, size)
+
+
+def is_zero(Mapping mapping, uint64_t at, uint64_t size):
+    cdef const char *bytes = <const char *> mapping.m + at
+    cdef uint64_t i
+    for i in range(size):
+        if bytes[i]:
+            return False
+    return True
+
+
+def fill(Mapping mapping, uint64_t at, uint64_t size, int byte):
+    memset(<char *> mapping.m + at, byte, size)
+
+
+cdef balance_t *balance_of(Mapping mapping, uint64_t at):
+    return <balance_t *> (<char *> mapping.m + at)
+
+
+def spoil_heap(Mapping mapping, uint64_t at):
+    """Overwrite all that is derived."""
+    cdef balance_t *b = balance_of(mapping, at)
+    cdef uint32_t i
+    for i in range(b.size):
+        balance_heap(b)[i] = 0xdddddddd
+        balance_entries(b)[i].place = 0xdddddddd
+    b.heaped = 0xdddddddd
+
+
+def rebuild(Mapping mapping, uint64_t at):
+    balance_rebuild_locked(balance_of(mapping, at))
+
+
+def check_heap(Mapping mapping, uint64_t at):
+    """Raise AssertionError unless the heap is one, of exactly the usable members."""
+    cdef balance_t *b = balance_of(mapping, at)
+    cdef balance_entry_t *entries = balance_entries(b)
+    cdef uint32_t *heap = balance_heap(b)
+    cdef uint32_t i, usable = 0
+    for i in range(b.size):
+        usable += entries[i].weight != 0
+        if entries[i].weight == 0 and entries[i].place != 0:
+            raise AssertionError(f"member {i} has weight 0 and place {entries[i].place}")
+        if entries[i].weight != 0 and heap[entries[i].place - 1] != i:
+            raise AssertionError(f"member {i} is not at its place {entries[i].place}")
+    if usable != b.heaped:
+        raise AssertionError(f"{usable} usable members, {b.heaped} in the heap")
+
+    def deadline(at):
+        entry = entries[heap[<uint32_t> at]]
+        return (2 * entry.chosen + 1), entry.weight, heap[<uint32_t> at]
+
+    for i in range(1, b.heaped):
+        k, w, position = deadline(i)
+        parent_k, parent_w, parent_position = deadline((i - 1) // 2)
+        if (k * parent_w, position) < (parent_k * w, parent_position):
+            raise AssertionError(f"place {i} is before its parent")

@@ -1,0 +1,166 @@
+"""The shared mapping: state that outlives generations and workers.
+
+What each part means stands in `base/mapping.pxd` and `policy/balance.pxd`.
+"""
+
+from collections.abc import Sequence
+from typing import Final, TypedDict
+
+MAPPING_WORKERS: Final = 64
+"""Worker slots are 1..MAPPING_WORKERS."""
+
+OBJECT_PROCESS: Final = 1
+OBJECT_FRONTEND: Final = 2
+OBJECT_LISTENER: Final = 3
+OBJECT_BACKEND: Final = 4
+OBJECT_SERVER: Final = 5
+
+WORKER_EMPTY: Final = 0
+WORKER_STARTING: Final = 1
+WORKER_RUNNING: Final = 2
+WORKER_DRAINING: Final = 3
+WORKER_DEAD: Final = 4
+
+class Worker(TypedDict):
+    pid: int
+    state: int
+    eventfd: int
+    beat_ms: int
+    generation: int
+    connections: int
+
+class Mapping:
+    """One mapping of the shared memfd, unmapped when the object goes.
+
+    Everything raises ValueError after close(). Who writes what: the supervisor registers, allocates, clears and buries;
+    a worker adds to its own rows. Object ids and slots are checked: KeyError and IndexError.
+    """
+
+    users: int
+    """Doors that work on this mapping; close() refuses while there are any."""
+
+    @classmethod
+    def create(cls) -> Mapping:
+        """Make a new memfd (close-on-exec, 2.1 GiB of addresses, a few hundred KiB of memory) and map it. Raises OSError."""
+
+    @classmethod
+    def attach(cls, fd: int) -> Mapping:
+        """Map an existing memfd; `fd` stays the caller's. Raises OSError (EPROTO: not a mapping, or another version)."""
+
+    def close(self) -> None:
+        """Unmap, and close the descriptor if create() made it. Again is harmless. RuntimeError while in use."""
+
+    @property
+    def fd(self) -> int:
+        """The memfd, -1 when closed."""
+
+    @property
+    def address(self) -> int:
+        """Where it is mapped in this process."""
+
+    @property
+    def generation(self) -> int:
+        """The committed generation: setting it is the commit."""
+
+    @generation.setter
+    def generation(self, value: int) -> None: ...
+    @property
+    def stopping(self) -> bool:
+        """Whether all workers shall drain."""
+
+    @stopping.setter
+    def stopping(self, value: bool) -> None: ...
+    @property
+    def start_ms(self) -> int:
+        """CLOCK_MONOTONIC ms of the mapping's birth."""
+
+    @property
+    def start_us(self) -> int:
+        """CLOCK_REALTIME us of it."""
+
+    @property
+    def supervisor(self) -> int:
+        """Pid of who made it."""
+
+    def register(self, kind: int, parent: int, name: str) -> int:
+        """Return the id of the object of this kind (OBJECT_*), parent id (0 = none) and name, making it when needed.
+
+        A new id has memory for all its rows, and belongs to the coming generation until mark() says otherwise. Ids that
+        no generation in use names are given again only when all 65,535 are taken. Raises OSError (ENOSPC: all in use,
+        ENOMEM).
+        """
+
+    def objects(self) -> list[int]:
+        """Return the ids in use, in order."""
+
+    def name(self, oid: int) -> str:
+        """Return the name; one over 103 bytes is cut and ends in `~` and a hash."""
+
+    def kind(self, oid: int) -> int: ...
+    def parent(self, oid: int) -> int: ...
+    def mark(self, oid: int, generation: int) -> None:
+        """Say that `generation` names this object."""
+
+    def marked(self, oid: int) -> int:
+        """Return the last generation that names it."""
+
+    def limit(self, oid: int) -> int:
+        """Return the gauge's limit, 0 = none."""
+
+    def set_limit(self, oid: int, n: int) -> None:
+        """Set the gauge's limit (0 = none), and wake the workers that wait for room if there is some."""
+
+    def gauge(self, oid: int) -> int:
+        """Return what the gauge shows: the sum of the live rows' `cur`."""
+
+    def enter(self, slot: int, oid: int) -> bool:
+        """Add one to worker `slot`'s row and the gauge; False at the limit, then the worker is marked as waiting."""
+
+    def leave(self, slot: int, oid: int) -> None:
+        """Take one away, and wake the workers that wait for room."""
+
+    def counters(self, oid: int) -> dict[str, int]:
+        """Return the sum of the object's rows by field name (`base/mapping.pxd`); `status` is status_1xx .. status_other."""
+
+    def counters_row(self, slot: int, oid: int) -> dict[str, int]:
+        """Return one row; slot 0 is the base row, whose values are differences modulo 2**64."""
+
+    def clear_counters(self, all: bool = False) -> None:
+        """Make all maxima the present values; with `all` also every sum zero."""
+
+    def worker(self, slot: int) -> Worker: ...
+    def reserve(self, slot: int) -> None:
+        """Give the slot's rows and log ring memory. Raises OSError."""
+
+    def set_worker(
+        self, slot: int, *, pid: int | None = None, state: int | None = None, eventfd: int | None = None
+    ) -> None:
+        """Set what is given. WORKER_STARTING also reserves memory (OSError) and starts the heartbeat's clock."""
+
+    def beat(self, slot: int) -> None:
+        """Write the present time as the slot's heartbeat."""
+
+    def wake(self, slot: int) -> None:
+        """Write the worker's eventfd, if it has one."""
+
+    def bury(self, slot: int) -> None:
+        """Fold the rows of an ended worker into the base rows, mend the gauges, wake who waited, empty the slot.
+
+        Only when the process has ended. Its log ring is not touched.
+        """
+
+    def balance(self, oids: Sequence[int], weights: Sequence[int], old_at: int = 0) -> int:
+        """Make a roundrobin balance of these servers (weights 0..65535) and return its offset.
+
+        `old_at` is the balance that it follows: servers keep their places in the rotation. Raises OSError (ENOSPC,
+        ENOMEM).
+        """
+
+    def release_balance(self, at: int) -> None:
+        """Give a balance's memory back, once no generation in use refers to it."""
+
+    def pick(self, at: int, avoid: int = 0, times: int = 1) -> int:
+        """Pick `times` servers and return the last one's id, 0 = none is usable."""
+
+    def members(self, at: int) -> list[tuple[int, int, int]]:
+        """Return (object id, weight, times chosen) of each member, in order."""

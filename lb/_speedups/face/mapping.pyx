@@ -1,0 +1,386 @@
+from cpython.exc cimport PyErr_SetFromErrno
+from libc.stdint cimport uint8_t, uint32_t, uint64_t, uintptr_t
+from libc.stdlib cimport calloc, free
+from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
+from posix.unistd cimport close
+
+from lb._speedups.base.mapping cimport (
+    MAPPING_ARENA_AT, MAPPING_WORKERS, OBJECT_BACKEND, OBJECT_FREE,
+    OBJECT_FRONTEND, OBJECT_LISTENER, OBJECT_PROCESS, OBJECT_SERVER, WORKER_DEAD, WORKER_DRAINING,
+    WORKER_EMPTY, WORKER_RUNNING, WORKER_STARTING, counters_t, gauge_enter, gauge_leave, gauge_limit,
+    mapping_allocate, mapping_attach, mapping_bury, mapping_clear, mapping_counters, mapping_create,
+    mapping_detach, mapping_object, mapping_register, mapping_release, mapping_reserve, mapping_sum, mapping_t,
+    mapping_wake, mapping_worker, object_t, worker_t,
+)
+from lb._speedups.policy.balance cimport (
+    balance_bytes, balance_entries, balance_entry_t, balance_init, balance_pick, balance_t,
+)
+
+
+cdef extern from "lb.h" nogil:
+    uint32_t lb_load_u32(const uint32_t *p)
+    void lb_store_u32(uint32_t *p, uint32_t value)
+    uint64_t lb_load_u64(const uint64_t *p)
+    void lb_store_u64(uint64_t *p, uint64_t value)
+
+
+# For Python, the names of base/mapping.pxd.
+globals().update(
+    MAPPING_WORKERS=MAPPING_WORKERS,
+    OBJECT_PROCESS=OBJECT_PROCESS,
+    OBJECT_FRONTEND=OBJECT_FRONTEND,
+    OBJECT_LISTENER=OBJECT_LISTENER,
+    OBJECT_BACKEND=OBJECT_BACKEND,
+    OBJECT_SERVER=OBJECT_SERVER,
+    WORKER_EMPTY=WORKER_EMPTY,
+    WORKER_STARTING=WORKER_STARTING,
+    WORKER_RUNNING=WORKER_RUNNING,
+    WORKER_DRAINING=WORKER_DRAINING,
+    WORKER_DEAD=WORKER_DEAD,
+)
+
+
+cdef uint64_t now_ms() noexcept nogil:
+    cdef timespec now
+    clock_gettime(CLOCK_MONOTONIC, &now)
+    return <uint64_t> now.tv_sec * 1000 + <uint64_t> now.tv_nsec // 1000000
+
+
+cdef dict row_dict(const counters_t *row):
+    return {
+        "cur": row.cur,
+        "cur_max": row.cur_max,
+        "conn_total": row.conn_total,
+        "sess_total": row.sess_total,
+        "req_total": row.req_total,
+        "bytes_in": row.bytes_in,
+        "bytes_out": row.bytes_out,
+        "status_1xx": row.status[0],
+        "status_2xx": row.status[1],
+        "status_3xx": row.status[2],
+        "status_4xx": row.status[3],
+        "status_5xx": row.status[4],
+        "status_other": row.status[5],
+        "denied_req": row.denied_req,
+        "denied_resp": row.denied_resp,
+        "err_req": row.err_req,
+        "err_conn": row.err_conn,
+        "err_resp": row.err_resp,
+        "retries": row.retries,
+        "redispatches": row.redispatches,
+        "client_aborts": row.client_aborts,
+        "server_aborts": row.server_aborts,
+        "internal_errors": row.internal_errors,
+        "chosen": row.chosen,
+        "connects": row.connects,
+        "reuses": row.reuses,
+        "idle": row.idle,
+        "intercepted": row.intercepted,
+        "queue_ms": row.queue_ms,
+        "connect_ms": row.connect_ms,
+        "response_ms": row.response_ms,
+        "total_ms": row.total_ms,
+        "timed": row.timed,
+        "last_ms": row.last_ms,
+        "log_dropped": row.log_dropped,
+    }
+
+
+cdef void drop(Mapping self) noexcept:
+    if self.m != NULL:
+        mapping_detach(self.m)
+        self.m = NULL
+    if self.owns and self.descriptor >= 0:
+        close(self.descriptor)
+    self.descriptor = -1
+
+
+cdef mapping_t *mapping_of(Mapping self) except NULL:
+    if self.m == NULL:
+        raise ValueError("the mapping is closed")
+    return self.m
+
+
+cdef object_t *object_of(Mapping self, oid) except NULL:
+    cdef mapping_t *m = mapping_of(self)
+    cdef object_t *o
+    if not 1 <= oid <= m.objects:
+        raise KeyError(oid)
+    o = mapping_object(m, oid)
+    if o.kind == OBJECT_FREE:
+        raise KeyError(oid)
+    return o
+
+
+cdef worker_t *worker_of(Mapping self, slot) except NULL:
+    cdef mapping_t *m = mapping_of(self)
+    if not 1 <= slot <= MAPPING_WORKERS:
+        raise IndexError(slot)
+    return mapping_worker(m, slot)
+
+
+cdef balance_t *balance_of(Mapping self, uint64_t at) except NULL:
+    cdef mapping_t *m = mapping_of(self)
+    if at < MAPPING_ARENA_AT or at >= MAPPING_ARENA_AT + m.arena_used or at % 64:
+        raise ValueError(f"no balance at {at}")
+    return <balance_t *> (<char *> m + at)
+
+
+cdef class Mapping:
+    def __cinit__(self):
+        self.m = NULL
+        self.descriptor = -1
+
+    def __init__(self):
+        raise TypeError("use Mapping.create() or Mapping.attach(fd)")
+
+    def __dealloc__(self):
+        drop(self)
+
+    @classmethod
+    def create(cls):
+        cdef Mapping self = cls.__new__(cls)
+        self.m = mapping_create(&self.descriptor)
+        if self.m == NULL:
+            self.descriptor = -1
+            PyErr_SetFromErrno(OSError)
+        self.owns = True
+        return self
+
+    @classmethod
+    def attach(cls, int fd):
+        cdef Mapping self = cls.__new__(cls)
+        self.m = mapping_attach(fd)
+        if self.m == NULL:
+            PyErr_SetFromErrno(OSError)
+        self.descriptor = fd
+        return self
+
+    def close(self):
+        if self.users:
+            raise RuntimeError(f"the mapping is in use by {self.users} others")
+        drop(self)
+
+    @property
+    def fd(self):
+        return self.descriptor
+
+    @property
+    def address(self):
+        mapping_of(self)
+        return <uintptr_t> self.m
+
+    @property
+    def generation(self):
+        mapping_of(self)
+        return lb_load_u64(&self.m.generation)
+
+    @generation.setter
+    def generation(self, uint64_t value):
+        mapping_of(self)
+        lb_store_u64(&self.m.generation, value)
+
+    @property
+    def stopping(self):
+        mapping_of(self)
+        return lb_load_u32(&self.m.stopping) != 0
+
+    @stopping.setter
+    def stopping(self, bint value):
+        mapping_of(self)
+        lb_store_u32(&self.m.stopping, value)
+
+    @property
+    def start_ms(self):
+        mapping_of(self)
+        return self.m.start_ms
+
+    @property
+    def start_us(self):
+        mapping_of(self)
+        return self.m.start_us
+
+    @property
+    def supervisor(self):
+        mapping_of(self)
+        return self.m.supervisor
+
+    # objects
+
+    def register(self, uint8_t kind, uint32_t parent, str name):
+        cdef bytes text = name.encode()
+        cdef uint32_t oid
+        mapping_of(self)
+        if not OBJECT_PROCESS <= kind <= OBJECT_SERVER:
+            raise ValueError(f"unknown kind {kind}")
+        oid = mapping_register(self.m, kind, parent, text, len(text))
+        if oid == 0:
+            PyErr_SetFromErrno(OSError)
+        return oid
+
+    def objects(self):
+        cdef uint32_t oid
+        mapping_of(self)
+        return [
+            oid for oid in range(1, <uint32_t> self.m.objects + 1)
+            if mapping_object(self.m, oid).kind != OBJECT_FREE
+        ]
+
+    def name(self, oid):
+        return (<bytes> object_of(self, oid).name).decode(errors="replace")
+
+    def kind(self, oid):
+        return object_of(self, oid).kind
+
+    def parent(self, oid):
+        return object_of(self, oid).parent
+
+    def mark(self, oid, uint64_t generation):
+        object_of(self, oid).generation = generation
+
+    def marked(self, oid):
+        return object_of(self, oid).generation
+
+    def limit(self, oid):
+        cdef object_t *o = object_of(self, oid)
+        return lb_load_u64(&o.limit)
+
+    def set_limit(self, oid, uint64_t n):
+        object_of(self, oid)
+        mapping_wake(self.m, gauge_limit(self.m, oid, n))
+
+    # gauges and counters
+
+    def gauge(self, oid):
+        return object_of(self, oid).cur
+
+    def enter(self, slot, oid):
+        worker_of(self, slot)
+        object_of(self, oid)
+        return gauge_enter(self.m, slot, oid) == 0
+
+    def leave(self, slot, oid):
+        worker_of(self, slot)
+        object_of(self, oid)
+        mapping_wake(self.m, gauge_leave(self.m, slot, oid))
+
+    def counters(self, oid):
+        cdef counters_t sum
+        object_of(self, oid)
+        mapping_sum(self.m, oid, &sum)
+        return row_dict(&sum)
+
+    def counters_row(self, slot, oid):
+        if slot != 0:
+            worker_of(self, slot)
+        object_of(self, oid)
+        return row_dict(mapping_counters(self.m, slot, oid))
+
+    def clear_counters(self, bint all=False):
+        mapping_of(self)
+        with nogil:
+            mapping_clear(self.m, all)
+
+    # workers
+
+    def worker(self, slot):
+        cdef worker_t *w = worker_of(self, slot)
+        return {
+            "pid": w.pid,
+            "state": lb_load_u32(&w.state),
+            "eventfd": w.eventfd,
+            "beat_ms": lb_load_u64(&w.beat_ms),
+            "generation": lb_load_u64(&w.generation),
+            "connections": lb_load_u64(&w.connections),
+        }
+
+    def reserve(self, slot):
+        worker_of(self, slot)
+        if mapping_reserve(self.m, slot) != 0:
+            PyErr_SetFromErrno(OSError)
+
+    def set_worker(self, slot, *, pid=None, state=None, eventfd=None):
+        cdef worker_t *w = worker_of(self, slot)
+        if state is not None and not WORKER_EMPTY <= state <= WORKER_DEAD:
+            raise ValueError(f"unknown state {state}")
+        if state == WORKER_STARTING:
+            self.reserve(slot)
+            w.connections = 0
+            lb_store_u64(&w.generation, 0)
+            lb_store_u64(&w.beat_ms, now_ms())
+        if pid is not None:
+            w.pid = pid
+        if eventfd is not None:
+            w.eventfd = eventfd
+        if state is not None:
+            lb_store_u32(&w.state, state)
+
+    def beat(self, slot):
+        cdef worker_t *w = worker_of(self, slot)
+        lb_store_u64(&w.beat_ms, now_ms())
+
+    def wake(self, slot):
+        worker_of(self, slot)
+        mapping_wake(self.m, <uint64_t> 1 << <int> (slot - 1))
+
+    def bury(self, slot):
+        cdef uint64_t bits
+        cdef uint32_t number = slot
+        worker_of(self, slot)
+        with nogil:
+            bits = mapping_bury(self.m, number)
+        mapping_wake(self.m, bits)
+
+    # balance
+
+    def balance(self, oids, weights, uint64_t old_at=0):
+        cdef uint32_t size = len(oids)
+        cdef uint32_t *numbers
+        cdef balance_t *old = NULL
+        cdef balance_t *b
+        cdef uint64_t at
+        cdef int failed
+        mapping_of(self)
+        if size == 0 or len(weights) != size:
+            raise ValueError(f"{size} oids and {len(weights)} weights")
+        if old_at:
+            old = balance_of(self, old_at)
+        numbers = <uint32_t *> calloc(2 * size, sizeof(uint32_t))
+        if numbers == NULL:
+            raise MemoryError
+        try:
+            for i, (oid, weight) in enumerate(zip(oids, weights, strict=True)):
+                if not 0 <= weight <= 65535:
+                    raise ValueError(f"weight {weight} is not in 0..65535")
+                numbers[i] = oid
+                numbers[size + i] = weight
+            at = mapping_allocate(self.m, balance_bytes(size))
+            if at == 0:
+                PyErr_SetFromErrno(OSError)
+            b = balance_of(self, at)
+            with nogil:
+                failed = balance_init(b, size, numbers, numbers + size, old)
+            if failed:
+                mapping_release(self.m, at, balance_bytes(size))
+                raise OSError("the lock of a balance cannot be made")
+        finally:
+            free(numbers)
+        return at
+
+    def release_balance(self, uint64_t at):
+        mapping_release(self.m, at, balance_bytes(balance_of(self, at).size))
+
+    def pick(self, uint64_t at, uint32_t avoid=0, uint64_t times=1):
+        cdef balance_t *b = balance_of(self, at)
+        cdef uint32_t oid = 0
+        cdef uint64_t _
+        with nogil:
+            for _ in range(times):
+                oid = balance_pick(b, avoid)
+        return oid
+
+    def members(self, uint64_t at):
+        cdef balance_t *b = balance_of(self, at)
+        cdef balance_entry_t *entries = balance_entries(b)
+        cdef uint32_t i
+        return [(entries[i].oid, entries[i].weight, entries[i].chosen) for i in range(b.size)]
