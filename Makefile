@@ -22,7 +22,7 @@ LOCK := mkdir -p build && flock build/.lock
 # `lb` always comes from the built tree: -P keeps the sources out, for child processes too.
 TREE = PYTHONPATH=$(CURDIR)/build/$(1)/lib PYTHONSAFEPATH=1 LB_FLAVOUR=$(1)
 
-.PHONY: help build test lint format sanitize bench fuzz soak clean debug release
+.PHONY: help build test lint format sanitize bench fuzz soak docs clean debug release
 
 help: ## list the verbs
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r verb text; do printf '  make %-10s %s\n' "$$verb" "$$text"; done
@@ -123,6 +123,10 @@ fuzz: build/sanitize/.built $(VENV)/.dev ## the parsers' fuzz targets, longer th
 
 soak: build/debug/.built $(VENV)/.dev ## churn, reload storms, dying servers and workers (LB_SOAK_SECONDS a scenario)
 	@$(call TREE,debug) LB_SOAK_SECONDS=$${LB_SOAK_SECONDS:-60} $(PY) -P -m pytest tests/soak $(PYTEST_ARGS) </dev/null
+
+docs: build/release/.built ## write the generated pages of docs/ again
+	@$(call TREE,release) $(PY) -P docs/generate.py
+	@$(call TREE,release) PYTHONPATH=$(CURDIR)/build/release/lib:$(CURDIR) $(PY) -P -m bench.render
 
 clean: ## remove .venv and build
 	@rm -rf .venv build *.egg-info

@@ -3,21 +3,16 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-import yaml
-
 from lb import demo
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_the_demo_servers_are_those_of_the_configuration() -> None:
-    configuration = yaml.safe_load((ROOT / "conf/demo.yaml").read_text())
-    (bind,) = configuration["frontends"]["web"]["bind"]
-    assert bind["address"] == f"{demo.HOST}:{demo.FRONTEND_PORT}"
-    servers = configuration["backends"]["app"]["servers"]
-    assert {server["name"]: server["address"] for server in servers} == {
-        name: f"{demo.HOST}:{port}" for name, port in demo.SERVERS.items()
-    }
+def test_the_demo_reads_its_addresses_from_the_configuration() -> None:
+    scene = demo.read_scene(ROOT / "conf/demo.yaml")
+    assert str(scene.frontend) == "127.0.0.1:8080"
+    servers = {name: str(address) for name, address in scene.servers.items()}
+    assert servers == {"one": "127.0.0.1:9001", "two": "127.0.0.1:9002", "three": "127.0.0.1:9003"}
 
 
 def talk(request: bytes) -> bytes:
@@ -25,7 +20,7 @@ def talk(request: bytes) -> bytes:
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             await demo.serve("one", reader, writer)
 
-        async with await asyncio.start_server(serve, demo.HOST, 0) as server:
+        async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
             reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
             writer.write(request)
             writer.write_eof()
