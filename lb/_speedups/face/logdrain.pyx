@@ -493,7 +493,7 @@ cdef void drain_wait(drain_t *d, int timeout_ms) noexcept nogil:
     cdef pollfd_t fds[TARGETS_MAX + 2]
     cdef unsigned long n = 1
     cdef uint64_t value
-    cdef ssize_t n_read
+    cdef ssize_t _n
     cdef target_t *t
     cdef int i
     fds[0].fd = d.wake
@@ -507,7 +507,7 @@ cdef void drain_wait(drain_t *d, int timeout_ms) noexcept nogil:
             n += 1
     poll(fds, n, timeout_ms)
     if fds[0].revents:
-        n_read = read(d.wake, &value, sizeof(value))
+        _n = read(d.wake, &value, sizeof(value))
 
 
 # The last passes: until nothing is left, nothing more can be written, or it is too late.
@@ -704,7 +704,7 @@ cdef class LogDrain:
     cdef uint64_t post(self, order_t *o) noexcept:
         cdef drain_t *d = self.d
         cdef uint64_t one = 1, ticket
-        cdef ssize_t n
+        cdef ssize_t _n
         pthread_mutex_lock(&d.lock)
         d.asked += 1
         o.ticket = ticket = d.asked
@@ -714,7 +714,7 @@ cdef class LogDrain:
             d.first = o
         d.last = o
         pthread_mutex_unlock(&d.lock)
-        n = write(d.wake, &one, sizeof(one))
+        _n = write(d.wake, &one, sizeof(one))
         return ticket
 
     cdef int wait(self, uint64_t ticket, double timeout_s) except -1:

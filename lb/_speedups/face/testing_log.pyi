@@ -46,6 +46,3 @@ class Lines:
 
     def line(self, form: Literal["http", "tcp", "json"], cap: int = ..., **fields: Any) -> bytes:
         """Format a `log_view_t` made of `fields`; the others have plain defaults."""
-
-    def measure(self, form: Literal["http", "tcp", "json"], count: int, **fields: Any) -> float:
-        """Return nanoseconds per line over `count` lines, each 1 ms after the one before."""

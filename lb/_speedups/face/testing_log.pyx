@@ -4,7 +4,6 @@ from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyOb
 from libc.stdint cimport uint64_t, uint8_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
-from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
 from lb._speedups.base.logring cimport (
     LOGRING_DATA, logrecord_t, logring_commit, logring_init, logring_next, logring_peek, logring_reserve,
@@ -175,33 +174,15 @@ cdef class Lines:
         v.srvqueue = f.get("srvqueue", 0)
         v.bequeue = f.get("bequeue", 0)
 
-    cdef size_t write(self, int kind, char *dst, size_t cap) noexcept nogil:
-        if kind == 0:
-            return logline_http(&self.state, &self.view, dst, cap)
-        if kind == 1:
-            return logline_tcp(&self.state, &self.view, dst, cap)
-        return logline_json(&self.state, &self.view, dst, cap)
-
     def line(self, str form, size_t cap=LOGLINE_CAP, **fields):
         self.set_view(fields)
         # Of exact size, for the same reason.
         cdef char *dst = <char *>malloc(cap)
         try:
-            return dst[:self.write(("http", "tcp", "json").index(form), dst, cap)]
+            if form == "http":
+                return dst[:logline_http(&self.state, &self.view, dst, cap)]
+            if form == "tcp":
+                return dst[:logline_tcp(&self.state, &self.view, dst, cap)]
+            return dst[:logline_json(&self.state, &self.view, dst, cap)]
         finally:
             free(dst)
-
-    def measure(self, str form, uint64_t count, **fields):
-        cdef timespec t0, t1
-        cdef uint64_t _i, total = 0
-        cdef char dst[LOGLINE_CAP]
-        cdef int kind = ("http", "tcp", "json").index(form)
-        self.set_view(fields)
-        with nogil:
-            clock_gettime(CLOCK_MONOTONIC, &t0)
-            for _i in range(count):
-                self.view.accept_us += 1000
-                total += self.write(kind, dst, LOGLINE_CAP)
-            clock_gettime(CLOCK_MONOTONIC, &t1)
-        assert total
-        return ((t1.tv_sec - t0.tv_sec) * 1000000000 + t1.tv_nsec - t0.tv_nsec) / <double>count

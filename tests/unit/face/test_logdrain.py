@@ -374,9 +374,7 @@ def test_a_file_that_cannot_be_reopened_is_used_further(rings: Rings, start: Sta
     assert drain.stats()["targets"][0]["reopen_error"] == ""
 
 
-def test_a_record_cut_by_a_full_disk_does_not_begin_the_new_file(
-    rings: Rings, start: Start, tmp_path: Path
-) -> None:
+def test_a_record_cut_by_a_full_disk_does_not_begin_the_new_file(rings: Rings, start: Start, tmp_path: Path) -> None:
     path = tmp_path / "a.log"
     drain = start(str(path))
     with file_size_limit(277):
