@@ -1,0 +1,199 @@
+"""The commands of the admin socket, all of them in one table.
+
+A command yields its output piece by piece, so that a slow reader holds one piece and not the whole answer. What a command
+says on failure is a line like any other: the protocol has no status.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import NamedTuple
+
+import lb
+from lb.admin import information, statistics
+from lb.admin.process import Process
+
+USER, OPERATOR, ADMIN = range(3)
+LEVELS = {"user": USER, "operator": OPERATOR, "admin": ADMIN}
+
+PIECE = 16 * 1024
+
+
+class Session(NamedTuple):
+    """Who asks: the process asked and the level of the socket."""
+
+    process: Process
+    level: int
+
+
+Run = Callable[[Session, Sequence[str]], AsyncIterator[str]]
+
+
+class Command(NamedTuple):
+    """A command: its leading words, how `help` shows it, who may use it, what it does with the words after them."""
+
+    words: tuple[str, ...]
+    usage: str
+    text: str
+    level: int
+    run: Run
+
+
+async def _show_info(session: Session, arguments: Sequence[str]) -> AsyncIterator[str]:
+    unknown = _unbuilt(arguments)
+    yield unknown or "".join(information.lines(session.process))
+
+
+async def _show_stat(session: Session, arguments: Sequence[str]) -> AsyncIterator[str]:
+    process = session.process
+    limits = {"iid": -1, "types": -1, "sid": -1}
+    if len(arguments) >= 3 and all(_is_number(each) for each in arguments[:3]):
+        limits = dict(zip(limits, map(int, arguments[:3]), strict=True))
+        arguments = arguments[3:]
+    if unknown := _unbuilt(arguments):
+        yield unknown
+        return
+    generation = process.generation
+    assert generation is not None
+    age_s = max(0, int(time.time() - process.started))
+    piece = statistics.header()
+    for row in statistics.rows(process.mapping, generation, process.places(), age_s, **limits):
+        piece += statistics.line(row)
+        if len(piece) >= PIECE:
+            yield piece
+            piece = ""
+    yield piece
+
+
+def _is_number(word: str) -> bool:
+    return word.removeprefix("-").isdecimal()
+
+
+def _unbuilt(arguments: Sequence[str]) -> str:
+    """Return what to answer to an output format that HAProxy has and lb does not; '' when there is none."""
+    for word in arguments:
+        if word in ("typed", "json", "desc", "float", "up", "no-maint", "domain"):
+            return f"'{word}' is not built; only the plain format is.\n"
+    return ""
+
+
+async def _show_version(session: Session, arguments: Sequence[str]) -> AsyncIterator[str]:
+    yield f"{lb.__version__}\n"
+
+
+async def _show_startup_logs(session: Session, arguments: Sequence[str]) -> AsyncIterator[str]:
+    yield session.process.journal.text()
+
+
+async def _show_pools(session: Session, arguments: Sequence[str]) -> AsyncIterator[str]:
+    answers = await session.process.ask("pools")
+    total: dict[str, dict[str, int]] = {}
+    for pools in answers.values():
+        assert isinstance(pools, dict)
+        for name, pool in pools.items():
+            into = total.setdefault(name, dict.fromkeys(pool, 0))
+            for key, value in pool.items():
+                # One size; everything else is counted by each worker.
+                into[key] = value if key == "size" else into.get(key, 0) + value
+    yield "Dumping pools usage.\n"
+    allocated = used = 0
+    for name, pool in sorted(total.items()):
+        held = pool["live"] + pool["cached"]
+        allocated += held * pool["size"]
+        used += pool["live"] * pool["size"]
+        yield (
+            f"  - Pool {name} ({pool['size']} bytes) : {held} allocated ({held * pool['size']} bytes), {pool['live']} used, "
+            f"{pool['peak']} peak, {pool['failed']} failures, {len(answers)} users\n"
+        )
+    yield f"Total: {len(total)} pools, {allocated} bytes allocated, {used} used.\n"
+
+
+async def _clear_counters(session: Session, arguments: Sequence[str]) -> AsyncIterator[str]:
+    clears_all = list(arguments) == ["all"]
+    if clears_all and session.level < ADMIN:
+        yield DENIED
+        return
+    session.process.mapping.clear_counters(clears_all)
+    yield ""
+
+
+async def _reload(session: Session, arguments: Sequence[str]) -> AsyncIterator[str]:
+    worked = await session.process.reload()
+    yield f"Success={int(worked)}\n--\n{session.process.journal.text()}"
+
+
+DENIED = "Permission denied\n"
+
+COMMANDS = (
+    Command(
+        ("clear", "counters"),
+        "clear counters [all]",
+        "clear max statistics (or all) counters",
+        OPERATOR,
+        _clear_counters,
+    ),
+    Command(("reload",), "reload", "read the configuration anew and put it in force", ADMIN, _reload),
+    Command(("show", "info"), "show info", "report information about the running process", USER, _show_info),
+    Command(("show", "pools"), "show pools", "report information about the memory pools usage", USER, _show_pools),
+    Command(
+        ("show", "startup-logs"),
+        "show startup-logs",
+        "report logs of the latest start or reload",
+        USER,
+        _show_startup_logs,
+    ),
+    Command(
+        ("show", "stat"),
+        "show stat [<iid> <type> <sid>]",
+        "report counters for each proxy and server",
+        USER,
+        _show_stat,
+    ),
+    Command(("show", "version"), "show version", "show version of the current process", USER, _show_version),
+)
+
+# The connection itself does these; help ends with the last three, in this order.
+_OWN = (
+    ("set timeout cli <delay>", "set a timeout for this connection, in seconds"),
+    ("help [<command>]", "list matching or all commands"),
+    ("prompt [help|n|i|p|timed]", "toggle interactive mode with prompt"),
+    ("quit", "disconnect"),
+)
+
+
+def find(words: Sequence[str]) -> Command | None:
+    """Return the command that these words begin with."""
+    for command in COMMANDS:
+        if tuple(words[: len(command.words)]) == command.words:
+            return command
+    return None
+
+
+def help_text(words: Sequence[str], level: int) -> str:
+    """Return the answer to `help <words>`: the commands that begin with these words, or all."""
+    return "The following commands are valid at this level:\n" + _list(_matching(words, level) or _allowed(level))
+
+
+def unknown_text(words: Sequence[str], level: int) -> str:
+    """Return the answer to words that are no command."""
+    matching = _matching(words, level)
+    what = f"Unknown command: '{words[0]}'" if words else "Unknown command"
+    if matching:
+        return f"{what}, but maybe one of the following ones is a better match:\n" + _list(matching)
+    return f"{what}. Please enter one of the following commands only:\n" + _list(_allowed(level))
+
+
+def _allowed(level: int) -> list[tuple[str, str]]:
+    found = [(each.usage, each.text) for each in COMMANDS if each.level <= level]
+    return sorted([*found, _OWN[0]])
+
+
+def _matching(words: Sequence[str], level: int) -> list[tuple[str, str]]:
+    if not words:
+        return []
+    return [each for each in _allowed(level) if each[0].startswith(words[0])]
+
+
+def _list(found: Sequence[tuple[str, str]]) -> str:
+    return "".join(f"  {usage:<40}: {text}\n" for usage, text in (*found, *_OWN[1:]))

@@ -1,0 +1,34 @@
+"""What the admin commands need of the running process."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from lb._speedups.face.mapping import Mapping
+from lb.config.part import Bind
+from lb.supervisor.generation import Generation
+from lb.supervisor.journal import Journal
+
+
+class Process(Protocol):
+    """The supervisor, as its admin socket sees it."""
+
+    mapping: Mapping
+    journal: Journal
+    started: float  # seconds since the epoch
+    reloads: int
+    descriptor_limit: int
+    is_stopping: bool
+
+    @property
+    def generation(self) -> Generation | None:
+        """Return the generation in force."""
+
+    def places(self) -> list[tuple[Bind, str]]:
+        """Return where each bind really listens."""
+
+    async def ask(self, question: str) -> dict[int, object]:
+        """Ask every worker; return the answers by slot."""
+
+    async def reload(self) -> bool:
+        """Read the configuration anew; whether that worked."""

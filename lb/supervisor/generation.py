@@ -1,0 +1,111 @@
+"""A generation: one configuration in force, as the supervisor knows it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lb._speedups.face.mapping import (
+    OBJECT_BACKEND,
+    OBJECT_FRONTEND,
+    OBJECT_LISTENER,
+    OBJECT_PROCESS,
+    OBJECT_SERVER,
+    Mapping,
+)
+from lb.config.part import ObjectKind, Part
+from lb.supervisor.messages import Listening
+from lb.supervisor.sockets import Sockets
+
+# Objects registered before the loop gets its turn: some 100 us.
+BATCH = 256
+
+KINDS = {
+    "process": OBJECT_PROCESS,
+    "frontend": OBJECT_FRONTEND,
+    "listener": OBJECT_LISTENER,
+    "backend": OBJECT_BACKEND,
+    "server": OBJECT_SERVER,
+}
+
+Balance = tuple[tuple[int, ...], tuple[int, ...], int]
+"""(object ids of the servers, weights, offset in the arena)."""
+
+
+class NoRoom(Exception):
+    """Raise when the mapping cannot hold what a configuration names; the argument is the line."""
+
+
+@dataclass(frozen=True)
+class Numbering:
+    """The numbers that a configuration's names have in the mapping."""
+
+    oids: list[int]  # by index of the compiler's objects
+    balances: dict[int, Balance]  # by the backend's object id, in the compiler's order
+
+    @property
+    def offsets(self) -> list[int]:
+        """Return the arena offsets in the order of the compiler's balances."""
+        return [offset for _, _, offset in self.balances.values()]
+
+
+@dataclass(eq=False)
+class Generation:
+    """A plan image with the supervisor's part of the same configuration."""
+
+    number: int
+    image: int  # descriptor of the sealed plan
+    part: Part
+    numbering: Numbering
+
+    def oid(self, index: int) -> int:
+        """Return the object id of the compiler's object `index`."""
+        return self.numbering.oids[index]
+
+    def listening(self, sockets: Sockets, slot: int) -> list[Listening]:
+        """Return what this worker slot listens on in this generation."""
+        return sockets.listening(self.part.binds, self.numbering.oids, max(1, self.part.workers), slot)
+
+    def apply_limits(self, mapping: Mapping) -> None:
+        """Set what is shared by all workers and not in the plan: the limits of the gauges."""
+        mapping.set_limit(self.oid(0), self.part.maxconn)
+        for frontend in self.part.frontends:
+            mapping.set_limit(self.oid(frontend.object), frontend.maxconn)
+
+    def close(self) -> None:
+        """Close the image; workers have their own descriptors."""
+        os.close(self.image)
+
+
+async def number(
+    mapping: Mapping,
+    objects: Sequence[tuple[ObjectKind, int, str]],
+    balances: Sequence[tuple[int, list[int], list[int]]],
+    before: Generation | None,
+) -> Numbering:
+    """Give ids to names and room to balances, a batch at a time. Raise NoRoom.
+
+    A name keeps its id over generations; a backend with the same servers and weights keeps its balance.
+    """
+    oids: list[int] = []
+    try:
+        for index, (kind, parent, name) in enumerate(objects, 1):
+            oids.append(mapping.register(KINDS[kind], oids[parent] if parent >= 0 else 0, name))
+            if index % BATCH == 0:
+                await asyncio.sleep(0)
+        made: dict[int, Balance] = {}
+        for backend, servers, weights in balances:
+            members = tuple(oids[server] for server in servers)
+            old = before.numbering.balances.get(oids[backend]) if before else None
+            if old is not None and old[:2] == (members, tuple(weights)):
+                made[oids[backend]] = old
+            else:
+                # A backend without servers has nothing to balance; old members lend their places in the rotation.
+                offset = mapping.balance(members, weights, old[2] if old else 0) if members else 0
+                made[oids[backend]] = (members, tuple(weights), offset)
+                await asyncio.sleep(0)
+    except (MemoryError, OSError) as error:
+        raise NoRoom(f"the shared mapping has no room for this configuration: {error}") from error
+    return Numbering(oids, made)

@@ -1,0 +1,30 @@
+"""The limit on file descriptors."""
+
+from __future__ import annotations
+
+import resource
+
+from lb.config.part import Part
+
+# Beside connections a worker holds: the eventfds of all slots, the mapping, log and channel descriptors, epoll sets,
+# pipes of splice(2), and descriptors that are between accept and close.
+RESERVE = 200
+
+
+def raise_descriptor_limit() -> int:
+    """Raise the soft limit to the hard one, which needs no privilege; return the limit."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard
+
+
+def descriptors_needed(part: Part) -> int:
+    """Return the descriptors that one worker may need at once: the kernel may give it every connection."""
+    # A connection has two sides; a listening socket is held twice (the one received and the engine's).
+    return part.maxconn * 2 + len(part.binds) * 2 * max(1, part.workers) + RESERVE
+
+
+def maxconn_possible(limit: int, part: Part) -> int:
+    """Return the connections that one worker has descriptors for."""
+    return max(0, (limit - descriptors_needed(part) + part.maxconn * 2) // 2)

@@ -1,0 +1,56 @@
+"""`lb run`: from the command line to a running supervisor.
+
+The order matters. The mapping and the eventfds come first, so that every process has them under the same numbers; then the
+zygote is forked, while there is no loop, no thread and nothing but imports; only then does the supervisor get its loop.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+MAX_SLOTS = 64
+
+
+def main(path: str, ready_fd: int = -1) -> int:
+    """Run lb with the configuration in this file; return the exit status.
+
+    When it serves, one line of JSON with the listeners' addresses, the admin socket and the pids is written to `ready_fd`.
+    """
+    try:
+        import uvloop
+
+        from lb import worker
+        from lb._speedups.face.mapping import Mapping
+        from lb._speedups.face.process import become_subreaper, set_name
+    except ImportError as error:
+        print(f"lb: error: {error}; the compiled part of lb is missing: make build, or pip install .", file=sys.stderr)
+        return 1
+    from lb.supervisor import compiler
+    from lb.supervisor.journal import Journal
+    from lb.supervisor.limits import raise_descriptor_limit
+    from lb.supervisor.sockets import why
+    from lb.supervisor.zygote import Heritage, fork_zygote
+
+    journal = Journal()
+    try:
+        limit = raise_descriptor_limit()
+        become_subreaper()
+        mapping = Mapping.create()
+        eventfds = [os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC) for _ in range(MAX_SLOTS)]
+        heritage = Heritage(mapping, eventfds)
+        zygote = fork_zygote(heritage, {"worker": worker.main, "compiler": compiler.main})
+    except OSError as error:
+        journal.error(f"cannot start: {why(error)}")
+        return 1
+    # Here and not above: this is what children need not carry.
+    from lb.supervisor.supervisor import Supervisor
+
+    set_name("lb supervisor")
+    loop = uvloop.new_event_loop()
+    try:
+        return loop.run_until_complete(
+            Supervisor(loop, heritage, zygote, path, journal, descriptor_limit=limit, ready_fd=ready_fd).run()
+        )
+    finally:
+        loop.close()

@@ -1,0 +1,302 @@
+"""Listening sockets: they belong to the supervisor and outlive workers and generations.
+
+A TCP address has one SO_REUSEPORT socket per worker slot, so that the kernel spreads connections and no worker wakes
+for another's; a unix socket or an inherited descriptor is one socket that all workers share. A socket keeps its number
+for life. With fewer workers than sockets the remaining ones adopt: socket i is served by slot (i mod workers) + 1, so
+nothing that waits in a queue is lost.
+
+A change is made in two steps, like the generation it belongs to: `prepare` binds what is new, `listen` opens it just
+before the commit, and then either `commit` closes what is gone or `rollback` what was new.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import socket
+import stat
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import count
+
+from lb.config.part import Bind
+from lb.supervisor.messages import Listening
+
+# Connections the kernel keeps for us; it caps this at net.core.somaxconn.
+BACKLOG = 65_535
+
+_numbers = count(1)
+
+_WHY = {
+    errno.EADDRINUSE: "address in use",
+    errno.EACCES: "permission denied",
+    errno.EPERM: "permission denied",
+    errno.EADDRNOTAVAIL: "no such address on this machine",
+    errno.EMFILE: "too few file descriptors",
+    errno.ENFILE: "the system has no free file descriptor",
+    errno.EAFNOSUPPORT: "the kernel does not support this family of addresses",
+}
+
+
+def _failure(bind: Bind, error: OSError) -> ListenFailed:
+    return ListenFailed(f"frontend '{bind.frontend}': cannot listen on '{bind.text}': {why(error)}")
+
+
+class ListenFailed(Exception):
+    """Raise when an address cannot be listened on; the argument is the whole line."""
+
+
+def why(error: OSError) -> str:
+    """Return the reason of an error in plain words."""
+    return _WHY.get(error.errno or 0, os.strerror(error.errno or 0).lower())
+
+
+def address_text(sock: socket.socket) -> str:
+    """Return the address that a socket is bound to, as a configuration would spell it."""
+    name = sock.getsockname()
+    if sock.family == socket.AF_UNIX:
+        return f"unix@{os.fsdecode(name)}"
+    return f"[{name[0]}]:{name[1]}" if sock.family == socket.AF_INET6 else f"{name[0]}:{name[1]}"
+
+
+@dataclass
+class Numbered:
+    """A listening socket."""
+
+    sock: socket.socket
+    number: int = field(default_factory=lambda: next(_numbers))
+
+
+@dataclass
+class Address:
+    """One configured address and its sockets."""
+
+    bind: Bind
+    sockets: list[Numbered]
+    text: str  # where it really is: a port 0 is the kernel's choice here
+    inode: tuple[int, int] | None = None  # of a unix socket's file
+
+    @property
+    def is_shared(self) -> bool:
+        return self.bind.family in ("unix", "fd")
+
+    def close(self) -> None:
+        for numbered in self.sockets:
+            numbered.sock.close()
+        self.remove_file()
+
+    def remove_file(self) -> None:
+        """Remove a unix socket's file, unless someone else has put another one there."""
+        if self.inode is None:
+            return
+        with contextlib.suppress(FileNotFoundError):
+            found = os.stat(self.bind.path)
+            if (found.st_dev, found.st_ino) == self.inode:
+                os.unlink(self.bind.path)
+
+
+Key = tuple[object, ...]
+
+
+def key_of(bind: Bind) -> Key:
+    """Return what makes two binds of two generations the same socket."""
+    if bind.family == "unix":
+        return ("unix", bind.path)
+    if bind.family == "fd":
+        return ("fd", bind.fd)
+    if bind.port == 0:
+        # The kernel chose its port: only its name tells it from another one.
+        return (bind.family, bind.host, 0, bind.frontend, bind.name)
+    return (bind.family, bind.host, bind.port)
+
+
+class Sockets:
+    """Every address that is listened on, by its key, and the change that is being prepared."""
+
+    def __init__(self) -> None:
+        self.addresses: dict[Key, Address] = {}
+        self._next: dict[Key, Address] = {}
+        self._fresh: list[tuple[Address, Numbered]] = []
+
+    def prepare(self, binds: Sequence[Bind], workers: int) -> None:
+        """Bind what these need beyond what is there. Raise ListenFailed: then roll back."""
+        self._next = {}
+        self._fresh = []
+        for bind in binds:
+            key = key_of(bind)
+            address = self.addresses.get(key)
+            try:
+                if address is None:
+                    address = Address(bind, [], "")
+                    self._next[key] = address
+                    self._open_first(address)
+                else:
+                    self._next[key] = address
+                if not address.is_shared:
+                    while len(address.sockets) < workers:
+                        self._open_sibling(address)
+            except OSError as error:
+                raise _failure(bind, error) from error
+
+    def _open_first(self, address: Address) -> None:
+        bind = address.bind
+        if bind.family == "unix":
+            sock = _bind_unix(bind)
+            found = os.stat(bind.path)
+            address.inode = (found.st_dev, found.st_ino)
+        elif bind.family == "fd":
+            sock = _adopt(bind.fd)
+        else:
+            if bind.port != 0:
+                # SO_REUSEPORT would let a second instance share the port in silence.
+                _tcp(bind, bind.port, is_reused=False).close()
+            sock = _tcp(bind, bind.port, is_reused=True)
+        self._add(address, sock)
+        address.text = address_text(sock)
+
+    def _open_sibling(self, address: Address) -> None:
+        port = address.sockets[0].sock.getsockname()[1]
+        self._add(address, _tcp(address.bind, port, is_reused=True))
+
+    def _add(self, address: Address, sock: socket.socket) -> None:
+        sock.setblocking(False)
+        numbered = Numbered(sock)
+        address.sockets.append(numbered)
+        self._fresh.append((address, numbered))
+
+    def places(self, binds: Sequence[Bind]) -> list[tuple[Bind, str]]:
+        """Return where each bind really listens."""
+        return [(bind, self.addresses[key_of(bind)].text) for bind in binds]
+
+    def listen(self) -> None:
+        """Open the prepared sockets for connections. Raise ListenFailed: then roll back."""
+        for address, numbered in self._fresh:
+            bind = address.bind
+            if bind.family == "fd" and not bind.backlog and _is_listening(numbered.sock):
+                continue
+            try:
+                numbered.sock.listen(bind.backlog or BACKLOG)
+            except OSError as error:
+                raise _failure(bind, error) from error
+
+    def listening(self, binds: Sequence[Bind], oids: Sequence[int], workers: int, slot: int) -> list[Listening]:
+        """Return what this slot listens on with these binds (prepared or present): (object id, socket number)."""
+        found: list[Listening] = []
+        for bind in binds:
+            address = self._next.get(key_of(bind)) or self.addresses[key_of(bind)]
+            for index, numbered in enumerate(address.sockets):
+                if address.is_shared or index % workers == slot - 1:
+                    found.append((oids[bind.object], numbered.number))
+        return found
+
+    def descriptors(self, numbers: Sequence[int]) -> list[int]:
+        """Return the descriptors of the sockets with these numbers."""
+        by_number = {
+            numbered.number: numbered.sock.fileno()
+            for addresses in (self.addresses, self._next)
+            for address in addresses.values()
+            for numbered in address.sockets
+        }
+        return [by_number[number] for number in numbers]
+
+    def commit(self) -> None:
+        """Close what the prepared change does not name. Its queues are the workers' to empty: they hold copies."""
+        for key, address in self.addresses.items():
+            if key not in self._next:
+                address.close()
+        self.addresses, self._next, self._fresh = self._next, {}, []
+
+    def rollback(self) -> None:
+        """Close what the prepared change has opened."""
+        for address, numbered in self._fresh:
+            numbered.sock.close()
+            address.sockets.remove(numbered)
+            if not address.sockets:
+                address.remove_file()
+        self._next, self._fresh = {}, []
+
+    def close(self) -> None:
+        """Close everything."""
+        self.rollback()
+        for address in self.addresses.values():
+            address.close()
+        self.addresses = {}
+
+
+def _tcp(bind: Bind, port: int, *, is_reused: bool) -> socket.socket:
+    family = socket.AF_INET6 if bind.family == "ipv6" else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        # On Linux: share the address with closed connections, never with a listening socket.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if is_reused:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if family == socket.AF_INET6:
+            # [::]:80 and :80 are two addresses, as in nginx.
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind((bind.host, port))
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def _bind_unix(bind: Bind) -> socket.socket:
+    return bind_path(bind.path, bind.mode)
+
+
+def bind_path(path: str, mode: int | None) -> socket.socket:
+    """Return a unix stream socket bound to this path, with these permissions; a stale file there is replaced.
+
+    Raise OSError: EADDRINUSE when someone listens there or it is not a socket.
+    """
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        _remove_stale(path)
+        if mode is None:
+            sock.bind(path)
+        else:
+            # The umask and not chmod afterwards: between the two anyone could connect.
+            before = os.umask(0o777 & ~mode)
+            try:
+                sock.bind(path)
+            finally:
+                os.umask(before)
+    except OSError as error:
+        sock.close()
+        if error.errno is None:  # a path longer than sun_path is Python's own error
+            raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG)) from error
+        raise
+    return sock
+
+
+def _remove_stale(path: str) -> None:
+    try:
+        found = os.stat(path)
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(found.st_mode):
+        raise OSError(errno.EADDRINUSE, "not a socket")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            os.unlink(path)
+            return
+        except BlockingIOError:  # its queue is full: someone listens
+            pass
+        raise OSError(errno.EADDRINUSE, "in use")
+
+
+def _is_listening(sock: socket.socket) -> bool:
+    return bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
+
+
+def _adopt(descriptor: int) -> socket.socket:
+    sock = socket.socket(fileno=os.dup(descriptor))
+    if sock.type != socket.SOCK_STREAM:
+        sock.close()
+        raise OSError(errno.EPROTOTYPE, os.strerror(errno.EPROTOTYPE))
+    return sock

@@ -1,0 +1,373 @@
+"""The supervisor: owns the listening sockets, the mapping and the generations, and sees that workers live.
+
+A start and a reload are the same act: read in the compiler, give numbers, bind what is new, have every worker make the
+plan ready, and commit by one store of the generation number. Until that store everything can be taken back; what fails
+is said, and the generation in force goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import time
+from collections.abc import Coroutine
+from contextlib import AsyncExitStack
+
+from lb._speedups.face.logdrain import LogDrain
+from lb.admin.server import AdminServer
+from lb.config.part import Bind, Part
+from lb.supervisor.child import reap_strangers
+from lb.supervisor.compiler import Compiler, Refused
+from lb.supervisor.generation import Generation, NoRoom, number
+from lb.supervisor.journal import Journal
+from lb.supervisor.limits import descriptors_needed
+from lb.supervisor.sockets import ListenFailed, Sockets, why
+from lb.supervisor.workers import Workers
+from lb.supervisor.zygote import Heritage, Zygote
+
+TICK_S = 0.5
+LATE_S = 1.0  # a tick later than this: the supervisor was stopped or starved, and judges nobody by old beats
+
+
+class Failed(Exception):
+    """Raise when a start or reload cannot go on; `lines` are ready to be shown."""
+
+    def __init__(self, *lines: str) -> None:
+        super().__init__("\n".join(lines))
+        self.lines = lines
+
+
+class Supervisor:
+    """All that is not traffic."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        heritage: Heritage,
+        zygote: tuple[int, socket.socket],
+        path: str,
+        journal: Journal,
+        *,
+        descriptor_limit: int,
+        ready_fd: int = -1,
+    ) -> None:
+        self._loop = loop
+        self._heritage = heritage
+        self._ready_fd = ready_fd
+        self._path = path
+        self._zygote = Zygote(loop, *zygote, ended=self._zygote_ended)
+        self.mapping = heritage.mapping
+        self.journal = journal
+        self.descriptor_limit = descriptor_limit
+        self.started = time.time()
+        self.reloads = 0
+        self.generation: Generation | None = None
+        self.sockets = Sockets()
+        self.workers = Workers(loop, self._zygote, heritage, self.sockets, journal)
+        self._admin: AdminServer | None = None
+        self._logs: LogDrain | None = None
+        self._compiler: Compiler | None = None
+        self._changing = asyncio.Lock()
+        self._tasks: set[asyncio.Task[object]] = set()
+        self._ending: asyncio.Task[None] | None = None  # held, or the loop may forget it
+        self._tick_due = loop.time() + TICK_S
+        self._ended: asyncio.Future[bool] = loop.create_future()
+        self.is_stopping = False
+
+    # ---- life ----------------------------------------------------------------------------------------------
+
+    async def run(self) -> int:
+        """Start, serve until a signal ends it, and clean up; return the exit status."""
+        self._loop.add_signal_handler(signal.SIGTERM, self.drain)
+        self._loop.add_signal_handler(signal.SIGINT, self.stop)
+        self._loop.add_signal_handler(signal.SIGHUP, lambda: self._spawn(self.reload()))
+        self._loop.add_signal_handler(signal.SIGUSR1, self.reopen_logs)
+        self._loop.add_signal_handler(signal.SIGUSR2, self._refuse_upgrade)
+        self._loop.call_later(TICK_S, self._tick)
+        start = self._loop.create_task(self._start())
+        try:
+            # A signal may come while the start waits for something.
+            await asyncio.wait({start, self._ended}, return_when=asyncio.FIRST_COMPLETED)
+            if not self.is_stopping and not start.result():
+                return 1
+            await self._ended
+            return 0
+        finally:
+            start.cancel()
+            await asyncio.wait({start})
+            await self._clean_up()
+
+    async def _start(self) -> bool:
+        self.journal.begin()
+        try:
+            generation = await self._change()
+        except Failed as error:
+            if not self.is_stopping:
+                self._tell(error)
+            return False
+        self._announce(generation)
+        return True
+
+    def _announce(self, generation: Generation) -> None:
+        part = generation.part
+        workers = f"{part.workers} worker{'s' if part.workers != 1 else ''}"
+        self.journal.note(f"ready, {workers}, generation {generation.number}")
+        listeners: dict[str, list[str]] = {}
+        for bind, text in self.sockets.places(part.binds):
+            self.journal.note(f"listening on {text} ({bind.frontend})")
+            listeners.setdefault(bind.frontend, []).append(text)
+        if self._ready_fd >= 0:
+            ready = {
+                "listeners": listeners,
+                "admin": part.admin.path if part.admin else None,
+                "pid": os.getpid(),
+                "workers": [worker.child.pid for worker in self.workers.present()],
+            }
+            try:
+                with open(self._ready_fd, "w") as ready_file:
+                    ready_file.write(json.dumps(ready) + "\n")
+            except OSError as error:
+                self.journal.warn(f"cannot write to the descriptor of --ready-fd: {why(error)}")
+            self._ready_fd = -1
+
+    async def _clean_up(self) -> None:
+        reloads = [task for task in self._tasks if not task.done()]
+        for task in reloads:
+            task.cancel()
+        if reloads:
+            await asyncio.wait(reloads)
+        self.stop()
+        await self._ended
+        if self._admin is not None:
+            await self._admin.close()
+        self.sockets.close()
+        self._zygote.close()
+        await self._zygote.wait()
+        if self._logs is not None:
+            self.journal.use(None)
+            self._logs.stop()
+        if self.generation is not None:
+            self.generation.close()
+
+    def _spawn(self, work: Coroutine[object, object, object]) -> None:
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # ---- signals -------------------------------------------------------------------------------------------
+
+    def drain(self) -> None:
+        """End when the last connection has gone, or after the grace; asked a second time, now."""
+        if self.is_stopping or self.generation is None:
+            self.stop()
+            return
+        grace_s = self.generation.part.grace_ms / 1000
+        self.journal.note(f"draining, up to {grace_s:g} s")
+        self._end_workers()
+        self.mapping.stopping = True
+        # Workers hold copies and empty the queues; with ours gone their last close frees the address.
+        self.sockets.close()
+        for worker in self.workers.present():
+            self.workers.drain(worker, grace_s)
+
+    def stop(self) -> None:
+        """End now."""
+        self._end_workers()
+        for worker in self.workers.present():
+            self.workers.stop(worker)
+
+    def _end_workers(self) -> None:
+        if self.is_stopping:
+            return
+        self.is_stopping = True
+        self.workers.halt()
+        self._ending = self._loop.create_task(self._wait_for_workers())
+
+    async def _wait_for_workers(self) -> None:
+        await self.workers.gone()
+        self._ended.set_result(True)
+
+    def reopen_logs(self) -> None:
+        """Open the log files anew, after something has renamed them."""
+        if self._logs is None:
+            return
+        try:
+            failures = self._logs.reopen()
+        except TimeoutError:
+            self.journal.error("log: a file hangs; it will be reopened when it moves again")
+            return
+        for failure in failures:
+            self.journal.error(f"log '{failure.filename}': cannot be reopened: {why(failure)}")
+        if not failures:
+            self.journal.note("log files reopened")
+
+    def _refuse_upgrade(self) -> None:
+        self.journal.warn("SIGUSR2: upgrading the running program is not built; SIGHUP reloads, SIGTERM drains")
+
+    def _zygote_ended(self) -> None:
+        if not self.is_stopping:
+            self.journal.error("the zygote has ended: no worker can be replaced and nothing reloaded; restart lb soon")
+
+    # ---- configuration -------------------------------------------------------------------------------------
+
+    async def reload(self) -> bool:
+        """Read the configuration anew and put it in force; whether that worked."""
+        async with self._changing:
+            if self.is_stopping:
+                return False
+            self.journal.begin()
+            began = self._loop.time()
+            try:
+                generation = await self._change()
+            except Failed as error:
+                self._tell(error)
+                self.journal.error(f"reload failed, generation {self._number()} goes on")
+                return False
+            self.reloads += 1
+            took_ms = (self._loop.time() - began) * 1000
+            self.journal.note(f"reloaded, generation {generation.number}, {took_ms:.0f} ms")
+            return True
+
+    def _number(self) -> int:
+        return self.generation.number if self.generation else 0
+
+    def _tell(self, error: Failed) -> None:
+        for line in error.lines:
+            self.journal.diagnose(line)
+
+    async def _change(self) -> Generation:
+        """Prepare and commit a generation. Raise Failed after undoing what was done for it."""
+        before = self.generation
+        compiler = Compiler(self._loop, self._zygote)
+        self._compiler = compiler
+        try:
+            reading = await compiler.read(self._path)
+            for line in reading.warnings:
+                self.journal.diagnose(line)
+            self._check(reading.part)
+            numbering = await number(self.mapping, reading.objects, reading.balances, before)
+            this = self._number() + 1
+            image = await compiler.write(this, numbering.oids, numbering.offsets)
+        except Refused as error:
+            raise Failed(*error.lines) from error
+        except NoRoom as error:
+            raise Failed(f"lb: error: {error}") from error
+        finally:
+            await compiler.close()
+            self._compiler = None
+        generation = Generation(this, image, reading.part, numbering)
+        try:
+            await self._put_in_force(generation)
+        except BaseException:
+            if self.generation is not generation:
+                generation.close()
+            raise
+        if before is not None:
+            before.close()
+        return generation
+
+    def _check(self, part: Part) -> None:
+        if part.workers == 0:
+            raise Failed(
+                "lb: error: global: workers: 0 runs inside a calling program; write a number above 0 or 'auto'"
+            )
+        needed = descriptors_needed(part)
+        if needed > self.descriptor_limit:
+            raise Failed(
+                f"lb: error: global: {part.maxconn} connections need {needed} file descriptors, the limit is "
+                f"{self.descriptor_limit}; raise it (ulimit -n, LimitNOFILE=) or lower maxconn"
+            )
+
+    async def _put_in_force(self, generation: Generation) -> None:
+        part = generation.part
+        is_first = self.generation is None
+        async with AsyncExitStack() as undo:
+            admin = await self._open_admin(part, undo)
+            self._open_logs(part, undo)
+            try:
+                undo.callback(self.sockets.rollback)
+                self.sockets.prepare(part.binds, part.workers)
+                if is_first:
+                    # Workers take their first plan into use as soon as they have it.
+                    self.sockets.listen()
+                    generation.apply_limits(self.mapping)
+                undo.callback(self.workers.discard, generation)
+                refusal = await self.workers.prepare(generation)
+                if refusal:
+                    raise Failed(f"lb: error: {refusal}")
+                self.sockets.listen()
+            except ListenFailed as error:
+                raise Failed(f"lb: error: {error}") from error
+            undo.pop_all()
+        # From here on nothing fails.
+        generation.apply_limits(self.mapping)
+        self.mapping.generation = generation.number
+        self.generation = generation
+        await self.workers.commit(generation)
+        self.sockets.commit()
+        for oid in generation.numbering.oids:
+            self.mapping.mark(oid, generation.number)
+        if self._admin is not None and self._admin is not admin:
+            await self._admin.close()
+        self._admin = admin
+        if admin is not None and part.admin is not None:
+            admin.settle(part.admin)
+
+    async def _open_admin(self, part: Part, undo: AsyncExitStack) -> AdminServer | None:
+        """Return the admin server that this configuration wants: the present one while its path is the same."""
+        if part.admin is None or (self._admin is not None and self._admin.path == part.admin.path):
+            return self._admin if part.admin is not None else None
+        admin = AdminServer(part.admin, self)
+        try:
+            await admin.open()
+        except OSError as error:
+            raise Failed(f"lb: error: admin socket '{part.admin.path}': {why(error)}") from error
+        undo.push_async_callback(admin.close)
+        return admin
+
+    def _open_logs(self, part: Part, undo: AsyncExitStack) -> None:
+        targets = _targets(part)
+        try:
+            if self._logs is None:
+                # Before workers live: what they log is read from the first record on.
+                self._logs = LogDrain(self.mapping.rings, targets)
+                self.journal.use(self._logs.write)
+            elif self.generation is not None and targets != (before := _targets(self.generation.part)):
+                self._logs.set_targets(targets)
+                undo.callback(self._logs.set_targets, before)
+        except TimeoutError:
+            self.journal.warn("log: a target hangs; the new ones will be used when it moves again")
+        except OSError as error:
+            raise Failed(f"lb: error: log '{error.filename}': {why(error)}") from error
+
+    # ---- for the admin socket ------------------------------------------------------------------------------
+
+    def places(self) -> list[tuple[Bind, str]]:
+        """Return where each bind really listens."""
+        return self.sockets.places(self.generation.part.binds) if self.generation else []
+
+    async def ask(self, question: str) -> dict[int, object]:
+        """Ask every worker; return the answers by slot."""
+        return await self.workers.ask(question)
+
+    # ---- watching ------------------------------------------------------------------------------------------
+
+    def _tick(self) -> None:
+        now = self._loop.time()
+        was_late = now - self._tick_due > LATE_S
+        self._tick_due = now + TICK_S
+        self._loop.call_later(TICK_S, self._tick)
+        self.workers.listen_to_hearts(was_late)
+        if not self._zygote.is_asked:
+            # While a child may exist whose pid is not known yet, it looks like a stranger.
+            known = self.workers.pids() | {self._zygote.pid}
+            if self._compiler is not None:
+                known.add(self._compiler.pid)
+            reap_strangers(known)
+
+
+def _targets(part: Part) -> list[str]:
+    return [log.to for log in part.logs]
