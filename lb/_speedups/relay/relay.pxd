@@ -1,0 +1,291 @@
+# The nouns of the relay and how they hold each other.
+#
+#     engine ──┬── client links (sessions) ── stream ── server link
+#              ├── idle server links, by server
+#              └── plans (generations)
+#
+# A link is one connection, of a client or to a server, with what its codec must remember. A stream is one request and
+# its response, or one TCP relay; it joins two sides, a side being a stream's end on a link. An HTTP/1 link carries one
+# stream at a time, a multiplexing link several; the relay knows a side only through its codec's table (codec_t).
+#
+# Ownership. The engine's pools own all memory. A client link lives from accept to link_free; a server link from connect
+# until it is closed, idle ones in their server's list. A stream is freed by stream_free only, after both sides were
+# finished or aborted; it owns its request and response messages and a reference to the plan it began with.
+# What is woken may free itself: after calling a wake, touch nothing that it could own.
+#
+# Every stream ends with exactly one termination state (end_cause, end_phase): the first one set wins.
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from lb._speedups.base.clock cimport clock_t_
+from lb._speedups.base.mapping cimport counters_t, mapping_t, worker_t
+from lb._speedups.base.pool cimport pool_t
+from lb._speedups.base.timers cimport lb_timer_t, timers_t
+from lb._speedups.io.conn cimport conn_t, loop_t
+from lb._speedups.io.flow cimport flow_pool_t, flow_t
+from lb._speedups.policy.logline cimport logline_t
+from lb._speedups.policy.plan cimport plan_backend_t, plan_frontend_t, plan_server_t, plan_t
+from lb._speedups.proto.h1 cimport chunked_t
+from lb._speedups.proto.message cimport message_t
+
+cdef enum:
+    BUFFER_SIZE = 16384          # bytes of every buffer
+    SCRATCH_SIZE = 32768         # where heads are written before they are sent
+    REQUEST_ID = 32              # hex digits of a request id
+    INTERIM_MAX = 16             # 1xx responses forwarded for one request
+    LINGER_MS = 1000             # how long a refused client may go on sending before the connection is cut
+    LINGER_BYTES = 262144        # and how much
+    IDLE_SERVER_MS = 60000       # an idle server connection is closed after this
+    TURNAROUND_MS = 1000         # pause before the same server is tried again
+
+# --- sides and codecs ---
+
+cdef enum offer_t:               # answers of codec_t.offer and codec_t.head
+    OFFER_WAIT = 0               # nothing now; the side will be woken
+    OFFER_DATA = 1               # a slice of body
+    OFFER_END = 2                # the message has ended (trailers were read and dropped)
+    OFFER_HEAD = 3               # side.head is complete
+    OFFER_ABORT = -1             # ended too early or broken: side.fault says how
+    OFFER_MEMORY = -2            # no buffer to be had
+
+cdef enum fault_t:               # side_t.fault
+    FAULT_NONE = 0
+    FAULT_CLOSED                 # the peer closed where more was due
+    FAULT_ERROR                  # the connection failed
+    FAULT_SYNTAX                 # what came is not HTTP; side.reason is its h1_reason
+    FAULT_TIMEOUT
+
+cdef enum:                       # side_t.flags
+    SIDE_IN_HEAD = 1 << 0        # its message's head was read
+    SIDE_IN_END = 1 << 1         # its message was read to the end
+    SIDE_OUT_HEAD = 1 << 2       # the other's head was written to it
+    SIDE_OUT_END = 1 << 3        # the other's message was written to the end
+    SIDE_GONE = 1 << 4           # finished or aborted: the codec knows it no more
+
+ctypedef struct slice_out_t:
+    const char *p
+    size_t n
+
+ctypedef struct codec_t:
+    const char *name
+    # Read a head (server side: a response). OFFER_HEAD sets side.head; the message belongs to the stream then.
+    int (*head)(side_t *s) noexcept nogil
+    # Show the next body bytes without taking them.
+    int (*offer)(side_t *s, slice_out_t *out) noexcept nogil
+    # Take n of the bytes offered; gives that much credit back to the sender.
+    void (*consume)(side_t *s, size_t n) noexcept nogil
+    # Write a head. 0, or -1: the connection failed or the head does not fit.
+    int (*send_head)(side_t *s, message_t *m) noexcept nogil
+    # Write body bytes; returns how many were taken (0 = no credit or blocked), or -1: the connection failed.
+    ssize_t (*send_data)(side_t *s, const char *p, size_t n) noexcept nogil
+    # The message written to this side is complete. 0 or -1.
+    int (*send_end)(side_t *s) noexcept nogil
+    # Push out what is held back for coalescing. 0 = all left, 1 = blocked, -1 = the connection failed.
+    int (*flush)(side_t *s) noexcept nogil
+    # Client side: offer the body from its beginning again (STREAM_REPLAY holds). 0, or -1: it cannot.
+    int (*rewind)(side_t *s) noexcept nogil
+    # Both messages of the stream have ended on this side and all was flushed: keep the link, or close it. The side is gone afterwards.
+    void (*finish)(side_t *s) noexcept nogil
+    # End this side before its time. The side is gone afterwards.
+    void (*abort)(side_t *s) noexcept nogil
+    # The link's connection when bytes may pass between connections unseen (tunnel, plain bodies), else NULL.
+    link_t *(*raw)(side_t *s) noexcept nogil
+
+ctypedef struct side_t:
+    const codec_t *codec         # NULL = no side yet
+    link_t *link                 # the link it lives on
+    void *state                  # the codec's own (multiplexing codecs: their stream)
+    stream_t *stream
+    message_t *head              # the head read last, owned by the stream
+    uint8_t flags                # SIDE_*
+    uint8_t fault                # fault_t
+    uint8_t reason               # h1_reason of FAULT_SYNTAX
+    uint8_t status               # unused by relay; codecs may keep what they like
+
+# --- links ---
+
+cdef enum:                       # link_t.kind
+    LINK_CLIENT = 1
+    LINK_SERVER = 2
+
+cdef enum:                       # link_t.flags
+    LINK_TCP = 1 << 0            # no codec: bytes only
+    LINK_REUSED = 1 << 1         # has carried a stream before
+    LINK_IDLE = 1 << 2           # server: on the idle list; client: between requests
+    LINK_CLOSE = 1 << 3          # must not carry another stream
+    LINK_BUFFERED = 1 << 4       # unread bytes of the next message are here: no event will announce them
+    LINK_LINGER = 1 << 5         # reading and dropping before the close
+    LINK_HEARD = 1 << 6          # a byte of the present message has arrived
+    LINK_STARTED = 1 << 7        # client: a byte has ever arrived
+
+cdef enum:                       # link_t.window_kind: whose memory the window is
+    WINDOW_NONE = 0
+    WINDOW_MESSAGE = 1           # the block of link.in, or of the stream's message
+    WINDOW_BUFFER = 2            # a buffer of the link's own
+
+ctypedef struct link_t:
+    conn_t conn                  # first: a conn_t pointer is a link_t pointer
+    engine_t *engine
+    const codec_t *codec
+    lb_timer_t timer             # the one deadline that applies now
+    stream_t *stream             # NULL = none (multiplexing links: unused)
+    link_t *next                 # client: the engine's list; server: its server's list
+    link_t *prev
+    void *state                  # a multiplexing codec's
+    uint8_t kind                 # LINK_CLIENT, LINK_SERVER
+    uint8_t window_kind          # WINDOW_*
+    uint16_t flags               # LINK_*
+    # reading
+    uint16_t at                  # window[at:end] are unread bytes
+    uint16_t end
+    uint16_t slice               # chunked: window[at:at+slice] is decoded data
+    uint8_t body                 # framing_id of the message being read
+    uint8_t body_done            # its end was reached
+    uint8_t out_body             # framing_id of the message being written
+    uint8_t interim              # 1xx heads seen
+    char *window
+    message_t *in_               # head being read; NULL = none begun
+    uint64_t left                # FRAMING_LENGTH: bytes still to read
+    chunked_t chunked
+    # writing
+    char *out                    # buffer with bytes the connection did not take yet, NULL = none
+    uint16_t out_at
+    uint16_t out_end
+    uint32_t requests            # streams carried so far
+    # client
+    uint32_t frontend_oid
+    uint32_t listener_oid
+    uint64_t generation          # the generation its frontend was looked up in
+    uint64_t accept_us           # CLOCK_REALTIME
+    uint64_t accept_ms
+    uint64_t began_ms            # first byte of the present head (or the accept)
+    uint64_t linger              # bytes dropped while lingering
+    uint16_t family              # its address
+    uint16_t port                # host order
+    uint8_t address[16]          # network order
+    # server
+    uint32_t server_oid
+    uint64_t address_hash        # of the address it is connected to: a server whose address changed is another
+    # both
+    uint64_t active_ms           # last event
+
+# --- streams ---
+
+cdef enum phase_t:               # stream_t.phase: where in its life it is (DESIGN: life of a request)
+    PHASE_REQUEST = 0            # reading the head
+    PHASE_ASSIGN                 # choosing a server
+    PHASE_CONNECT
+    PHASE_SEND                   # request going out, no response yet
+    PHASE_BODY                   # response head was sent on
+    PHASE_TUNNEL
+    PHASE_END
+
+cdef enum:                       # stream_t.flags
+    STREAM_HTTP = 1 << 0
+    STREAM_REPLAY = 1 << 1       # the request can be sent again: all its bytes are still here
+    STREAM_REUSED = 1 << 2       # on a reused server connection
+    STREAM_REDISPATCHED = 1 << 3
+    STREAM_REPLIED = 1 << 4      # answered by lb itself
+    STREAM_UPGRADE = 1 << 5      # the client asked for an upgrade
+    STREAM_LATE = 1 << 6         # response ended while the request was still coming
+    STREAM_LOGGED = 1 << 7
+    STREAM_RESENT = 1 << 8       # was sent again after a stale connection
+    STREAM_UP_FLOW = 1 << 9      # `up` is in use
+    STREAM_DOWN_FLOW = 1 << 10   # `down` is in use
+    STREAM_EXPECT = 1 << 11      # the client waits for 100 Continue
+    STREAM_PICKED = 1 << 12      # counted as current on backend and server
+    STREAM_DEFERRED = 1 << 13    # waits for its turnaround
+
+ctypedef struct stream_t:
+    side_t client
+    side_t server
+    engine_t *engine
+    void (*wake)(stream_t *st, link_t *who) noexcept nogil     # something happened on this link; may free the stream
+    void (*timeout)(stream_t *st, link_t *who) noexcept nogil  # the link's deadline has passed; may free the stream
+    plan_ref_t *plan             # the generation it began with, referenced
+    const plan_frontend_t *frontend
+    const plan_backend_t *backend    # NULL = none chosen
+    const plan_server_t *server_at   # NULL = none chosen
+    message_t *request
+    message_t *response
+    uint8_t phase                # phase_t
+    char end_cause               # termination state: 0 = not ended yet
+    char end_phase
+    uint8_t reason               # h1_reason to log, 0 = none
+    uint16_t flags               # STREAM_*
+    uint16_t status              # answered, 0 = none
+    uint16_t retries             # connection attempts beyond the first
+    uint16_t pad
+    uint32_t failed_oid          # server to avoid: its connection failed
+    uint64_t accept_us           # times for the log: CLOCK_REALTIME us of the request's start
+    uint64_t start_ms            # CLOCK_MONOTONIC ms of it
+    int64_t request_ms           # relative: head complete
+    int64_t connect_ms           # relative to assignment: connected, -1 = not
+    int64_t response_ms          # relative to connect: response head, -1 = none
+    uint64_t assigned_ms
+    uint64_t connected_ms
+    uint64_t bytes_in            # from the client, heads included
+    uint64_t bytes_out           # to the client
+    flow_t up                    # client to server, unseen (TCP, tunnel, large bodies)
+    flow_t down                  # server to client
+    stream_t *next               # the engine's list
+    stream_t *prev
+    char id[REQUEST_ID]          # request id
+
+# --- generations and the engine ---
+
+ctypedef struct plan_ref_t:
+    const plan_t *plan
+    uint64_t size
+    uint64_t generation
+    uint32_t streams             # streams that began with it
+    uint32_t pad
+    plan_ref_t *next             # the engine's list, newest first
+
+ctypedef struct idle_t:          # idle connections of one server in this worker
+    link_t *head                 # most recently used first
+    link_t *tail
+    uint32_t count
+    uint32_t pad
+
+ctypedef struct listen_t:        # a listening socket
+    int fd
+    uint32_t oid                 # its listener
+    int stash                    # accepted, but a limit was reached: waits here as it would in the kernel; -1 = none
+    uint32_t closing             # accept until EAGAIN, then close
+    listen_t *next
+
+ctypedef struct engine_t:
+    loop_t loop
+    timers_t timers
+    clock_t_ clock
+    mapping_t *mapping
+    worker_t *worker
+    counters_t *rows             # this worker's row 0 object: index with an oid
+    char *ring                   # this worker's log ring
+    uint32_t slot
+    uint8_t draining
+    uint8_t debug
+    uint8_t resume               # a limit has room again
+    uint8_t switched             # a new generation has come into use
+    uint64_t now_ms
+    uint64_t now_us              # CLOCK_REALTIME us, read when first needed in a step, 0 = not yet
+    plan_ref_t *plans            # all mapped plans
+    plan_ref_t *current          # NULL = none
+    link_t *clients              # all client links
+    stream_t *streams            # all streams
+    listen_t *listening
+    idle_t *idle                 # by server oid, MAPPING_OBJECTS of them
+    uint32_t process_oid         # object that counts the process's connections
+    uint32_t connections         # client links
+    uint32_t idle_links
+    pool_t link_pool
+    pool_t stream_pool
+    pool_t message_pool
+    pool_t buffer_pool
+    flow_pool_t flows
+    logline_t logline
+    uint64_t id_prefix           # of request ids
+    uint64_t id_next
+    # what is written but not sent within one pump
+    link_t *scratch_link         # whose bytes are in the scratch, NULL = none
+    uint32_t scratch_used
+    char scratch[SCRATCH_SIZE]

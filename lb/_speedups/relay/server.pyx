@@ -1,0 +1,295 @@
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from lb._speedups.base.pool cimport pool_give
+from lb._speedups.base.timers cimport lb_timer_t, timer_init
+from lb._speedups.io.conn cimport (
+    CONN_CONNECTING, CONN_HUP, CONN_RDHUP, CONN_READABLE, CONN_TWISTED, CONN_WRITABLE, conn_connected, conn_open, conn_t,
+)
+from lb._speedups.io.sys cimport (
+    AF_UNIX, EINPROGRESS, IPPROTO_TCP, SO_KEEPALIVE, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM, SOL_SOCKET, TCP_KEEPCNT,
+    TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_NODELAY, close, connect, errno, setsockopt, sockaddr, socket,
+)
+from lb._speedups.policy.balance cimport balance_pick, balance_t
+from lb._speedups.policy.plan cimport (
+    LINK_TWISTED, plan_backend_t, plan_server_by_oid, plan_server_t,
+)
+from lb._speedups.relay.link cimport link_close, link_deadline, link_take
+from lb._speedups.relay.relay cimport (
+    IDLE_SERVER_MS, LINK_HEARD, LINK_IDLE, LINK_REUSED, LINK_SERVER, PHASE_ASSIGN, PHASE_CONNECT,
+    STREAM_DEFERRED, STREAM_HTTP, STREAM_PICKED, STREAM_REDISPATCHED, STREAM_REUSED, TURNAROUND_MS, engine_t, idle_t,
+    link_t, stream_t,
+)
+
+
+cdef void server_wake(conn_t *c) noexcept nogil:
+    cdef link_t *l = <link_t *> c
+    if l.stream != NULL:
+        l.active_ms = l.engine.now_ms
+        l.stream.wake(l.stream, l)
+    elif l.flags & LINK_IDLE and c.flags & (CONN_READABLE | CONN_RDHUP | CONN_HUP):
+        link_close(l)                         # a byte or an end on an idle connection: it is of no more use
+
+
+cdef void server_timer(void *owner, lb_timer_t *timer) noexcept nogil:
+    cdef link_t *l = <link_t *> owner
+    if l.stream != NULL:
+        l.stream.timeout(l.stream, l)
+    elif l.flags & LINK_IDLE:
+        link_close(l)
+
+
+cdef uint64_t address_hash(const plan_server_t *s) noexcept nogil:
+    # FNV-1a: tells two configured addresses apart; nobody chooses them to collide
+    cdef uint64_t h = 0xcbf29ce484222325ULL ^ s.family
+    cdef uint32_t i
+    for i in range(s.address_len):
+        h = (h ^ s.address[i]) * 0x100000001b3ULL
+    return h ^ s.flags
+
+
+cdef void uncount(stream_t *st) noexcept nogil:
+    cdef engine_t *e = st.engine
+    if st.flags & STREAM_PICKED:
+        st.flags &= <uint16_t> ~STREAM_PICKED
+        e.rows[st.server_at.oid].cur -= 1
+
+
+cdef void attach(stream_t *st, link_t *l) noexcept nogil:
+    l.stream = st
+    l.codec = st.client.codec
+    l.flags &= <uint16_t> ~(LINK_HEARD | LINK_IDLE)
+    l.interim = 0
+    l.active_ms = st.engine.now_ms
+    st.server.link = l
+    st.server.codec = st.client.codec
+    st.server.stream = st
+    st.server.flags = 0
+    st.server.fault = 0
+    st.server.head = NULL
+
+
+cdef link_t *idle_take(engine_t *e, uint32_t oid) noexcept nogil:
+    cdef idle_t *idle = &e.idle[oid]
+    cdef link_t *l = idle.head
+    if l == NULL:
+        return NULL
+    idle.head = l.next
+    if l.next != NULL:
+        l.next.prev = NULL
+    else:
+        idle.tail = NULL
+    l.next = NULL
+    idle.count -= 1
+    e.idle_links -= 1
+    e.rows[oid].idle -= 1
+    return l
+
+
+# Open a connection. 1 connected, 0 in progress, -1 failed at once (nothing attached).
+cdef int open_link(stream_t *st, const plan_server_t *s) noexcept nogil:
+    cdef engine_t *e = st.engine
+    cdef const plan_backend_t *b = st.backend
+    cdef link_t *l
+    cdef int one = 1
+    cdef int value
+    cdef int r
+    cdef uint32_t flags = 0
+    cdef int fd = socket(s.family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)
+    if fd < 0:
+        return -1
+    if s.family != AF_UNIX:
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one))
+        if b.keepalive_idle_s:
+            setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one))
+            value = <int> b.keepalive_idle_s
+            setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &value, sizeof(value))
+            if b.keepalive_interval_s:
+                value = <int> b.keepalive_interval_s
+                setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &value, sizeof(value))
+            if b.keepalive_count:
+                value = <int> b.keepalive_count
+                setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &value, sizeof(value))
+    r = connect(fd, <const sockaddr *> s.address, s.address_len)
+    if r != 0 and errno != EINPROGRESS:
+        close(fd)
+        return -1
+    l = link_take(e, LINK_SERVER)
+    if l == NULL:
+        close(fd)
+        return -1
+    if r != 0:
+        flags |= CONN_CONNECTING
+    if s.flags & LINK_TWISTED:
+        flags |= CONN_TWISTED
+    if conn_open(&e.loop, &l.conn, fd, flags, server_wake) != 0:
+        pool_give(&e.link_pool, l)
+        return -1
+    timer_init(&l.timer, server_timer, l)
+    l.server_oid = s.oid
+    l.address_hash = address_hash(s)
+    l.generation = st.plan.generation
+    attach(st, l)
+    if r == 0:
+        l.conn.flags |= CONN_WRITABLE
+        return 1
+    link_deadline(l, e.now_ms, b.connect_ms)
+    return 0
+
+
+cdef int server_assign(stream_t *st, bint fresh) noexcept nogil:
+    cdef engine_t *e = st.engine
+    cdef link_t *l
+    cdef const plan_server_t *s
+    cdef uint32_t oid
+    cdef int r
+    st.phase = PHASE_ASSIGN
+    if st.assigned_ms == 0:
+        st.assigned_ms = e.now_ms
+    oid = balance_pick(<balance_t *> (<char *> e.mapping + st.backend.balance_at), st.failed_oid)
+    if oid == 0:
+        return SERVER_NONE
+    s = plan_server_by_oid(st.plan.plan, oid)
+    if s == NULL:
+        return SERVER_NONE
+    if st.failed_oid != 0 and oid != st.failed_oid:
+        st.flags |= STREAM_REDISPATCHED
+        e.rows[st.backend.oid].redispatches += 1
+        e.rows[st.failed_oid].redispatches += 1
+    st.server_at = s
+    return server_connect(st, fresh)
+
+
+# Connect to st.server_at.
+cdef int server_connect(stream_t *st, bint fresh) noexcept nogil:
+    cdef engine_t *e = st.engine
+    cdef const plan_server_t *s = st.server_at
+    cdef link_t *l
+    cdef int r
+    e.rows[s.oid].chosen += 1
+    e.rows[st.backend.oid].chosen += 1
+    e.rows[s.oid].cur += 1
+    if <uint64_t> e.rows[s.oid].cur > e.rows[s.oid].cur_max:
+        e.rows[s.oid].cur_max = <uint64_t> e.rows[s.oid].cur
+    e.rows[s.oid].last_ms = e.now_ms
+    st.flags |= STREAM_PICKED
+    if st.flags & STREAM_HTTP and not fresh and st.plan == e.current:
+        l = idle_take(e, s.oid)
+        if l != NULL:
+            attach(st, l)
+            st.flags |= STREAM_REUSED
+            e.rows[s.oid].reuses += 1
+            e.rows[st.backend.oid].reuses += 1
+            st.connected_ms = e.now_ms
+            st.connect_ms = 0
+            return SERVER_READY
+    st.flags &= <uint16_t> ~STREAM_REUSED
+    st.phase = PHASE_CONNECT
+    e.rows[s.oid].connects += 1
+    e.rows[st.backend.oid].connects += 1
+    r = open_link(st, s)
+    if r == 0:
+        return SERVER_WAIT
+    if r > 0:
+        return connected(st)
+    return server_failed(st)
+
+
+cdef int connected(stream_t *st) noexcept nogil:
+    cdef engine_t *e = st.engine
+    st.server.link.conn.flags &= ~<uint32_t> CONN_CONNECTING
+    st.connected_ms = e.now_ms
+    st.connect_ms = <long> (e.now_ms - st.assigned_ms)
+    e.rows[st.server_at.oid].conn_total += 1
+    return SERVER_READY
+
+
+cdef int server_failed(stream_t *st) noexcept nogil:
+    cdef engine_t *e = st.engine
+    cdef uint32_t oid = st.server_at.oid
+    cdef uint64_t pause
+    e.rows[oid].err_conn += 1
+    e.rows[st.backend.oid].err_conn += 1
+    if st.server.link != NULL:
+        link_close(st.server.link)
+        st.server.link = NULL
+        st.server.codec = NULL
+    uncount(st)
+    if st.retries >= st.backend.retries:
+        return SERVER_NONE
+    st.retries += 1
+    e.rows[oid].retries += 1
+    e.rows[st.backend.oid].retries += 1
+    st.failed_oid = oid
+    if st.backend.servers > 1:
+        return server_assign(st, False)
+    # Nobody else to ask: leave the server a moment (HAProxy's turnaround).
+    pause = st.backend.connect_ms if st.backend.connect_ms and st.backend.connect_ms < TURNAROUND_MS else TURNAROUND_MS
+    st.flags |= STREAM_DEFERRED
+    link_deadline(st.client.link, e.now_ms, pause)
+    return SERVER_WAIT
+
+
+cdef int server_retry(stream_t *st) noexcept nogil:
+    st.flags &= <uint16_t> ~STREAM_DEFERRED
+    link_deadline(st.client.link, 0, 0)
+    return server_assign(st, False)
+
+
+cdef int server_check(stream_t *st) noexcept nogil:
+    cdef link_t *l = st.server.link
+    if not (l.conn.flags & (CONN_WRITABLE | CONN_HUP)):
+        return 0
+    if conn_connected(&l.conn) != 0:
+        return -1
+    connected(st)
+    return 1
+
+
+cdef void server_left(stream_t *st) noexcept nogil:
+    uncount(st)
+
+
+cdef void server_keep(link_t *l) noexcept nogil:
+    cdef engine_t *e = l.engine
+    cdef idle_t *idle
+    cdef const plan_server_t *s
+    if e.draining or e.current == NULL:
+        link_close(l)
+        return
+    if l.generation != e.current.generation:
+        s = plan_server_by_oid(e.current.plan, l.server_oid)
+        if s == NULL or address_hash(s) != l.address_hash:
+            link_close(l)
+            return
+        l.generation = e.current.generation
+    idle = &e.idle[l.server_oid]
+    l.flags |= LINK_IDLE | LINK_REUSED
+    l.prev = NULL
+    l.next = idle.head
+    if idle.head != NULL:
+        idle.head.prev = l
+    else:
+        idle.tail = l
+    idle.head = l
+    idle.count += 1
+    e.idle_links += 1
+    e.rows[l.server_oid].idle += 1
+    link_deadline(l, e.now_ms, IDLE_SERVER_MS)
+
+
+cdef void server_purge(engine_t *e, bint all_) noexcept nogil:
+    cdef uint32_t oid
+    cdef const plan_server_t *s
+    cdef link_t *l
+    cdef link_t *following
+    if e.idle_links == 0:
+        return
+    for oid in range(1, <uint32_t> e.mapping.objects + 1):
+        l = e.idle[oid].head
+        while l != NULL:
+            following = l.next
+            s = NULL if all_ else plan_server_by_oid(e.current.plan, oid)
+            if s == NULL or address_hash(s) != l.address_hash:
+                link_close(l)
+            else:
+                l.generation = e.current.generation
+            l = following
