@@ -16,6 +16,9 @@ cdef link_t *link_take(engine_t *e, uint8_t kind) noexcept nogil
 # Close, leave lists and gauges, give everything back. The link is gone. Does not touch its stream.
 cdef void link_close(link_t *l) noexcept nogil
 
+# A connection counted in this object's gauge ends; wakes the workers whose accepting waits for it.
+cdef void leave(engine_t *e, uint32_t oid) noexcept nogil
+
 # Receive into the empty window: > 0 bytes, or CONN_CLOSED, CONN_AGAIN, CONN_ERROR, or LINK_MEMORY.
 cdef ssize_t link_refill(link_t *l) noexcept nogil
 

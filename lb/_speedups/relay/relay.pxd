@@ -21,6 +21,7 @@ from lb._speedups.base.pool cimport pool_t
 from lb._speedups.base.timers cimport lb_timer_t, timers_t
 from lb._speedups.io.conn cimport conn_t, loop_t
 from lb._speedups.io.flow cimport flow_pool_t, flow_t
+from lb._speedups.io.sys cimport sockaddr_storage
 from lb._speedups.policy.logline cimport logline_t
 from lb._speedups.policy.plan cimport plan_backend_t, plan_frontend_t, plan_server_t, plan_t
 from lb._speedups.proto.h1 cimport chunked_t
@@ -151,6 +152,7 @@ ctypedef struct link_t:
     uint16_t out_end
     uint32_t requests            # streams carried so far
     # client
+    const plan_frontend_t *frontend  # valid while `generation` is the current one, or a stream holds its plan
     uint32_t frontend_oid
     uint32_t listener_oid
     uint64_t generation          # the generation its frontend was looked up in
@@ -213,7 +215,9 @@ ctypedef struct stream_t:
     uint16_t flags               # STREAM_*
     uint16_t status              # answered, 0 = none
     uint16_t retries             # connection attempts beyond the first
-    uint16_t pad
+    uint16_t port                # the client's, kept for the log
+    uint16_t family
+    uint8_t address[16]
     uint32_t failed_oid          # server to avoid: its connection failed
     uint64_t accept_us           # times for the log: CLOCK_REALTIME us of the request's start
     uint64_t start_ms            # CLOCK_MONOTONIC ms of it
@@ -237,7 +241,8 @@ ctypedef struct plan_ref_t:
     uint64_t size
     uint64_t generation
     uint32_t streams             # streams that began with it
-    uint32_t pad
+    uint32_t noids               # entries of `frontends`
+    uint32_t *frontends          # by oid: index of the frontend + 1, 0 = not one
     plan_ref_t *next             # the engine's list, newest first
 
 ctypedef struct idle_t:          # idle connections of one server in this worker
@@ -249,8 +254,9 @@ ctypedef struct idle_t:          # idle connections of one server in this worker
 ctypedef struct listen_t:        # a listening socket
     int fd
     uint32_t oid                 # its listener
-    int stash                    # accepted, but a limit was reached: waits here as it would in the kernel; -1 = none
+    int stash                    # accepted when a limit was reached: waits here as in the kernel's queue; -1 = none
     uint32_t closing             # accept until EAGAIN, then close
+    sockaddr_storage stash_address
     listen_t *next
 
 ctypedef struct engine_t:
@@ -283,6 +289,7 @@ ctypedef struct engine_t:
     pool_t buffer_pool
     flow_pool_t flows
     logline_t logline
+    codec_t h1                   # the HTTP/1 codec's table
     uint64_t id_prefix           # of request ids
     uint64_t id_next
     # what is written but not sent within one pump

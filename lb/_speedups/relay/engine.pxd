@@ -1,0 +1,28 @@
+# The engine: one worker's data plane, driven by engine_step() and engine_accept(). What it holds: relay.pxd.
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+from lb._speedups.base.mapping cimport mapping_t
+from lb._speedups.relay.relay cimport engine_t, listen_t
+
+cdef enum:                       # bits of engine_step's answer (face/engine.pyi)
+    STEP_AGAIN = 1
+    STEP_ACCEPT = 2
+    STEP_DRAINED = 4
+    STEP_SWITCHED = 8
+
+# NULL with errno. `wakeup` = -1: the engine makes an eventfd of its own.
+cdef engine_t *engine_new(mapping_t *m, uint32_t slot, int wakeup) noexcept nogil
+
+# End every stream and connection at once; only the pools are left to be asked. engine_free() gives the rest back.
+cdef void engine_stop(engine_t *e) noexcept nogil
+cdef void engine_free(engine_t *e) noexcept nogil
+
+cdef int engine_step(engine_t *e) noexcept nogil
+cdef int engine_accept(engine_t *e, int fd) noexcept nogil
+
+# Map an image. Its generation, or -1 with errno, or -2: the image is not valid.
+cdef int64_t engine_prepare(engine_t *e, int fd) noexcept nogil
+cdef void engine_discard(engine_t *e, uint64_t generation) noexcept nogil
+
+cdef listen_t *engine_listen(engine_t *e, uint32_t oid, int fd) noexcept nogil
+cdef void engine_unlisten(engine_t *e, int fd) noexcept nogil
+cdef void engine_drain(engine_t *e) noexcept nogil

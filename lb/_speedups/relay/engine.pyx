@@ -1,0 +1,330 @@
+from libc.errno cimport EINVAL, errno
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free
+from libc.string cimport memset
+from posix.mman cimport MAP_FAILED, MAP_SHARED, PROT_READ, mmap, munmap
+from posix.stat cimport fstat, struct_stat
+from lb._speedups.base.clock cimport clock_init, clock_mono_ms
+from lb._speedups.base.logring cimport LOGRING_DATA, logring_init, logring_t
+from lb._speedups.base.mapping cimport (
+    MAPPING_OBJECTS, MAPPING_RING, mapping_counters, mapping_ring, mapping_t, mapping_worker,
+)
+from lb._speedups.base.pool cimport pool_drain, pool_init
+from lb._speedups.base.timers cimport timers_init, timers_next, timers_run
+from lb._speedups.io.conn cimport conn_close, loop_arm, loop_busy, loop_free, loop_init, loop_step
+from lb._speedups.io.flow cimport flow_pool_free, flow_pool_init
+from lb._speedups.io.sys cimport (
+    F_DUPFD_CLOEXEC, F_GETFL, F_SETFL, IPPROTO_TCP, O_NONBLOCK, SO_KEEPALIVE, SOL_SOCKET, TCP_KEEPCNT, TCP_KEEPIDLE,
+    TCP_KEEPINTVL, TCP_NODELAY, close, fcntl, getrandom, setsockopt,
+)
+from lb._speedups.policy.logline cimport logline_init
+from lb._speedups.policy.plan cimport (
+    FRONTEND_KEEPALIVE, plan_check, plan_frontend, plan_frontend_t, plan_listener, plan_t,
+)
+from lb._speedups.proto.message cimport message_t
+from lb._speedups.relay.h1link cimport h1link_codec
+from lb._speedups.relay.http cimport http_kill
+from lb._speedups.relay.link cimport link_close
+from lb._speedups.relay.relay cimport (
+    BUFFER_SIZE, STREAM_HTTP, engine_t, idle_t, link_t, listen_t, plan_ref_t, stream_t,
+)
+from lb._speedups.relay.server cimport server_purge
+from lb._speedups.relay.session cimport session_accept, session_drain, session_rebind_all
+from lb._speedups.relay.stream cimport plan_release
+from lb._speedups.relay.tcp cimport tcp_kill
+
+cdef extern from "lb.h" nogil:
+    uint64_t lb_load_u64(const uint64_t *p) noexcept
+    void lb_store_u64(uint64_t *p, uint64_t v) noexcept
+
+cdef enum:
+    TIMERS_A_STEP = 512          # deadlines fired in one step
+    KEEP_LINKS = 1024            # free objects a pool keeps
+    KEEP_BLOCKS = 256
+
+
+cdef engine_t *engine_new(mapping_t *m, uint32_t slot, int wakeup) noexcept nogil:
+    cdef engine_t *e = <engine_t *> calloc(1, sizeof(engine_t))
+    if e == NULL:
+        return NULL
+    e.mapping = m
+    e.slot = slot
+    e.worker = mapping_worker(m, slot)
+    e.rows = mapping_counters(m, slot, 0)
+    e.ring = mapping_ring(m, slot)
+    if (<logring_t *> e.ring).size == 0:
+        logring_init(e.ring, MAPPING_RING - LOGRING_DATA)
+    e.idle = <idle_t *> calloc(MAPPING_OBJECTS, sizeof(idle_t))
+    clock_init(&e.clock)
+    e.now_ms = clock_mono_ms(&e.clock)
+    timers_init(&e.timers, e.now_ms)
+    pool_init(&e.link_pool, b"link", sizeof(link_t), KEEP_LINKS)
+    pool_init(&e.stream_pool, b"stream", sizeof(stream_t), KEEP_LINKS)
+    pool_init(&e.message_pool, b"message", sizeof(message_t), KEEP_BLOCKS)
+    pool_init(&e.buffer_pool, b"buffer", BUFFER_SIZE, KEEP_BLOCKS)
+    flow_pool_init(&e.flows, &e.buffer_pool)
+    logline_init(&e.logline)
+    h1link_codec(&e.h1)
+    if getrandom(&e.id_prefix, 8, 0) != 8 or getrandom(&e.id_next, 8, 0) != 8 \
+            or loop_init(&e.loop, wakeup) != 0 or e.idle == NULL:
+        loop_free(&e.loop)
+        free(e.idle)
+        free(e)
+        return NULL
+    return e
+
+
+cdef void unmap_plan(plan_ref_t *p) noexcept nogil:
+    munmap(<void *> p.plan, <size_t> p.size)
+    free(p.frontends)
+    free(p)
+
+
+cdef void engine_stop(engine_t *e) noexcept nogil:
+    cdef link_t *l
+    cdef listen_t *at
+    cdef plan_ref_t *p
+    cdef uint32_t oid
+    while e.streams != NULL:
+        kill(e.streams)
+    while e.clients != NULL:
+        link_close(e.clients)
+    if e.current != NULL:
+        server_purge(e, True)
+    e.current = NULL
+    while e.listening != NULL:
+        at = e.listening
+        e.listening = at.next
+        listen_end(at)
+    while e.plans != NULL:
+        p = e.plans
+        e.plans = p.next
+        unmap_plan(p)
+    flow_pool_free(&e.flows)
+    pool_drain(&e.link_pool)
+    pool_drain(&e.stream_pool)
+    pool_drain(&e.message_pool)
+    pool_drain(&e.buffer_pool)
+
+
+cdef void kill(stream_t *st) noexcept nogil:
+    if st.flags & STREAM_HTTP:
+        http_kill(st)
+    else:
+        tcp_kill(st)
+
+
+cdef void engine_free(engine_t *e) noexcept nogil:
+    loop_free(&e.loop)
+    free(e.idle)
+    free(e)
+
+
+# --- generations ---
+
+
+cdef int64_t engine_prepare(engine_t *e, int fd) noexcept nogil:
+    cdef struct_stat st
+    cdef plan_ref_t *p
+    cdef const plan_t *plan
+    cdef void *image
+    cdef uint32_t i
+    if fstat(fd, &st) != 0:
+        return -1
+    if <size_t> st.st_size < sizeof(plan_t):
+        return -2
+    image = mmap(NULL, <size_t> st.st_size, PROT_READ, MAP_SHARED, fd, 0)
+    if image == MAP_FAILED:
+        return -1
+    plan = <const plan_t *> image
+    if plan_check(image, <uint64_t> st.st_size) != 0:
+        munmap(image, <size_t> st.st_size)
+        return -2
+    p = <plan_ref_t *> calloc(1, sizeof(plan_ref_t))
+    if p != NULL:
+        for i in range(plan.nfrontends):
+            if plan_frontend(plan, i).oid >= p.noids:
+                p.noids = plan_frontend(plan, i).oid + 1
+        p.frontends = <uint32_t *> calloc(p.noids + 1, sizeof(uint32_t))
+    if p == NULL or p.frontends == NULL:
+        free(p)
+        munmap(image, <size_t> st.st_size)
+        return -1
+    for i in range(plan.nfrontends):
+        p.frontends[plan_frontend(plan, i).oid] = i + 1
+    p.plan = plan
+    p.size = <uint64_t> st.st_size
+    p.generation = plan.generation
+    p.next = e.plans
+    e.plans = p
+    if e.current == NULL:
+        switch_to(e, p)
+    return <int64_t> plan.generation
+
+
+cdef void engine_discard(engine_t *e, uint64_t generation) noexcept nogil:
+    cdef plan_ref_t **at = &e.plans
+    cdef plan_ref_t *p
+    while at[0] != NULL:
+        p = at[0]
+        if p.generation == generation and p != e.current and p.streams == 0:
+            at[0] = p.next
+            unmap_plan(p)
+            return
+        at = &p.next
+
+
+cdef void switch_to(engine_t *e, plan_ref_t *p) noexcept nogil:
+    cdef bint first = e.current == NULL
+    e.current = p
+    e.process_oid = p.plan.maxconn_oid
+    lb_store_u64(&e.worker.generation, p.generation)
+    e.switched = 1
+    e.resume = 1                              # limits may have changed
+    if not first:
+        server_purge(e, False)
+        session_rebind_all(e)
+        plan_release(e)
+
+
+cdef void look_for_commit(engine_t *e) noexcept nogil:
+    cdef uint64_t committed = lb_load_u64(&e.mapping.generation)
+    cdef plan_ref_t *p
+    if e.current != NULL and committed == e.current.generation:
+        return
+    p = e.plans
+    while p != NULL:
+        if p.generation == committed:
+            switch_to(e, p)
+            return
+        p = p.next
+
+
+# --- listening ---
+
+
+cdef void listen_end(listen_t *at) noexcept nogil:
+    if at.stash >= 0:
+        close(at.stash)
+    close(at.fd)
+    free(at)
+
+
+cdef void set_options(engine_t *e, listen_t *at) noexcept nogil:
+    # Accepted sockets inherit these from the listening one, which saves a system call for each.
+    cdef int one = 1
+    cdef int value
+    cdef uint32_t i
+    cdef plan_frontend_t *f
+    setsockopt(at.fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one))     # fails on unix sockets, which have none
+    if e.current == NULL:
+        return
+    for i in range(e.current.plan.nlisteners):
+        if plan_listener(e.current.plan, i).oid != at.oid:
+            continue
+        f = plan_frontend(e.current.plan, plan_listener(e.current.plan, i).frontend)
+        if f.flags & FRONTEND_KEEPALIVE:
+            setsockopt(at.fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one))
+            value = <int> f.keepalive_idle_s
+            if value:
+                setsockopt(at.fd, IPPROTO_TCP, TCP_KEEPIDLE, &value, sizeof(value))
+            value = <int> f.keepalive_interval_s
+            if value:
+                setsockopt(at.fd, IPPROTO_TCP, TCP_KEEPINTVL, &value, sizeof(value))
+            value = <int> f.keepalive_count
+            if value:
+                setsockopt(at.fd, IPPROTO_TCP, TCP_KEEPCNT, &value, sizeof(value))
+
+
+cdef listen_t *engine_listen(engine_t *e, uint32_t oid, int fd) noexcept nogil:
+    cdef listen_t *at = <listen_t *> calloc(1, sizeof(listen_t))
+    if at == NULL:
+        return NULL
+    at.stash = -1
+    at.oid = oid
+    at.fd = fcntl(fd, F_DUPFD_CLOEXEC, 3)
+    if at.fd < 0 or fcntl(at.fd, F_SETFL, fcntl(at.fd, F_GETFL, 0) | O_NONBLOCK) != 0:
+        if at.fd >= 0:
+            close(at.fd)
+        free(at)
+        return NULL
+    set_options(e, at)
+    at.next = e.listening
+    e.listening = at
+    return at
+
+
+cdef listen_t *find_listen(engine_t *e, int fd) noexcept nogil:
+    cdef listen_t *at = e.listening
+    while at != NULL and at.fd != fd:
+        at = at.next
+    return at
+
+
+cdef int engine_accept(engine_t *e, int fd) noexcept nogil:
+    cdef listen_t *at = find_listen(e, fd)
+    if at == NULL:
+        return 0
+    e.now_ms = clock_mono_ms(&e.clock)
+    e.now_us = 0
+    look_for_commit(e)
+    return session_accept(e, at)
+
+
+cdef void engine_unlisten(engine_t *e, int fd) noexcept nogil:
+    cdef listen_t **at = &e.listening
+    cdef listen_t *gone
+    while at[0] != NULL and at[0].fd != fd:
+        at = &at[0].next
+    gone = at[0]
+    if gone == NULL:
+        return
+    while session_accept(e, gone) > 0:        # whoever was already let in by the kernel is served
+        pass
+    at = &e.listening
+    while at[0] != gone:
+        at = &at[0].next
+    at[0] = gone.next
+    listen_end(gone)
+
+
+cdef void engine_drain(engine_t *e) noexcept nogil:
+    e.draining = 1
+    session_drain(e)
+    if e.current != NULL:
+        server_purge(e, True)
+
+
+# --- the step ---
+
+
+cdef int engine_step(engine_t *e) noexcept nogil:
+    cdef int answer = 0
+    cdef int fired
+    cdef listen_t *at
+    e.now_ms = clock_mono_ms(&e.clock)
+    e.now_us = 0
+    lb_store_u64(&e.worker.beat_ms, e.now_ms)
+    look_for_commit(e)
+    loop_step(&e.loop)
+    if e.loop.woken:
+        e.loop.woken = 0
+        e.resume = 1                          # a limit may have room, whoever made it
+    fired = timers_run(&e.timers, e.now_ms, TIMERS_A_STEP)
+    loop_arm(&e.loop, timers_next(&e.timers), e.now_ms)
+    if e.resume:
+        e.resume = 0
+        answer |= STEP_ACCEPT
+        at = e.listening
+        while at != NULL:
+            if at.stash >= 0:
+                session_accept(e, at)
+            at = at.next
+    if e.switched:
+        e.switched = 0
+        answer |= STEP_SWITCHED
+    if loop_busy(&e.loop) or fired == TIMERS_A_STEP:
+        answer |= STEP_AGAIN
+    if e.draining and e.clients == NULL:
+        answer |= STEP_DRAINED
+    return answer

@@ -1,0 +1,642 @@
+from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
+from lb._speedups.base.pool cimport pool_give
+from lb._speedups.io.conn cimport (
+    CONN_HUP, CONN_RDHUP, CONN_READABLE, LOOP_SIDE_BYTES, conn_plain, conn_run,
+)
+from lb._speedups.io.flow cimport (
+    FLOW_BULK, FLOW_DONE, FLOW_EOF, FLOW_KEEP_OPEN, FLOW_MEMORY, FLOW_MORE, FLOW_READ_ERROR, FLOW_WAIT,
+    FLOW_WRITE_ERROR, flow_free, flow_held, flow_init, flow_preload, flow_run, flow_t,
+)
+from lb._speedups.io.sys cimport AF_INET, AF_INET6, inet_ntop
+from lb._speedups.policy.plan cimport FRONTEND_FORWARDED_FOR, plan_backend
+from lb._speedups.policy.route cimport route_find
+from lb._speedups.proto.h1 cimport H1_UNASKED_UPGRADE
+from lb._speedups.proto.message cimport (
+    FRAMING_CLOSE, FRAMING_LENGTH, MESSAGE_HTTP10, MESSAGE_UPGRADE, METHOD_DELETE, METHOD_GET, METHOD_HEAD, METHOD_OPTIONS, METHOD_PUT, METHOD_TRACE, NAME_UPGRADE,
+    NAME_X_FORWARDED_FOR, message_add, message_t,
+)
+from lb._speedups.relay.link cimport link_close, link_deadline, link_flush, link_window_drop
+from lb._speedups.relay.relay cimport (
+    FAULT_CLOSED, FAULT_ERROR, FAULT_NONE, FAULT_SYNTAX, FAULT_TIMEOUT, INTERIM_MAX, LINK_CLOSE, LINK_HEARD,
+    LINK_REUSED, OFFER_ABORT, OFFER_DATA, OFFER_END, OFFER_HEAD, OFFER_MEMORY, OFFER_WAIT, PHASE_ASSIGN, PHASE_BODY,
+    PHASE_CONNECT, PHASE_END, PHASE_SEND, PHASE_TUNNEL, SIDE_GONE, SIDE_IN_END, SIDE_IN_HEAD, SIDE_OUT_END,
+    SIDE_OUT_HEAD, STREAM_DEFERRED, STREAM_DOWN_FLOW, STREAM_HTTP, STREAM_REPLAY, STREAM_REPLIED, STREAM_RESENT,
+    STREAM_REUSED, STREAM_UP_FLOW, STREAM_UPGRADE, engine_t, link_t, side_t, slice_out_t, stream_t,
+)
+from lb._speedups.relay.reply cimport reply_error
+from lb._speedups.relay.server cimport (
+    SERVER_NONE, SERVER_READY, SERVER_WAIT, server_assign, server_check, server_failed, server_left, server_retry,
+)
+from lb._speedups.relay.stream cimport stream_cause, stream_free, stream_new
+
+cdef enum:                       # answers of pump
+    PUMP_WAIT = 0                # did what could be done
+    PUMP_END = 1                 # the message has ended and was written to the end
+    PUMP_SOURCE = -1             # the reading side failed: its fault says how
+    PUMP_SINK = -2               # the writing side's connection failed
+    PUMP_MEMORY = -3
+
+cdef enum:
+    FLOW_LEAST = 65536           # plain bodies with at least this much to come go through a flow
+
+
+# --- ends ---
+
+
+# Both sides are gone.
+cdef void done(stream_t *st) noexcept nogil:
+    st.phase = PHASE_END
+    stream_free(st)
+
+
+cdef void drop_server(stream_t *st) noexcept nogil:
+    if st.server.codec != NULL and not (st.server.flags & SIDE_GONE):
+        st.server.codec.abort(&st.server)
+
+
+# Cut both sides.
+cdef void cut(stream_t *st, char cause, char phase) noexcept nogil:
+    stream_cause(st, cause, phase)
+    drop_server(st)
+    if not (st.client.flags & SIDE_GONE):
+        st.client.codec.abort(&st.client)
+    done(st)
+
+
+cdef void http_kill(stream_t *st) noexcept nogil:
+    cut(st, c'K', phase_letter(st))
+
+
+cdef char phase_letter(const stream_t *st) noexcept nogil:
+    # second letter of the termination state
+    if st.phase == PHASE_TUNNEL or st.phase == PHASE_BODY:
+        return c'D'
+    if st.phase == PHASE_SEND:
+        return c'H'
+    if st.phase == PHASE_CONNECT or st.phase == PHASE_ASSIGN:
+        return c'C'
+    return c'R'
+
+
+# The stream cannot go on: answer with `status` when the client has seen no head yet, else cut.
+cdef void fail(stream_t *st, uint16_t status, const char *detail, char cause, char phase) noexcept nogil:
+    stream_cause(st, cause, phase)
+    drop_server(st)
+    if st.client.flags & (SIDE_OUT_HEAD | SIDE_GONE):
+        cut(st, cause, phase)
+        return
+    st.flags &= <uint16_t> ~STREAM_DEFERRED
+    if reply_error(st, status, detail) != 0:
+        cut(st, cause, phase)
+        return
+    st.phase = PHASE_BODY
+    finish_reply(st)
+
+
+# Everything is written to the client's side: end the stream as soon as it has left.
+cdef void finish_reply(stream_t *st) noexcept nogil:
+    cdef int r = st.client.codec.flush(&st.client)
+    if r < 0:
+        cut(st, c'C', c'D')
+        return
+    if r > 0:
+        link_deadline(st.client.link, st.engine.now_ms, st.frontend.client_ms)
+        return
+    if not (st.server.flags & SIDE_GONE) and st.server.codec != NULL:
+        if st.server.flags & SIDE_OUT_END and st.server.flags & SIDE_IN_END:
+            st.server.codec.finish(&st.server)
+        else:
+            st.server.codec.abort(&st.server)
+    st.client.codec.finish(&st.client)
+    done(st)
+
+
+# --- the request ---
+
+
+cdef bint is_idempotent(const message_t *m) noexcept nogil:
+    # RFC 9110 9.2.2
+    return m.method == METHOD_GET or m.method == METHOD_HEAD or m.method == METHOD_PUT or m.method == METHOD_DELETE \
+        or m.method == METHOD_OPTIONS or m.method == METHOD_TRACE
+
+
+cdef stream_t *open_stream(link_t *client, message_t *m) noexcept nogil:
+    cdef engine_t *e = client.engine
+    cdef stream_t *st = stream_new(e, client)
+    if st == NULL:
+        if m != NULL:
+            pool_give(&e.message_pool, m)
+        client.in_ = NULL
+        link_close(client)
+        return NULL
+    st.flags |= STREAM_HTTP
+    st.wake = http_wake
+    st.timeout = http_timeout
+    st.client.codec = client.codec
+    st.request = m
+    st.client.head = m
+    client.in_ = NULL
+    return st
+
+
+cdef void http_refuse(link_t *client, message_t *m, int status, const char *detail, char cause, char phase) noexcept nogil:
+    cdef stream_t *st
+    if m != NULL:
+        client.in_ = NULL
+    st = open_stream(client, m)
+    if st == NULL:
+        return
+    client.flags |= LINK_CLOSE
+    client.body_done = 0                      # nothing behind this can be read as a message
+    client.body = FRAMING_LENGTH
+    client.left = 0
+    link_window_drop(client)
+    client.conn.flags &= ~<uint32_t> CONN_READABLE
+    if m != NULL:
+        st.reason = m.reason_id
+        st.bytes_in = m.fill
+    fail(st, <uint16_t> status, detail, cause, phase)
+
+
+cdef void http_begin(link_t *client, message_t *m) noexcept nogil:
+    cdef engine_t *e = client.engine
+    cdef stream_t *st = open_stream(client, m)
+    cdef int32_t backend
+    cdef int r
+    if st == NULL:
+        return
+    st.client.flags |= SIDE_IN_HEAD
+    st.bytes_in = m.head_len
+    st.request_ms = <long> (e.now_ms - st.start_ms)
+    if client.body_done:
+        st.client.flags |= SIDE_IN_END
+    if is_idempotent(m):
+        st.flags |= STREAM_REPLAY
+    if m.flags & MESSAGE_UPGRADE and not (m.flags & MESSAGE_HTTP10):
+        st.flags |= STREAM_UPGRADE
+    if st.frontend.flags & FRONTEND_FORWARDED_FOR and add_forwarded_for(st) != 0:
+        fail(st, 431, b"no room is left for X-Forwarded-For", c'P', c'R')
+        return
+    backend = route_find(st.plan.plan, st.frontend, m.block + m.authority.at, m.authority.len,
+                         m.block + m.path.at, m.path.len)
+    if backend < 0:
+        fail(st, 404, b"no route leads from this host and path to a backend", c'P', c'R')
+        return
+    st.backend = plan_backend(st.plan.plan, <uint32_t> backend)
+    e.rows[st.backend.oid].cur += 1
+    if <uint64_t> e.rows[st.backend.oid].cur > e.rows[st.backend.oid].cur_max:
+        e.rows[st.backend.oid].cur_max = <uint64_t> e.rows[st.backend.oid].cur
+    link_deadline(client, 0, 0)
+    assigned(st, server_assign(st, False))
+
+
+cdef int add_forwarded_for(stream_t *st) noexcept nogil:
+    cdef char text[64]
+    cdef const char *written
+    cdef size_t n = 0
+    if st.family != AF_INET and st.family != AF_INET6:
+        return 0                              # a unix socket's client has no address
+    written = inet_ntop(st.family, st.address, text, sizeof(text))
+    if written == NULL:
+        return 0
+    while text[n] != 0:
+        n += 1
+    return message_add(st.request, NAME_X_FORWARDED_FOR, b"X-Forwarded-For", 15, text, n)
+
+
+# What server_assign and its kin answered.
+cdef void assigned(stream_t *st, int r) noexcept nogil:
+    if r == SERVER_READY:
+        send_request(st)
+    elif r == SERVER_NONE:
+        fail(st, 503, b"no server is available for this request", c'S', c'C')
+
+
+cdef void send_request(stream_t *st) noexcept nogil:
+    st.phase = PHASE_SEND
+    if st.server.codec.send_head(&st.server, st.request) != 0:
+        fail(st, 500, b"the request head does not fit", c'I', c'H')
+        return
+    run(st)
+
+
+# The server connection broke before the first byte of an answer. True when the request is on its way again.
+cdef bint resend(stream_t *st) noexcept nogil:
+    cdef link_t *l = st.server.link
+    if not (st.flags & STREAM_REUSED) or not (st.flags & STREAM_REPLAY) or st.flags & STREAM_RESENT:
+        return False
+    if l.flags & LINK_HEARD or st.server.flags & SIDE_IN_HEAD or st.response != NULL:
+        return False
+    if st.flags & STREAM_UP_FLOW or st.client.codec.rewind(&st.client) != 0:
+        return False
+    st.flags |= STREAM_RESENT
+    drop_server(st)
+    st.server.flags = 0
+    st.server.codec = NULL
+    server_left(st)
+    assigned(st, server_assign(st, True))
+    return True
+
+
+# --- bodies ---
+
+
+# Go over to a flow when the rest of the message is plain on both sides and large.
+cdef bint start_flow(stream_t *st, side_t *src, side_t *dst, flow_t *f, uint16_t flag) noexcept nogil:
+    cdef link_t *from_ = src.codec.raw(src)
+    cdef link_t *to = dst.codec.raw(dst)
+    if from_ == NULL or to == NULL or to.out != NULL or from_.body_done or from_.body != to.out_body:
+        return False
+    if from_.body == FRAMING_LENGTH:
+        if from_.left < FLOW_LEAST:
+            return False
+    elif from_.body != FRAMING_CLOSE:
+        return False
+    if not conn_plain(&from_.conn) or not conn_plain(&to.conn):
+        return False
+    link_window_drop(from_)
+    if src == &st.client:
+        st.flags &= <uint16_t> ~STREAM_REPLAY
+    flow_init(f, &from_.conn, &to.conn, &st.engine.flows,
+              from_.left if from_.body == FRAMING_LENGTH else <uint64_t> -1, FLOW_KEEP_OPEN)
+    f.full = FLOW_BULK
+    st.flags |= flag
+    return True
+
+
+cdef int run_flow(stream_t *st, side_t *src, side_t *dst, flow_t *f) noexcept nogil:
+    cdef uint64_t before = f.moved
+    cdef int r = flow_run(f)
+    if src == &st.client:
+        st.bytes_in += f.moved - before
+    else:
+        st.bytes_out += f.moved - before
+    if f.moved != before:
+        src.link.flags |= LINK_HEARD
+        # bytes that moved are activity of both ends, whichever end's event it was
+        src.link.active_ms = st.engine.now_ms
+        dst.link.active_ms = st.engine.now_ms
+    if r == FLOW_MORE:
+        conn_run(f.src)
+        return PUMP_WAIT
+    if r == FLOW_WAIT:
+        return PUMP_WAIT
+    if r == FLOW_DONE:
+        if f.flags & FLOW_EOF and src.link.body == FRAMING_LENGTH and f.limit != 0:
+            src.fault = FAULT_CLOSED
+            return PUMP_SOURCE
+        src.link.left = 0
+        src.link.body_done = 1
+        src.flags |= SIDE_IN_END
+        flow_free(f)
+        return PUMP_END if dst.codec.send_end(dst) == 0 else PUMP_SINK
+    if r == FLOW_WRITE_ERROR:
+        return PUMP_SINK
+    if r == FLOW_READ_ERROR:
+        src.fault = FAULT_ERROR
+        return PUMP_SOURCE
+    return PUMP_MEMORY
+
+
+# Move body from one side to the other until something must be waited for. Always leaves dst flushed or blocked.
+cdef int pump(stream_t *st, side_t *src, side_t *dst, flow_t *f, uint16_t flag) noexcept nogil:
+    cdef slice_out_t slice
+    cdef ssize_t taken
+    cdef size_t moved = 0
+    cdef int r
+    if dst.flags & SIDE_OUT_END:
+        return PUMP_END
+    if st.flags & flag:
+        return run_flow(st, src, dst, f)
+    while True:
+        r = src.codec.offer(src, &slice)
+        if r == OFFER_DATA:
+            if moved >= LOOP_SIDE_BYTES:
+                conn_run(&src.link.conn)      # its turn comes again in the next pass
+                r = PUMP_WAIT
+                break
+            taken = dst.codec.send_data(dst, slice.p, slice.n)
+            if taken < 0:
+                return PUMP_SINK
+            if taken == 0:
+                r = PUMP_WAIT
+                break
+            src.codec.consume(src, <size_t> taken)
+            moved += <size_t> taken
+            if moved >= 2 * 16384 and dst.codec.flush(dst) == 0 and src.link.at == src.link.end \
+                    and start_flow(st, src, dst, f, flag):
+                return run_flow(st, src, dst, f)
+            continue
+        if r == OFFER_END:
+            if dst.codec.send_end(dst) != 0:
+                return PUMP_SINK
+            r = PUMP_END
+        elif r == OFFER_ABORT:
+            dst.codec.flush(dst)              # what came before the fault still goes out
+            return PUMP_SOURCE
+        elif r == OFFER_MEMORY:
+            return PUMP_MEMORY
+        else:
+            r = PUMP_WAIT
+        break
+    if dst.codec.flush(dst) < 0:
+        return PUMP_SINK
+    return r
+
+
+# --- the response ---
+
+
+# Whether the 101 answers what was asked: its Upgrade names a protocol of the request's.
+cdef bint upgrade_matches(const message_t *asked, const message_t *answer) noexcept nogil:
+    cdef unsigned int i = asked.by_name[<unsigned int> NAME_UPGRADE]
+    cdef unsigned int j = answer.by_name[<unsigned int> NAME_UPGRADE]
+    cdef const char *a
+    cdef const char *b
+    cdef size_t n, start, stop, k
+    cdef char x, y
+    if i == 0 or j == 0:
+        return False
+    a = asked.block + asked.fields[i - 1].value_at
+    n = asked.fields[i - 1].value_len
+    b = answer.block + answer.fields[j - 1].value_at
+    start = 0
+    while start <= n:                         # each of the list asked for
+        stop = start
+        while stop < n and a[stop] != c',':
+            stop += 1
+        k = stop
+        while start < k and (a[start] == c' ' or a[start] == c'\t'):
+            start += 1
+        while k > start and (a[k - 1] == c' ' or a[k - 1] == c'\t'):
+            k -= 1
+        if k > start and k - start == answer.fields[j - 1].value_len:
+            while start < k:
+                x = a[start]
+                y = b[0]
+                if c'A' <= x <= c'Z':
+                    x += 32
+                if c'A' <= y <= c'Z':
+                    y += 32
+                if x != y:
+                    break
+                start += 1
+                b += 1
+            if start == k:
+                return True
+            b = answer.block + answer.fields[j - 1].value_at
+        start = stop + 1
+    return False
+
+
+# Read response heads and send them on. PUMP_WAIT, PUMP_END when the final head was sent (or a tunnel began), or
+# PUMP_SOURCE, PUMP_SINK, PUMP_MEMORY.
+cdef int response_head(stream_t *st) noexcept nogil:
+    cdef engine_t *e = st.engine
+    cdef message_t *m
+    cdef int r
+    while True:
+        r = st.server.codec.head(&st.server)
+        if r == OFFER_WAIT:
+            if st.response != NULL:           # an interim head was sent on: it must not wait for the final one
+                return PUMP_SINK if st.client.codec.flush(&st.client) < 0 else PUMP_WAIT
+            return PUMP_WAIT
+        if r == OFFER_MEMORY:
+            return PUMP_MEMORY
+        if r == OFFER_ABORT:
+            return PUMP_SOURCE
+        m = st.server.head
+        if st.response != NULL:
+            pool_give(&e.message_pool, st.response)
+        st.response = m
+        if m.status < 200 and m.status != 101:
+            st.server.link.interim += 1
+            if st.server.link.interim > INTERIM_MAX:
+                st.server.fault = FAULT_SYNTAX
+                return PUMP_SOURCE
+            if not (st.request.flags & MESSAGE_HTTP10) and st.client.codec.send_head(&st.client, m) != 0:
+                return PUMP_SINK
+            continue
+        if m.status == 101 and not (st.flags & STREAM_UPGRADE and st.server.flags & SIDE_OUT_END
+                                    and upgrade_matches(st.request, m)):
+            st.server.fault = FAULT_SYNTAX
+            st.server.reason = H1_UNASKED_UPGRADE
+            return PUMP_SOURCE
+        st.status = m.status
+        st.response_ms = <long> (e.now_ms - st.connected_ms)
+        if st.client.codec.send_head(&st.client, m) != 0:
+            return PUMP_SINK
+        return PUMP_END
+
+
+# Both directions are bytes from now on.
+cdef bint start_tunnel(stream_t *st) noexcept nogil:
+    cdef link_t *c = st.client.link
+    cdef link_t *s = st.server.link
+    if st.client.codec.flush(&st.client) < 0:
+        return False
+    st.phase = PHASE_TUNNEL
+    st.flags |= STREAM_UP_FLOW | STREAM_DOWN_FLOW
+    c.flags |= LINK_CLOSE
+    s.flags |= LINK_CLOSE
+    flow_init(&st.up, &c.conn, &s.conn, &st.engine.flows, <uint64_t> -1, 0)
+    flow_init(&st.down, &s.conn, &c.conn, &st.engine.flows, <uint64_t> -1, 0)
+    # What either sent behind its head is the tunnel's.
+    if flow_preload(&st.up, c.window + c.at, c.end - c.at) != 0 \
+            or flow_preload(&st.down, s.window + s.at, s.end - s.at) != 0:
+        return False
+    link_window_drop(c)
+    link_window_drop(s)
+    return True
+
+
+cdef void run_tunnel(stream_t *st) noexcept nogil:
+    cdef uint64_t up = st.up.moved
+    cdef uint64_t down = st.down.moved
+    cdef int a, b
+    if st.client.link.out != NULL:            # the 101 itself first
+        a = link_flush(st.client.link)
+        if a < 0:
+            cut(st, c'C', c'D')
+            return
+        if a > 0:
+            return
+    a = flow_run(&st.up)
+    b = flow_run(&st.down)
+    st.bytes_in += st.up.moved - up
+    st.bytes_out += st.down.moved - down
+    if a == FLOW_READ_ERROR or b == FLOW_WRITE_ERROR:
+        cut(st, c'C', c'D')
+        return
+    if b == FLOW_READ_ERROR or a == FLOW_WRITE_ERROR:
+        cut(st, c'S', c'D')
+        return
+    if a == FLOW_MEMORY or b == FLOW_MEMORY:
+        cut(st, c'R', c'D')
+        return
+    if a == FLOW_DONE and b == FLOW_DONE:
+        st.client.codec.abort(&st.client)
+        drop_server(st)
+        done(st)
+        return
+    if a == FLOW_MORE:
+        conn_run(st.up.src)
+    if b == FLOW_MORE:
+        conn_run(st.down.src)
+    link_deadline(st.server.link, st.engine.now_ms,
+                  st.backend.tunnel_ms if st.backend.tunnel_ms else st.frontend.tunnel_ms)
+
+
+# The reading side of the response failed.
+cdef void server_broke(stream_t *st) noexcept nogil:
+    cdef bint answered = (st.client.flags & SIDE_OUT_HEAD) != 0
+    if st.server.reason:
+        st.reason = st.server.reason
+    if not answered and (st.server.fault == FAULT_CLOSED or st.server.fault == FAULT_ERROR):
+        if resend(st):
+            return
+        fail(st, 502, b"the server closed the connection without an answer", c'S', c'H')
+        return
+    if not answered:
+        fail(st, 502, b"the server's answer is not valid HTTP", c'P', c'H')
+        return
+    cut(st, c'S', c'D')
+
+
+# Do all that can be done now.
+cdef void run(stream_t *st) noexcept nogil:
+    cdef int r, up = PUMP_END
+    if not (st.server.flags & SIDE_OUT_END):
+        up = pump(st, &st.client, &st.server, &st.up, STREAM_UP_FLOW)
+        if up == PUMP_SOURCE:
+            if st.client.fault == FAULT_SYNTAX:
+                st.reason = st.client.reason
+                st.client.link.flags |= LINK_CLOSE
+                fail(st, 400, b"the request's body is not framed as HTTP allows", c'P', phase_letter(st))
+            else:
+                cut(st, c'C', c'D' if st.client.flags & SIDE_OUT_HEAD else c'H')
+            return
+        if up == PUMP_MEMORY:
+            fail(st, 503, b"out of memory", c'R', phase_letter(st))
+            return
+        # PUMP_SINK: the server stopped reading; it may have answered before (an early response)
+    elif st.server.codec.flush(&st.server) < 0:
+        up = PUMP_SINK
+    if not (st.client.flags & SIDE_OUT_HEAD):
+        r = response_head(st)
+        if r == PUMP_SOURCE:
+            server_broke(st)
+            return
+        if r == PUMP_SINK:
+            cut(st, c'C', c'H')
+            return
+        if r == PUMP_MEMORY:
+            fail(st, 503, b"out of memory", c'R', c'H')
+            return
+        if r == PUMP_WAIT:
+            if up == PUMP_SINK:               # broken for writing and nothing to read
+                st.server.fault = FAULT_ERROR
+                server_broke(st)
+                return
+            arm(st)
+            return
+        if st.status == 101:
+            if start_tunnel(st):
+                run_tunnel(st)
+            else:
+                cut(st, c'R', c'D')
+            return
+        st.phase = PHASE_BODY
+    r = pump(st, &st.server, &st.client, &st.down, STREAM_DOWN_FLOW)
+    if r == PUMP_SOURCE:
+        server_broke(st)
+        return
+    if r == PUMP_SINK:
+        cut(st, c'C', c'D')
+        return
+    if r == PUMP_MEMORY:
+        cut(st, c'R', c'D')
+        return
+    if r == PUMP_END:
+        finish_reply(st)
+        return
+    arm(st)
+
+
+# Deadlines of what is waited for now: each side's own inactivity, and nobody's who waits for the other.
+cdef void arm(stream_t *st) noexcept nogil:
+    cdef link_t *c = st.client.link
+    cdef link_t *s = st.server.link
+    cdef bint client_full = c.out != NULL or (st.flags & STREAM_DOWN_FLOW and flow_held(&st.down) != 0) \
+        or (st.phase == PHASE_BODY and s.at < s.end)
+    cdef bint server_full = s.out != NULL or (st.flags & STREAM_UP_FLOW and flow_held(&st.up) != 0) or c.at < c.end
+    cdef bint sending = not (st.client.flags & SIDE_IN_END) and not server_full
+    if client_full or sending:
+        link_deadline(c, c.active_ms, st.frontend.client_ms)
+    else:
+        link_deadline(c, 0, 0)
+    if client_full or (sending and not (st.client.flags & SIDE_OUT_HEAD) and not (st.server.flags & SIDE_OUT_END)):
+        link_deadline(s, 0, 0)                # it is the client that is waited for
+    else:
+        link_deadline(s, s.active_ms if s.active_ms > c.active_ms else c.active_ms, st.backend.server_ms)
+
+
+cdef void http_wake(stream_t *st, link_t *who) noexcept nogil:
+    cdef int r
+    if st.phase == PHASE_TUNNEL:
+        run_tunnel(st)
+        return
+    if who == st.client.link and st.phase != PHASE_END:
+        if who.conn.flags & (CONN_RDHUP | CONN_HUP) and st.phase < PHASE_BODY and st.client.flags & SIDE_IN_END:
+            # The client has left: its request is cancelled. (One that only closed its half cannot be told apart.)
+            cut(st, c'C', phase_letter(st))
+            return
+    if st.phase == PHASE_CONNECT:
+        if st.flags & STREAM_DEFERRED:
+            if who.conn.flags & (CONN_RDHUP | CONN_HUP):
+                cut(st, c'C', c'C')
+            return
+        if who == st.client.link:
+            if who.conn.flags & CONN_HUP:
+                cut(st, c'C', c'C')
+            return
+        r = server_check(st)
+        if r > 0:
+            send_request(st)
+        elif r < 0:
+            assigned(st, server_failed(st))
+        return
+    if st.flags & STREAM_REPLIED:
+        finish_reply(st)
+        return
+    if st.phase == PHASE_BODY and st.client.flags & SIDE_OUT_END:
+        finish_reply(st)
+        return
+    run(st)
+
+
+cdef void http_timeout(stream_t *st, link_t *who) noexcept nogil:
+    cdef int r
+    if st.flags & STREAM_DEFERRED and who == st.client.link:
+        assigned(st, server_retry(st))
+        return
+    if st.phase == PHASE_TUNNEL:
+        cut(st, c'c' if st.up.moved <= st.down.moved else c's', c'D')
+        return
+    if who == st.client.link:
+        if st.client.flags & SIDE_OUT_HEAD or st.flags & STREAM_REPLIED:
+            cut(st, c'c', c'D')
+        else:
+            st.client.link.flags |= LINK_CLOSE
+            fail(st, 408, b"the request's body did not arrive in time", c'c', phase_letter(st))
+        return
+    if st.phase == PHASE_CONNECT:
+        r = server_failed(st)
+        if r == SERVER_NONE:
+            stream_cause(st, c's', c'C')
+        assigned(st, r)
+        return
+    if st.client.flags & SIDE_OUT_HEAD:
+        cut(st, c's', c'D')
+    else:
+        fail(st, 504, b"the server did not answer in time", c's', c'H')

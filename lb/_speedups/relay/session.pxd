@@ -1,0 +1,11 @@
+# Sessions: the life of a client connection outside its streams: accept, reading heads, idling, lingering.
+from lb._speedups.relay.relay cimport engine_t, link_t, listen_t
+
+# Accept up to 64 connections. Their number, or ACCEPT_LIMIT or ACCEPT_DESCRIPTORS (face/engine.pyi).
+cdef int session_accept(engine_t *e, listen_t *at) noexcept nogil
+
+# The engine has switched generations: rebind idle sessions, close those whose frontend is gone.
+cdef void session_rebind_all(engine_t *e) noexcept nogil
+
+# Close idle sessions; those with a stream end with it.
+cdef void session_drain(engine_t *e) noexcept nogil

@@ -1,0 +1,19 @@
+# Streams: birth, end, and what is written down about them (counters, access log). What streams are: relay.pxd.
+from libc.stdint cimport uint8_t, uint16_t, uint32_t
+from lb._speedups.proto.message cimport message_t
+from lb._speedups.relay.relay cimport engine_t, link_t, stream_t
+
+# A stream on a client link of frontend `link.frontend`; takes a reference to the current plan. NULL without memory.
+cdef stream_t *stream_new(engine_t *e, link_t *client) noexcept nogil
+
+# The termination state: the first one set stays.
+cdef inline void stream_cause(stream_t *st, char cause, char phase) noexcept nogil:
+    if st.end_cause == 0:
+        st.end_cause = cause
+        st.end_phase = phase
+
+# Count it, log it, give it back. Both sides must be gone.
+cdef void stream_free(stream_t *st) noexcept nogil
+
+# Give the reference of a generation back; the last one unmaps a generation that is not current.
+cdef void plan_release(engine_t *e) noexcept nogil

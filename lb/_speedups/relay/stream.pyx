@@ -1,0 +1,229 @@
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdlib cimport free
+from libc.string cimport memcpy, memset
+from posix.mman cimport munmap
+from lb._speedups.base.clock cimport clock_real_us
+from lb._speedups.base.logring cimport logring_commit, logring_reserve
+from lb._speedups.base.mapping cimport counters_t, mapping_object
+from lb._speedups.base.pool cimport pool_give, pool_take
+from lb._speedups.io.flow cimport flow_free
+from lb._speedups.policy.logline cimport (
+    LOGLINE_CAP, log_view_t, logline_http, logline_json, logline_tcp, slice_t,
+)
+from lb._speedups.policy.plan cimport (
+    FRONTEND_LOG, LOG_JSON, MODE_HTTP, MODE_TCP, plan_log, plan_text, plan_t, text_t,
+)
+from lb._speedups.proto.h1 cimport h1_reason_text
+from lb._speedups.proto.message cimport MESSAGE_HTTP10, message_t
+from lb._speedups.relay.relay cimport (
+    REQUEST_ID, STREAM_DOWN_FLOW, STREAM_HTTP, STREAM_REDISPATCHED, STREAM_REPLIED, STREAM_REUSED, STREAM_UP_FLOW,
+    engine_t, link_t, plan_ref_t, stream_t,
+)
+from lb._speedups.relay.server cimport server_left
+
+
+cdef void write_id(engine_t *e, char *dst) noexcept nogil:
+    # 128 bits: a random prefix of this engine and a counter spread by an odd multiplier; unique, and no secret.
+    cdef const char *digits = b"0123456789abcdef"
+    cdef uint64_t low = e.id_next * 0x9e3779b97f4a7c15ULL
+    cdef uint64_t high = e.id_prefix
+    cdef int i
+    e.id_next += 1
+    for i in range(16):
+        dst[i] = digits[(high >> (60 - 4 * i)) & 15]
+        dst[16 + i] = digits[(low >> (60 - 4 * i)) & 15]
+
+
+cdef stream_t *stream_new(engine_t *e, link_t *client) noexcept nogil:
+    cdef stream_t *st = <stream_t *> pool_take(&e.stream_pool)
+    if st == NULL:
+        return NULL
+    memset(st, 0, sizeof(stream_t))
+    st.engine = e
+    st.plan = e.current
+    st.plan.streams += 1
+    st.frontend = client.frontend
+    st.client.link = client
+    st.client.stream = st
+    st.server.stream = st
+    st.request_ms = -1
+    st.connect_ms = -1
+    st.response_ms = -1
+    st.family = client.family
+    st.port = client.port
+    memcpy(st.address, client.address, 16)
+    client.stream = st
+    if e.now_us == 0:
+        e.now_us = clock_real_us(&e.clock)
+    # The first request of a connection begins with the connection, later ones with their first byte.
+    st.start_ms = client.began_ms
+    st.accept_us = e.now_us - (e.now_ms - client.began_ms) * 1000
+    write_id(e, st.id)
+    st.next = e.streams
+    if e.streams != NULL:
+        e.streams.prev = st
+    e.streams = st
+    return st
+
+
+cdef void plan_release(engine_t *e) noexcept nogil:
+    cdef plan_ref_t **at = &e.plans
+    cdef plan_ref_t *p
+    while at[0] != NULL:
+        p = at[0]
+        if p.streams == 0 and p != e.current and e.current != NULL and p.generation < e.current.generation:
+            at[0] = p.next
+            munmap(<void *> p.plan, <size_t> p.size)
+            free(p.frontends)
+            free(p)
+        else:
+            at = &p.next
+
+
+cdef inline slice_t text_slice(const plan_t *p, text_t t) noexcept nogil:
+    cdef slice_t s
+    s.p = plan_text(p, t)
+    s.len = t.len
+    return s
+
+
+cdef inline uint32_t shown(int64_t n) noexcept nogil:
+    return <uint32_t> n if n > 0 else 0
+
+
+cdef void count(stream_t *st) noexcept nogil:
+    cdef engine_t *e = st.engine
+    cdef counters_t *row
+    cdef uint32_t oids[3]
+    cdef int n = 1, i
+    oids[0] = st.frontend.oid
+    if st.backend != NULL:
+        oids[n] = st.backend.oid
+        n += 1
+        if st.server_at != NULL:
+            oids[n] = st.server_at.oid
+            n += 1
+    for i in range(n):
+        row = &e.rows[oids[i]]
+        row.sess_total += 1
+        row.bytes_in += st.bytes_in
+        row.bytes_out += st.bytes_out
+        row.last_ms = e.now_ms
+        if st.flags & STREAM_HTTP:
+            row.req_total += 1
+            if st.status:
+                row.status[st.status // 100 - 1 if 100 <= st.status < 600 else 5] += 1
+        if st.connect_ms >= 0:
+            row.connect_ms += <uint64_t> st.connect_ms
+            if st.response_ms >= 0:
+                row.response_ms += <uint64_t> st.response_ms
+            row.total_ms += e.now_ms - st.start_ms
+            row.timed += 1
+        if st.end_cause == c'C' or st.end_cause == c'c':
+            row.client_aborts += 1
+        elif st.end_cause == c'S' or st.end_cause == c's':
+            row.server_aborts += 1
+            if i > 0 and st.end_phase != c'C':
+                row.err_resp += 1
+        elif st.end_cause == c'I' or st.end_cause == c'R':
+            row.internal_errors += 1
+    if st.end_phase == c'R' and st.end_cause != 0:
+        e.rows[st.frontend.oid].err_req += 1
+    if st.flags & STREAM_REPLIED:
+        e.rows[st.frontend.oid].intercepted += 1
+
+
+cdef void record(stream_t *st) noexcept nogil:
+    cdef engine_t *e = st.engine
+    cdef const plan_t *p = st.plan.plan
+    cdef log_view_t v
+    cdef message_t *m = st.request
+    cdef char *room
+    cdef size_t n
+    cdef uint32_t i
+    memset(&v, 0, sizeof(v))
+    v.mode = st.frontend.mode
+    v.end_cause = st.end_cause if st.end_cause else c'-'
+    v.end_phase = st.end_phase if st.end_cause else c'-'
+    v.status = st.status
+    v.retries = st.retries
+    v.redispatched = (st.flags & STREAM_REDISPATCHED) != 0
+    v.reused = (st.flags & STREAM_REUSED) != 0
+    v.family = st.family
+    v.port = st.port
+    memcpy(v.address, st.address, 16)
+    v.accept_us = st.accept_us
+    v.request_ms = st.request_ms
+    v.queue_ms = 0 if st.assigned_ms else -1
+    v.connect_ms = st.connect_ms
+    v.response_ms = st.response_ms
+    v.active_ms = <int64_t> (e.now_ms - st.start_ms)
+    v.bytes_in = st.bytes_in
+    v.bytes_out = st.bytes_out
+    v.frontend = text_slice(p, st.frontend.name)
+    v.backend = text_slice(p, st.backend.name) if st.backend != NULL else v.frontend
+    if st.server_at != NULL:
+        v.server = text_slice(p, st.server_at.name)
+        v.srvconn = shown(e.rows[st.server_at.oid].cur)
+    if st.backend != NULL:
+        v.beconn = shown(e.rows[st.backend.oid].cur)
+    v.actconn = shown(mapping_object(e.mapping, e.process_oid).cur)
+    v.feconn = shown(mapping_object(e.mapping, st.frontend.oid).cur)
+    v.request_id.p = st.id
+    v.request_id.len = REQUEST_ID
+    if m != NULL:
+        v.http10 = (m.flags & MESSAGE_HTTP10) != 0
+        if m.head_len and m.target.len:
+            v.has_request = 1
+            v.method.p = m.block + m.method_at.at
+            v.method.len = m.method_at.len
+            v.target.p = m.block + m.target.at
+            v.target.len = m.target.len
+            v.host.p = m.block + m.authority.at
+            v.host.len = m.authority.len
+    if st.reason:
+        v.reason.p = h1_reason_text(st.reason)
+        n = 0
+        while v.reason.p[n] != 0:
+            n += 1
+        v.reason.len = <uint32_t> n
+    for i in range(p.nlogs):
+        room = logring_reserve(e.ring, LOGLINE_CAP)
+        if room == NULL:
+            e.rows[st.frontend.oid].log_dropped += 1
+            continue
+        if plan_log(p, i).format == LOG_JSON:
+            n = logline_json(&e.logline, &v, room, LOGLINE_CAP)
+        elif st.frontend.mode == MODE_HTTP:
+            n = logline_http(&e.logline, &v, room, LOGLINE_CAP)
+        else:
+            n = logline_tcp(&e.logline, &v, room, LOGLINE_CAP)
+        logring_commit(e.ring, <uint32_t> n, <uint16_t> plan_log(p, i).target, 0)
+
+
+cdef void stream_free(stream_t *st) noexcept nogil:
+    cdef engine_t *e = st.engine
+    count(st)
+    if st.frontend.flags & FRONTEND_LOG:
+        record(st)
+    server_left(st)
+    if st.backend != NULL:
+        e.rows[st.backend.oid].cur -= 1
+    if st.flags & STREAM_UP_FLOW:
+        flow_free(&st.up)
+    if st.flags & STREAM_DOWN_FLOW:
+        flow_free(&st.down)
+    if st.request != NULL:
+        pool_give(&e.message_pool, st.request)
+    if st.response != NULL:
+        pool_give(&e.message_pool, st.response)
+    if st.prev != NULL:
+        st.prev.next = st.next
+    else:
+        e.streams = st.next
+    if st.next != NULL:
+        st.next.prev = st.prev
+    st.plan.streams -= 1
+    if st.plan.streams == 0 and st.plan != e.current:
+        plan_release(e)
+    pool_give(&e.stream_pool, st)

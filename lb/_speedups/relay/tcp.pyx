@@ -1,0 +1,133 @@
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from lb._speedups.io.conn cimport CONN_HUP, conn_reset, conn_run
+from lb._speedups.io.flow cimport (
+    FLOW_DONE, FLOW_MEMORY, FLOW_MORE, FLOW_READ_ERROR, FLOW_WRITE_ERROR, flow_init, flow_run,
+)
+from lb._speedups.policy.plan cimport plan_backend
+from lb._speedups.relay.link cimport link_close, link_deadline
+from lb._speedups.relay.relay cimport (
+    PHASE_BODY, PHASE_CONNECT, SIDE_GONE, STREAM_DEFERRED, STREAM_DOWN_FLOW, STREAM_UP_FLOW, engine_t, link_t, stream_t,
+)
+from lb._speedups.relay.server cimport (
+    SERVER_NONE, SERVER_READY, server_assign, server_check, server_failed, server_retry,
+)
+from lb._speedups.relay.stream cimport stream_cause, stream_free, stream_new
+
+
+cdef void tcp_begin(link_t *client) noexcept nogil:
+    cdef engine_t *e = client.engine
+    cdef stream_t *st = stream_new(e, client)
+    if st == NULL:
+        link_close(client)
+        return
+    st.wake = tcp_wake
+    st.timeout = tcp_timeout
+    if st.frontend.default_backend < 0:
+        finish(st, c'P', c'C', True)
+        return
+    st.backend = plan_backend(st.plan.plan, <uint32_t> st.frontend.default_backend)
+    e.rows[st.backend.oid].cur += 1
+    if <uint64_t> e.rows[st.backend.oid].cur > e.rows[st.backend.oid].cur_max:
+        e.rows[st.backend.oid].cur_max = <uint64_t> e.rows[st.backend.oid].cur
+    link_deadline(client, 0, 0)
+    assigned(st, server_assign(st, True))
+
+
+# Both connections end, with a reset to a peer whose stream was cut.
+cdef void finish(stream_t *st, char cause, char phase, bint broken) noexcept nogil:
+    cdef link_t *s = st.server.link
+    if cause:
+        stream_cause(st, cause, phase)
+    if s != NULL and not (st.server.flags & SIDE_GONE):
+        st.server.flags |= SIDE_GONE
+        s.stream = NULL
+        if broken:
+            conn_reset(&s.conn)
+        link_close(s)
+    st.client.link.stream = NULL
+    if broken:
+        conn_reset(&st.client.link.conn)
+    link_close(st.client.link)
+    stream_free(st)
+
+
+cdef void tcp_kill(stream_t *st) noexcept nogil:
+    finish(st, c'K', c'D' if st.phase == PHASE_BODY else c'C', True)
+
+
+cdef void assigned(stream_t *st, int r) noexcept nogil:
+    if r == SERVER_NONE:
+        finish(st, c'S', c'C', True)
+    elif r == SERVER_READY:
+        start(st)
+
+
+cdef void start(stream_t *st) noexcept nogil:
+    cdef link_t *c = st.client.link
+    cdef link_t *s = st.server.link
+    st.phase = PHASE_BODY
+    st.flags |= STREAM_UP_FLOW | STREAM_DOWN_FLOW
+    flow_init(&st.up, &c.conn, &s.conn, &st.engine.flows, <uint64_t> -1, 0)
+    flow_init(&st.down, &s.conn, &c.conn, &st.engine.flows, <uint64_t> -1, 0)
+    run(st)
+
+
+cdef void run(stream_t *st) noexcept nogil:
+    cdef uint64_t up = st.up.moved
+    cdef uint64_t down = st.down.moved
+    cdef uint64_t now = st.engine.now_ms
+    cdef int a = flow_run(&st.up)
+    cdef int b = flow_run(&st.down)
+    st.bytes_in += st.up.moved - up
+    st.bytes_out += st.down.moved - down
+    if a == FLOW_READ_ERROR or b == FLOW_WRITE_ERROR:
+        finish(st, c'C', c'D', True)
+        return
+    if b == FLOW_READ_ERROR or a == FLOW_WRITE_ERROR:
+        finish(st, c'S', c'D', True)
+        return
+    if a == FLOW_MEMORY or b == FLOW_MEMORY:
+        finish(st, c'R', c'D', True)
+        return
+    if a == FLOW_DONE and b == FLOW_DONE:
+        finish(st, 0, 0, False)
+        return
+    if a == FLOW_MORE:
+        conn_run(st.up.src)
+    if b == FLOW_MORE:
+        conn_run(st.down.src)
+    # Bytes either way are activity of both ends.
+    link_deadline(st.client.link, now, st.frontend.client_ms)
+    link_deadline(st.server.link, now, st.backend.server_ms)
+
+
+cdef void tcp_wake(stream_t *st, link_t *who) noexcept nogil:
+    cdef int r
+    if st.phase == PHASE_BODY:
+        run(st)
+        return
+    if who == st.client.link:
+        if who.conn.flags & CONN_HUP:
+            finish(st, c'C', c'C', True)
+        return
+    if st.flags & STREAM_DEFERRED:
+        return
+    r = server_check(st)
+    if r > 0:
+        start(st)
+    elif r < 0:
+        assigned(st, server_failed(st))
+
+
+cdef void tcp_timeout(stream_t *st, link_t *who) noexcept nogil:
+    cdef int r
+    if st.phase == PHASE_BODY:
+        finish(st, c'c' if who == st.client.link else c's', c'D', True)
+        return
+    if st.flags & STREAM_DEFERRED:
+        assigned(st, server_retry(st))
+        return
+    r = server_failed(st)
+    if r == SERVER_NONE:
+        stream_cause(st, c's', c'C')
+    assigned(st, r)
