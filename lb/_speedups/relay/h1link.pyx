@@ -64,6 +64,8 @@ cdef int h1_head(side_t *s) noexcept nogil:
     cdef ssize_t n
     cdef int r
     if m == NULL:
+        if not (l.conn.flags & CONN_READABLE) and l.at == l.end:
+            return OFFER_WAIT
         m = <message_t *> pool_take(&e.message_pool)
         if m == NULL:
             return OFFER_MEMORY
