@@ -69,7 +69,8 @@ DIRECTIVES = {
 COMMON_FLAGS = [
     "-std=gnu11",
     "-Wall",
-    "-Werror",
+    # LB_WERROR=0 is for packagers whose compiler knows warnings that ours did not.
+    *(["-Werror"] if os.environ.get("LB_WERROR", "1") != "0" else []),
     "-fvisibility=hidden",
     "-fno-semantic-interposition",
     # Cython emits every inline of a cimported .pxd, used or not, and temporaries it turns out not to need.

@@ -44,15 +44,15 @@ cdef class Codec:
         return h1_read_request(self.m)
 
     def read(self, unsigned long n):
-        cdef unsigned long i
+        cdef unsigned long _
         with nogil:
-            for i in range(n):
+            for _ in range(n):
                 self.parse()
 
     def write(self, unsigned long n):
-        cdef unsigned long i
+        cdef unsigned long _
         with nogil:
-            for i in range(n):
+            for _ in range(n):
                 if self.is_response:
                     h1_write_response(self.m, 0, self.out, sizeof(self.out))
                 else:
@@ -67,9 +67,9 @@ def unchunk(bytes body, unsigned long n):
     cdef size_t at, used, data_at, data_len
     cdef size_t data = 0
     cdef int got = CHUNKED_END
-    cdef unsigned long i
+    cdef unsigned long _
     with nogil:
-        for i in range(n):
+        for _ in range(n):
             chunked_init(&c)
             at = 0
             data = 0
