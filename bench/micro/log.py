@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mmap
 import os
 import subprocess
 import sys
@@ -12,9 +11,9 @@ from pathlib import Path
 
 from bench.micro.timing import report
 from lb._speedups.face.logdrain import LogDrain
+from lb._speedups.face.mapping import Mapping
 from lb._speedups.face.micro_log import Line, Producer
 
-RING = 4 << 20
 SECONDS = 3
 
 
@@ -38,8 +37,10 @@ def produce(producer: Producer, rate: int) -> None:
 
 
 def drain(name: str, target: str, rate: int) -> None:
-    producer = Producer(mmap.mmap(-1, RING), Line("json").text())
-    thread = LogDrain(producer.place, [target])
+    mapping = Mapping.create()
+    mapping.reserve(1)
+    producer = Producer(mapping, 1, Line("json").text())
+    thread = LogDrain(mapping, [target])
     thread.flush()
     pid = os.fork()
     if pid == 0:
@@ -62,7 +63,9 @@ def main() -> None:
     for form in ("http", "tcp", "json"):
         line = Line(form)  # type: ignore[arg-type]
         report(f"{form} line of {len(line.text())} bytes", line.write)
-    producer = Producer(mmap.mmap(-1, RING), Line("json").text())
+    mapping = Mapping.create()
+    mapping.reserve(1)
+    producer = Producer(mapping, 1, Line("json").text())
     report("record through a ring", producer.pass_through)
     with tempfile.TemporaryDirectory(dir=".") as folder:
         for rate in (50_000, 5_000):

@@ -9,6 +9,7 @@ cdef extern from "lb.h" nogil:
     void lb_store_u64(uint64_t *p, uint64_t value)
     void lb_count_u64(uint64_t *p, uint64_t n)
     void LB_ASSERT(bint condition)
+    void LB_KILL_POINT(const char *name)
 
 
 cdef inline uint64_t record_bytes(uint64_t text) noexcept nogil:
@@ -18,7 +19,7 @@ cdef inline uint64_t record_bytes(uint64_t text) noexcept nogil:
 cdef void logring_init(char *ring, uint64_t bytes) noexcept nogil:
     LB_ASSERT(bytes > LOGRING_DATA + sizeof(logrecord_t))
     memset(ring, 0, sizeof(logring_t))
-    (<logring_t *>ring).size = (bytes - LOGRING_DATA) & ~<uint64_t>7
+    lb_store_u64(&(<logring_t *>ring).size, (bytes - LOGRING_DATA) & ~<uint64_t>7)
 
 
 cdef char *logring_reserve(char *ring, uint32_t max) noexcept nogil:
@@ -49,10 +50,12 @@ cdef void logring_commit(char *ring, uint32_t len, uint16_t target, uint16_t lev
     cdef uint64_t at = r.head % r.size
     cdef logrecord_t header
     LB_ASSERT(record_bytes(len) <= r.size - at)
+    LB_KILL_POINT(b"log.reserved")
     header.len = len
     header.target = target
     header.level = level
     memcpy(ring + LOGRING_DATA + at, &header, sizeof(header))
+    LB_KILL_POINT(b"log.written")
     lb_store_u64(&r.head, r.head + record_bytes(len))
 
 

@@ -55,7 +55,7 @@ ctypedef struct worker_t:        # 256 bytes
     uint32_t pid
     uint32_t state               # atomic: WORKER_*
     uint32_t eventfd             # number of its eventfd, the same in every process; 0 = none
-    uint32_t reserved_memory     # supervisor: 1 = its rows and its ring have memory
+    uint32_t reserved_memory     # atomic, supervisor: 1 = its rows have memory and its ring is ready
     uint64_t beat_ms             # atomic: CLOCK_MONOTONIC ms of its last loop iteration
     uint64_t generation          # atomic: the generation it uses
     uint64_t connections         # client connections it holds
@@ -145,8 +145,8 @@ cdef inline counters_t *mapping_counters(mapping_t *m, uint32_t slot, uint32_t o
 cdef inline char *mapping_ring(mapping_t *m, uint32_t slot) noexcept nogil:
     return <char *> m + MAPPING_RINGS_AT + <uint64_t> (slot - 1) * MAPPING_RING
 
-# Supervisor, before worker `slot` starts: give its rows and its ring memory. 0, or -1 with errno. Again is
-# harmless.
+# Supervisor, before worker `slot` starts: give its rows and its ring memory, and make the ring an empty one. 0,
+# or -1 with errno. Again is harmless: the ring of a slot's next worker goes on where the last one ended.
 cdef int mapping_reserve(mapping_t *m, uint32_t slot) noexcept nogil
 
 # Supervisor. The id of this kind, parent and name, taking a new one when needed, with memory for its rows; 0

@@ -7,6 +7,7 @@ from posix.unistd cimport close, ftruncate, getpid, pread, write
 from lb._speedups.base.lock cimport (
     LOCK_BROKEN, LOCK_LOST, lock_give, lock_init, lock_repaired, lock_take,
 )
+from lb._speedups.base.logring cimport logring_init
 
 
 cdef extern from "lb.h" nogil:
@@ -163,7 +164,9 @@ cdef int mapping_reserve(mapping_t *m, uint32_t slot) noexcept nogil:
         or give_memory(m, MAPPING_RINGS_AT + <uint64_t> (slot - 1) * MAPPING_RING, MAPPING_RING) != 0
     ):
         return -1
-    w.reserved_memory = 1
+    logring_init(mapping_ring(m, slot), MAPPING_RING)
+    # Last: the log thread looks at the ring from now on.
+    lb_store_u32(&w.reserved_memory, 1)
     return 0
 
 

@@ -1,6 +1,8 @@
 from collections.abc import Sequence
 from typing import TypedDict
 
+from lb._speedups.face.mapping import Mapping
+
 class TargetStats(TypedDict):
     to: str
     records: int
@@ -36,8 +38,11 @@ class LogDrain:
     a record names, is its place in the list; the same target may have several numbers. Use it from one thread.
     """
 
-    def __init__(self, mapping: tuple[int, int, int], targets: Sequence[str]) -> None:
-        """Open the targets and start the thread. Raises OSError with the target's name."""
+    def __init__(self, mapping: Mapping, targets: Sequence[str]) -> None:
+        """Open the targets and start the thread, which uses the mapping until stop().
+
+        Raises OSError with the target's name.
+        """
 
     def set_targets(self, targets: Sequence[str], *, timeout_s: float = 1.0) -> None:
         """Use other targets from now on; what is in the rings still goes to the old ones.

@@ -22,6 +22,7 @@ first when there is room again, so that lines stay whole.
 
 import os
 
+cimport cython
 from cpython.ref cimport Py_INCREF
 from libc.errno cimport EAGAIN, EINTR, ENOMEM, errno
 from libc.stdint cimport uint16_t, uint32_t, uint64_t
@@ -36,12 +37,17 @@ from posix.unistd cimport close, getpid, read, write
 from lb._speedups.base.logring cimport (
     LOGRING_DATA, LOGRING_EVERY, logrecord_t, logring_next, logring_peek, logring_t,
 )
+from lb._speedups.base.mapping cimport (
+    MAPPING_RING, MAPPING_WORKERS, mapping_ring, mapping_t, mapping_worker,
+)
+from lb._speedups.face.mapping cimport Mapping
 
 
 cdef extern from "lb.h" nogil:
     bint LIKELY(bint condition)
     bint UNLIKELY(bint condition)
     uint64_t lb_load_relaxed_u64(const uint64_t *p)
+    uint32_t lb_load_u32(const uint32_t *p)
     uint32_t lb_load_relaxed_u32(const uint32_t *p)
     void lb_store_relaxed_u32(uint32_t *p, uint32_t value)
     void lb_count_u64(uint64_t *p, uint64_t n)
@@ -182,10 +188,7 @@ ctypedef struct order_t:
 
 ctypedef struct drain_t:
     # immutable
-    char *rings
-    size_t stride
-    int slots
-    uint64_t ring_size          # what logring_t.size must say; a ring that says otherwise is not (yet) one
+    mapping_t *m
     int wake                    # eventfd
     pid_t pid                   # a forked child has no such thread
     pthread_t thread
@@ -385,18 +388,28 @@ cdef void drain_record(drain_t *d, const char *text, const logrecord_t *record) 
         lb_count_u64(&d.unknown, 1)
 
 
+# The ring of a slot, NULL if it has none: never had a worker, or one that wrote over the ring's size.
+cdef inline char *drain_ring(drain_t *d, uint32_t slot) noexcept nogil:
+    cdef char *ring
+    # Before the ring itself: reading an unused one would give it memory.
+    if not lb_load_u32(&mapping_worker(d.m, slot).reserved_memory):
+        return NULL
+    ring = mapping_ring(d.m, slot)
+    return ring if (<logring_t *>ring).size == MAPPING_RING - LOGRING_DATA else NULL
+
+
 # All that the rings held when this began. At most a ring's size from each: a busy worker cannot hold the pass.
 cdef uint64_t drain_rings(drain_t *d) noexcept nogil:
     cdef logrecord_t record
     cdef const char *text
     cdef char *ring
     cdef uint64_t found = 0, room
-    cdef int i
-    for i in range(d.slots):
-        ring = d.rings + i * d.stride
-        if (<logring_t *>ring).size != d.ring_size:
+    cdef uint32_t slot
+    for slot in range(1, MAPPING_WORKERS + 1):
+        ring = drain_ring(d, slot)
+        if ring == NULL:
             continue
-        room = d.ring_size
+        room = MAPPING_RING
         while True:
             text = logring_peek(ring, &record)
             if text == NULL:
@@ -621,16 +634,21 @@ cdef bint drain_await(drain_t *d, uint64_t ticket, uint64_t until_ms) noexcept n
     return done
 
 
+# It refers to nothing that could refer back; and __dealloc__ needs what it refers to.
+@cython.no_gc
 cdef class LogDrain:
     cdef drain_t *d
-    cdef object mapping         # keeps the rings' memory
+    cdef Mapping mapping        # has this object among its users until the thread has ended
     cdef bint is_journal        # stderr goes to journald
     cdef bint has_thread
+    cdef uint64_t refused       # sums over the rings, as of the last count_rings()
+    cdef uint64_t broken
 
-    def __cinit__(self, mapping, targets):
+    def __cinit__(self, Mapping mapping not None, targets):
         cdef pthread_condattr_t attributes
         cdef int failed
-        self.mapping = mapping
+        if mapping.m == NULL:
+            raise ValueError("the mapping is closed")
         self.d = d = <drain_t *>calloc(1, sizeof(drain_t))
         if d == NULL:
             raise MemoryError
@@ -640,11 +658,7 @@ cdef class LogDrain:
         pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC)
         pthread_cond_init(&d.changed, &attributes)
         pthread_condattr_destroy(&attributes)
-        address, stride, slots = mapping
-        d.rings = <char *><size_t>address
-        d.stride = stride
-        d.slots = slots
-        d.ring_size = (d.stride - LOGRING_DATA) & ~<uint64_t>7
+        d.m = mapping.m
         d.pid = getpid()
         self.open_targets(targets, &d.targets)
         d.messages = targets_find(&d.targets, b"stderr")
@@ -658,11 +672,15 @@ cdef class LogDrain:
         if failed:
             raise OSError(failed, f"log thread: {os.strerror(failed)}")
         self.has_thread = True
+        self.mapping = mapping
+        mapping.users += 1
 
     def __dealloc__(self):
         if self.d == NULL or self.d.pid != getpid():
             return
-        if self.has_thread and not self.end(0):
+        if self.has_thread:
+            self.end(0)
+        if self.mapping is not None:
             # The thread hangs in a write and uses all this: leave it.
             Py_INCREF(self.mapping)
             return
@@ -726,6 +744,17 @@ cdef class LogDrain:
             raise TimeoutError(f"the log thread did not answer within {timeout_s:g} s; a log file's disk may hang")
         return 0
 
+    cdef void count_rings(self) noexcept:
+        cdef logring_t *ring
+        cdef uint32_t slot
+        self.refused = 0
+        self.broken = 0
+        for slot in range(1, MAPPING_WORKERS + 1):
+            ring = <logring_t *>drain_ring(self.d, slot)
+            if ring != NULL:
+                self.refused += lb_load_relaxed_u64(&ring.dropped)
+                self.broken += lb_load_relaxed_u64(&ring.broken)
+
     # Stop the thread; False if it did not end in time. Without raising: also called by __dealloc__.
     cdef bint end(self, double flush_timeout_s) noexcept:
         cdef order_t *o = <order_t *>calloc(1, sizeof(order_t))
@@ -744,6 +773,10 @@ cdef class LogDrain:
                 pthread_join(self.d.thread, NULL)
             else:
                 pthread_detach(self.d.thread)
+        if ended:
+            self.count_rings()
+            self.mapping.users -= 1
+            self.mapping = None
         return ended
 
     def set_targets(self, targets, *, timeout_s=1.0):
@@ -815,15 +848,11 @@ cdef class LogDrain:
 
     def stats(self):
         cdef drain_t *d = self.d
-        cdef uint64_t refused = 0, broken = 0, dropped
-        cdef logring_t *ring
+        cdef uint64_t dropped
         cdef target_t *t
         cdef int i
-        for i in range(d.slots):
-            ring = <logring_t *>(d.rings + i * d.stride)
-            if ring.size == d.ring_size:
-                refused += lb_load_relaxed_u64(&ring.dropped)
-                broken += lb_load_relaxed_u64(&ring.broken)
+        if self.mapping is not None:
+            self.count_rings()
         targets = []
         pthread_mutex_lock(&d.lock)
         dropped = d.retired
@@ -841,8 +870,8 @@ cdef class LogDrain:
         pthread_mutex_unlock(&d.lock)
         return {
             "records": lb_load_relaxed_u64(&d.records),
-            "refused": refused,
-            "broken": broken,
+            "refused": self.refused,
+            "broken": self.broken,
             "unknown": lb_load_relaxed_u64(&d.unknown),
             "dropped": dropped,
             "passes": lb_load_relaxed_u64(&d.passes),

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from _typeshed import WriteableBuffer
+from lb._speedups.face.mapping import Mapping
 
 class Line:
     """The log line of one ordinary request."""
@@ -13,13 +13,9 @@ class Line:
         """Format it n times, each 1 ms after the one before."""
 
 class Producer:
-    """A log ring in `memory` and a text to write into it."""
+    """The log ring of a slot and a text to write into it."""
 
-    def __init__(self, memory: WriteableBuffer, text: bytes) -> None: ...
-    @property
-    def place(self) -> tuple[int, int, int]:
-        """Address, bytes and number of rings, as LogDrain takes them."""
-
+    def __init__(self, mapping: Mapping, slot: int, text: bytes) -> None: ...
     def write(self, n: int) -> None: ...
     def pass_through(self, n: int) -> None:
         """Write and read n records, one after the other."""

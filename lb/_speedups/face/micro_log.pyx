@@ -1,12 +1,13 @@
 """The door for bench/micro: log lines and rings repeated in compiled code. Also in the release build, which is timed."""
 
-from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
-from libc.stdint cimport uint64_t
+from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memcpy, memset, strlen
 
 from lb._speedups.base.logring cimport (
-    logrecord_t, logring_commit, logring_init, logring_next, logring_peek, logring_reserve,
+    logrecord_t, logring_commit, logring_next, logring_peek, logring_reserve,
 )
+from lb._speedups.base.mapping cimport mapping_ring
+from lb._speedups.face.mapping cimport Mapping
 from lb._speedups.policy.logline cimport (
     LOGLINE_CAP, log_view_t, logline_http, logline_init, logline_json, logline_t, logline_tcp, slice_t,
 )
@@ -80,26 +81,20 @@ cdef class Line:
 
 
 cdef class Producer:
-    cdef Py_buffer view
+    cdef Mapping mapping
+    cdef char *ring
     cdef bytes text
 
-    def __cinit__(self, memory, bytes text):
-        PyObject_GetBuffer(memory, &self.view, PyBUF_SIMPLE | PyBUF_WRITABLE)
+    def __cinit__(self, Mapping mapping, uint32_t slot, bytes text):
+        self.mapping = mapping
+        self.ring = mapping_ring(mapping.m, slot)
         self.text = text
-        logring_init(<char *>self.view.buf, self.view.len)
-
-    def __dealloc__(self):
-        PyBuffer_Release(&self.view)
-
-    @property
-    def place(self):
-        return <size_t>self.view.buf, self.view.len, 1
 
     cdef void put(self, const char *text, size_t size) noexcept nogil:
-        cdef char *room = logring_reserve(<char *>self.view.buf, LOGLINE_CAP)
+        cdef char *room = logring_reserve(self.ring, LOGLINE_CAP)
         if room != NULL:
             memcpy(room, text, size)
-            logring_commit(<char *>self.view.buf, size, 0, 0)
+            logring_commit(self.ring, size, 0, 0)
 
     def write(self, uint64_t n):
         cdef const char *text = self.text
@@ -117,5 +112,5 @@ cdef class Producer:
         with nogil:
             for _i in range(n):
                 self.put(text, size)
-                if logring_peek(<char *>self.view.buf, &record) != NULL:
-                    logring_next(<char *>self.view.buf, &record)
+                if logring_peek(self.ring, &record) != NULL:
+                    logring_next(self.ring, &record)

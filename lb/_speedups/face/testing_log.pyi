@@ -2,16 +2,18 @@ from typing import Any, Literal
 
 from _typeshed import WriteableBuffer
 
+from lb._speedups.face.mapping import Mapping
+
 RING_DATA: int
 LINE_MIN: int
 LINE_CAP: int
 
 class Ring:
-    """A log ring in `memory[offset:offset+size]`, which may be shared with a forked process."""
+    """A log ring in all of `memory`, or the one of a mapping's slot."""
 
-    def __init__(self, memory: WriteableBuffer, offset: int = 0, size: int = -1, init: bool = True) -> None: ...
-    @property
-    def address(self) -> int: ...
+    def __init__(self, memory: WriteableBuffer | Mapping, slot: int = 0, init: bool = True) -> None:
+        """`init` makes a ring in memory an empty one."""
+
     def reserve(self, size: int) -> bool:
         """Reserve; False when the ring is full."""
 
@@ -32,10 +34,9 @@ class Ring:
         """Return the text of the oldest record and free it."""
 
     head: int
+    size: int
     @property
     def tail(self) -> int: ...
-    @property
-    def size(self) -> int: ...
     @property
     def dropped(self) -> int: ...
     @property

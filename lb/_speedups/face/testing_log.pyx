@@ -1,7 +1,7 @@
 """The door through which unit tests reach log rings and log lines. Not in the release build."""
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
-from libc.stdint cimport uint64_t, uint8_t
+from libc.stdint cimport uint32_t, uint64_t, uint8_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
@@ -9,6 +9,8 @@ from lb._speedups.base.logring cimport (
     LOGRING_DATA, logrecord_t, logring_commit, logring_init, logring_next, logring_peek, logring_reserve,
     logring_t,
 )
+from lb._speedups.base.mapping cimport mapping_ring
+from lb._speedups.face.mapping cimport Mapping
 from lb._speedups.policy.logline cimport (
     LOGLINE_CAP, LOGLINE_MIN, log_view_t, logline_http, logline_init, logline_json, logline_t, logline_tcp,
     slice_t,
@@ -24,23 +26,23 @@ LINE_CAP = LOGLINE_CAP
 
 cdef class Ring:
     cdef Py_buffer view
+    cdef Mapping mapping
     cdef char *ring
     cdef char *room
 
-    def __cinit__(self, memory, Py_ssize_t offset=0, Py_ssize_t size=-1, bint init=True):
+    def __cinit__(self, memory, uint32_t slot=0, bint init=True):
+        if isinstance(memory, Mapping):
+            self.mapping = memory
+            self.ring = mapping_ring(self.mapping.m, slot)
+            return
         PyObject_GetBuffer(memory, &self.view, PyBUF_SIMPLE | PyBUF_WRITABLE)
-        if size < 0:
-            size = self.view.len - offset
-        self.ring = <char *>self.view.buf + offset
+        self.ring = <char *>self.view.buf
         if init:
-            logring_init(self.ring, size)
+            logring_init(self.ring, self.view.len)
 
     def __dealloc__(self):
-        PyBuffer_Release(&self.view)
-
-    @property
-    def address(self):
-        return <size_t>self.ring
+        if self.mapping is None:
+            PyBuffer_Release(&self.view)
 
     def reserve(self, uint64_t size):
         self.room = logring_reserve(self.ring, size)
@@ -96,12 +98,16 @@ cdef class Ring:
         (<logring_t *>self.ring).head = value
 
     @property
-    def tail(self):
-        return (<logring_t *>self.ring).tail
-
-    @property
     def size(self):
         return (<logring_t *>self.ring).size
+
+    @size.setter
+    def size(self, value):
+        (<logring_t *>self.ring).size = value
+
+    @property
+    def tail(self):
+        return (<logring_t *>self.ring).tail
 
     @property
     def dropped(self):

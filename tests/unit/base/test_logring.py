@@ -16,7 +16,7 @@ from lb._speedups.face.testing_log import RING_DATA, Ring
 SMALL = RING_DATA + 128
 
 
-def in_child(body: Callable[[], None]) -> int:
+def in_child(body: Callable[[], object]) -> int:
     """Run `body` in a forked process; return its wait status."""
     pid = os.fork()
     if pid == 0:
@@ -172,6 +172,21 @@ def test_a_producer_that_dies_before_its_commit_leaves_the_ring_readable(before:
     # The next worker of the slot goes on in the same ring.
     assert in_child(lambda: None if Ring(memory, init=False).write(b"next") else os._exit(1)) == 0
     assert ring.read() == b"next"
+    assert ring.broken == 0
+
+
+@pytest.mark.parametrize("point", ["log.reserved", "log.written"])
+def test_a_producer_that_dies_inside_its_commit_leaves_the_ring_readable(
+    point: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory = mmap.mmap(-1, SMALL)
+    ring = Ring(memory)
+    ring.write(b"before")
+    monkeypatch.setenv("LB_KILL_AT", point)
+    assert os.WTERMSIG(in_child(lambda: ring.write(b"never"))) == signal.SIGKILL
+    monkeypatch.delenv("LB_KILL_AT")
+    assert ring.write(b"after")
+    assert [ring.read() for _ in range(3)] == [b"before", b"after", None]
     assert ring.broken == 0
 
 

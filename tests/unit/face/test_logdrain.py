@@ -3,7 +3,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import mmap
 import os
 import resource
 import select
@@ -16,22 +15,24 @@ from pathlib import Path
 import pytest
 
 from lb._speedups.face.logdrain import LogDrain
+from lb._speedups.face.mapping import MAPPING_WORKERS, Mapping
 from lb._speedups.face.testing_log import Ring
 
-STRIDE = 1 << 18
 LINE = b"x" * 199  # with its newline a 200th byte
+SLOTS = 3
 
 
 class Rings:
-    """Rings in memory that forked processes share, as the mapping has them."""
+    """The rings of a mapping's first slots."""
 
-    def __init__(self, count: int = 3) -> None:
-        self.memory = mmap.mmap(-1, STRIDE * count)
-        self.rings = [Ring(self.memory, STRIDE * i, STRIDE) for i in range(count)]
-        self.place = (self.rings[0].address, STRIDE, count)
+    def __init__(self) -> None:
+        self.mapping = Mapping.create()
+        for slot in range(1, SLOTS + 1):
+            self.mapping.reserve(slot)
+        self.rings = [Ring(self.mapping, slot) for slot in range(1, SLOTS + 1)]
 
-    def __getitem__(self, slot: int) -> Ring:
-        return self.rings[slot]
+    def __getitem__(self, index: int) -> Ring:
+        return self.rings[index]
 
 
 Start = Callable[..., LogDrain]
@@ -49,7 +50,7 @@ def start(rings: Rings) -> Iterator[Start]:
     drains: list[LogDrain] = []
 
     def make(*targets: str) -> LogDrain:
-        drains.append(LogDrain(rings.place, targets))
+        drains.append(LogDrain(rings.mapping, targets))
         return drains[-1]
 
     yield make
@@ -182,8 +183,30 @@ def test_a_record_for_no_target_is_counted(rings: Rings, start: Start, tmp_path:
         drain.dropped(1)
 
 
-def test_a_place_that_is_not_a_ring_is_left_alone(rings: Rings, start: Start, tmp_path: Path) -> None:
-    rings.memory[STRIDE : STRIDE + 192] = b"\xff" * 192
+def test_a_slot_without_a_worker_costs_no_memory(rings: Rings, start: Start, tmp_path: Path) -> None:
+    before = os.fstat(rings.mapping.fd).st_blocks
+    drain = start(str(tmp_path / "a.log"))
+    drain.flush()
+    drain.stats()
+    assert os.fstat(rings.mapping.fd).st_blocks == before
+
+
+def test_a_slot_may_get_its_first_worker_later(rings: Rings, start: Start, tmp_path: Path) -> None:
+    drain = start(str(tmp_path / "a.log"))
+    drain.flush()
+    rings.mapping.reserve(MAPPING_WORKERS)
+    Ring(rings.mapping, MAPPING_WORKERS).write(b"hello")
+    drain.flush()
+    # Reserved again for the slot's next worker, the ring goes on.
+    rings.mapping.reserve(MAPPING_WORKERS)
+    Ring(rings.mapping, MAPPING_WORKERS).write(b"again")
+    drain.flush()
+    assert (tmp_path / "a.log").read_bytes() == b"hello\nagain\n"
+
+
+def test_a_ring_with_a_wrong_size_is_left_alone(rings: Rings, start: Start, tmp_path: Path) -> None:
+    rings[1].write(b"1")
+    rings[1].size = 1 << 40
     drain = start(str(tmp_path / "a.log"))
     rings[2].write(b"2")
     drain.flush()
@@ -191,7 +214,7 @@ def test_a_place_that_is_not_a_ring_is_left_alone(rings: Rings, start: Start, tm
 
 
 def test_what_rings_refused_and_skipped_is_in_the_stats(rings: Rings, start: Start, tmp_path: Path) -> None:
-    rings[0].repeat(b"z" * 1000, 1000)
+    rings[0].repeat(b"z" * 1000, 10_000)
     refused = rings[0].dropped
     rings[1].write(b"gone")
     rings[1].head = rings[1].head - 8
@@ -199,7 +222,19 @@ def test_what_rings_refused_and_skipped_is_in_the_stats(rings: Rings, start: Sta
     drain.flush()
     stats = drain.stats()
     assert refused > 0
-    assert (stats["refused"], stats["broken"], stats["records"]) == (refused, 1, 1000 - refused)
+    assert (stats["refused"], stats["broken"], stats["records"]) == (refused, 1, 10_000 - refused)
+    drain.stop()
+    assert drain.stats()["refused"] == refused
+
+
+def test_the_mapping_stays_while_the_thread_runs(rings: Rings, start: Start) -> None:
+    drain = start()
+    with pytest.raises(RuntimeError, match="in use"):
+        rings.mapping.close()
+    drain.stop()
+    rings.mapping.close()
+    with pytest.raises(ValueError, match="the mapping is closed"):
+        start()
 
 
 def test_records_of_a_killed_worker_arrive(rings: Rings, start: Start, tmp_path: Path) -> None:
@@ -268,7 +303,7 @@ def test_a_stream_that_cannot_be_opened_again_is_not_waited_for(rings: Rings) ->
         with stream(1, writer):
             with pytest.raises(PermissionError):
                 os.open("/proc/self/fd/1", os.O_WRONLY)
-            drain = LogDrain(rings.place, ["stdout"])
+            drain = LogDrain(rings.mapping, ["stdout"])
         fill_until_dropped(drain, rings[0], 0)
         records = drain.stats()["targets"][0]["records"]
         assert read_all(reader, records * 200) == (LINE + b"\n") * records
@@ -479,7 +514,7 @@ def test_stop_waits_for_a_slow_reader(rings: Rings, start: Start) -> None:
 
 
 def test_a_forgotten_thread_ends_with_its_object(rings: Rings, tmp_path: Path) -> None:
-    drain = LogDrain(rings.place, [str(tmp_path / "a.log")])
+    drain = LogDrain(rings.mapping, [str(tmp_path / "a.log")])
     drain.flush()
     assert "lb-log" in thread_names()
     del drain
@@ -538,7 +573,7 @@ def test_journald_gets_levels(start: Start, monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_closed_stderr_is_no_reason_not_to_log(rings: Rings, tmp_path: Path) -> None:
     def child() -> None:
         os.close(2)
-        drain = LogDrain(rings.place, [str(tmp_path / "a.log")])
+        drain = LogDrain(rings.mapping, [str(tmp_path / "a.log")])
         drain.write("nobody reads this")
         rings[0].write(b"x")
         assert drain.stop()
