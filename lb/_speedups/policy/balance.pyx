@@ -150,15 +150,16 @@ cdef void adopt(balance_t *b, balance_t *old) noexcept nogil:
             if others[j].oid == entry.oid:
                 break
             j = j + 1 if j + 1 < old.size else 0
+        entry.chosen = first_turn(entry.weight, first_chosen, first_weight)
         if others[j].oid != entry.oid or others[j].weight == 0:
-            entry.chosen = first_turn(entry.weight, first_chosen, first_weight)
             continue
+        # (d - V) * w stays: what is left of its own interval, whose length changes with the weight. But never before
+        # the present, or virtual time would go back for all the others.
         chosen = lb_load_relaxed_u64(&others[j].chosen) - rounds * others[j].weight
-        # (d - V) * w stays: what is left of its own interval, whose length changes with the weight.
         moved = (<int64_t> (2 * first_chosen + 1)) * (<int64_t> entry.weight - <int64_t> others[j].weight)
-        moved += <int64_t> chosen * 2 * first_weight
-        if moved > 0:
-            entry.chosen = <uint64_t> (moved + first_weight) // (2 * <uint64_t> first_weight)
+        moved = (moved + <int64_t> chosen * 2 * first_weight + first_weight) // (2 * <int64_t> first_weight)
+        if moved > <int64_t> entry.chosen:
+            entry.chosen = <uint64_t> moved
 
 
 cdef int balance_init(
