@@ -95,7 +95,9 @@ def test_a_status_line_has_three_digits_and_perhaps_a_phrase(line: bytes, status
         (b"<html>", "BAD_START_LINE"),
         (b"HTTP", "BAD_START_LINE"),
         (b"HTTP/1.1", "BAD_START_LINE"),
-        (b"HTTP/1.1 ", "BAD_START_LINE"),
+        (b"HTTP/1.1 ", "BAD_STATUS"),
+        (b"HTTP/1.1 20", "BAD_STATUS"),
+        (b"HTTP/1.1 304\nA: b", "BAD_STATUS"),  # found by fuzzing: the reason looked behind the LF
         (b"HTTP/1.1 200 a\0b", "BAD_START_LINE"),
         (b"HTTP/1.1 200 a\x7fb", "BAD_START_LINE"),
         (b"HTTP/1.1 200 a\rb", "BAD_LINE_END"),

@@ -55,6 +55,10 @@ cdef inline bint is_space(char byte) noexcept nogil:
     return byte == c' ' or byte == c'\t'
 
 
+cdef inline bint is_digit(char byte) noexcept nogil:
+    return c'0' <= byte <= c'9'
+
+
 cdef inline span_t span(const message_t *m, const char *at, const char *end) noexcept nogil:
     cdef span_t s
     s.at = <uint16_t>(at - m.block)
@@ -95,7 +99,7 @@ cdef inline uint8_t method_of(const char *p, size_t len) noexcept nogil:
 cdef int version_fault(const char *p, const char *end) noexcept nogil:
     if end - p < 9 or memcmp(p, b"HTTP/", 5) != 0 or p[6] != c'.':
         return fault(400, H1_BAD_VERSION)
-    if not (c'0' <= p[5] <= c'9' and c'0' <= p[7] <= c'9'):
+    if not is_digit(p[5]) or not is_digit(p[7]):
         return fault(400, H1_BAD_VERSION)
     if p[8] == c'\n':
         return fault(400, H1_BAD_LINE_END)
@@ -191,17 +195,18 @@ cdef inline const char *read_request_line(message_t *m, const char *p, const cha
 
 cdef inline const char *read_status_line(message_t *m, const char *p, const char *end, int *why) noexcept nogil:
     cdef const char *phrase
-    # HTTP/1.1 200 CR LF: the SP in front of an absent reason phrase is left out by real servers.
-    if end - p < 14 or memcmp(p, b"HTTP/", 5) != 0 or p[6] != c'.' or p[8] != c' ':
+    # In order of the bytes: none behind a line feed may have a say in the reason.
+    if end - p < 9 or memcmp(p, b"HTTP/", 5) != 0 or p[6] != c'.' or p[8] != c' ' \
+            or not is_digit(p[5]) or not is_digit(p[7]):
         why[0] = fault(502, H1_BAD_START_LINE)
         return NULL
-    if p[5] != c'1' or (p[7] != c'1' and p[7] != c'0'):
+    if p[5] != c'1' or p[7] > c'1':
         why[0] = fault(502, H1_BAD_VERSION)
         return NULL
     if p[7] == c'0':
         m.flags |= MESSAGE_HTTP10
     p += 9
-    if not (c'1' <= p[0] <= c'5' and c'0' <= p[1] <= c'9' and c'0' <= p[2] <= c'9'):
+    if end - p < 4 or not (c'1' <= p[0] <= c'5' and is_digit(p[1]) and is_digit(p[2])):
         why[0] = fault(502, H1_BAD_STATUS)
         return NULL
     m.status = <uint16_t>((p[0] - c'0') * 100 + (p[1] - c'0') * 10 + (p[2] - c'0'))
@@ -211,7 +216,7 @@ cdef inline const char *read_status_line(message_t *m, const char *p, const char
         p += 1
         phrase = p
         p = h1_skip_value(p, end)
-    elif p[0] != c'\r':
+    elif p[0] != c'\r':                         # the SP in front of no phrase is left out by real servers
         why[0] = fault(502, H1_BAD_STATUS)
         return NULL
     if end - p < 2 or p[0] != c'\r' or p[1] != c'\n':
