@@ -333,7 +333,7 @@ class Supervisor:
         try:
             if self._logs is None:
                 # Before workers live: what they log is read from the first record on.
-                self._logs = LogDrain(self.mapping.rings, targets)
+                self._logs = LogDrain(self.mapping, targets)
                 self.journal.use(self._logs.write)
             elif self.generation is not None and targets != (before := _targets(self.generation.part)):
                 self._logs.set_targets(targets)
