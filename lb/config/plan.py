@@ -129,6 +129,13 @@ class CompiledPlan:
     rows: Rows
     warnings: list[str] = field(default_factory=list)
 
+    def image(self, generation: int, oids: list[int], offsets: list[int]) -> int:
+        """Return a sealed memfd with the plan; object ids by `objects`, arena offsets by `balances`. Raise OSError."""
+        # The only compiled code that configuration needs, and `lb check` does not.
+        from lb._speedups.face.plan import write
+
+        return write(generation, self.rows, oids, offsets)
+
 
 def compile(given: str | PathLike[str] | Mapping[str, object] | Configuration) -> CompiledPlan:  # noqa: A001
     """Compile a file, a mapping or a configuration that was loaded; raise ConfigError with every error."""

@@ -21,6 +21,9 @@ cdef enum:                       # plan_frontend_t.flags
     FRONTEND_LOG = 1 << 1             # write an access log record per stream
     FRONTEND_KEEPALIVE = 1 << 2       # TCP keep-alive on accepted connections, with the options below
 
+cdef enum:                       # plan_backend_t.flags
+    BACKEND_KEEPALIVE = 1 << 0   # TCP keep-alive on server connections, with the options below
+
 cdef enum:                       # plan_listener_t.flags, plan_server_t.flags (debug builds only)
     LINK_TWISTED = 1 << 0        # the `twisted` transport
     LINK_MUX = 1 << 1            # the multiplexing debug codec
@@ -56,8 +59,8 @@ ctypedef struct plan_frontend_t:
     uint32_t keepalive_idle_s    # TCP_KEEPIDLE, 0 = kernel's
     uint32_t keepalive_interval_s
     uint32_t keepalive_count
-    uint32_t hosts_at            # route tables of this frontend: see policy/route.pxd
-    uint32_t hosts_size
+    uint32_t hosts_at            # offset of its route_table_t below, 0 = it has no routes
+    uint32_t routes              # their number
     uint32_t pad2
 
 ctypedef struct plan_backend_t:
@@ -66,7 +69,7 @@ ctypedef struct plan_backend_t:
     uint8_t mode
     uint8_t balance              # 1 = roundrobin
     uint16_t retries             # connection attempts beyond the first
-    uint32_t flags
+    uint32_t flags               # BACKEND_*
     uint32_t servers_at          # index of its first server
     uint32_t servers             # their number
     uint64_t balance_at          # offset of its balance_t in the shared mapping
@@ -89,8 +92,37 @@ ctypedef struct plan_server_t:
     uint16_t address_len         # bytes of `address` in use
     uint8_t address[112]         # a sockaddr
 
+# Routes of a frontend; how they are found: policy/route.pxd.
+
+ctypedef struct route_host_t:    # open addressing by route_hash(host, 0)
+    text_t name                  # lower case, without port and closing dot
+    uint32_t hash
+    uint32_t root                # its root node + 1, 0 = empty slot
+
+ctypedef struct route_edge_t:    # open addressing by route_hash(segment, node)
+    uint32_t node                # where it begins
+    uint32_t hash
+    text_t segment               # without slashes; may be empty (`/a//b`)
+    uint32_t child               # the node behind it + 1, 0 = nothing is deeper
+    uint32_t leaf                # backend of the exact path that ends here + 1, 0 = none; neither = empty slot
+
+ctypedef struct route_node_t:
+    int32_t prefix               # backend of this path and all below it, -1 = none
+    int32_t exact                # backend of just this path, -1 = none
+    uint32_t edges               # edges that begin here: 0 spares the hashing
+
+ctypedef struct route_table_t:   # at plan_frontend_t.hosts_at
+    uint32_t hosts_at            # offset of route_host_t[hosts_size]
+    uint32_t hosts_size          # a power of two
+    uint32_t edges_at            # offset of route_edge_t[edges_size]
+    uint32_t edges_size          # a power of two
+    uint32_t nodes_at            # offset of route_node_t[nodes]
+    uint32_t nodes
+    uint32_t any_root            # root node + 1 of routes without a host, 0 = there are none
+    uint32_t pad
+
 ctypedef struct plan_log_t:
-    uint32_t target              # number of the supervisor's target
+    uint32_t target              # number of the supervisor's target: its place in Part.logs
     uint32_t format              # LOG_*
 
 ctypedef struct plan_t:
@@ -111,8 +143,8 @@ ctypedef struct plan_t:
     uint32_t servers_at
     uint32_t nlogs
     uint32_t logs_at
-    uint32_t by_oid_at           # uint32_t[by_oid_size]: open addressing, oid -> index + 1 of a server (0 = empty)
-    uint32_t by_oid_size         # a power of two
+    uint32_t by_oid_at           # offset of uint32_t[by_oid_size]: open addressing by plan_oid_hash, server index + 1
+    uint32_t by_oid_size         # a power of two, at most half full; 0 in a slot = empty
     uint32_t pad
 
 cdef inline plan_listener_t *plan_listener(const plan_t *p, uint32_t i) noexcept nogil:
@@ -132,6 +164,16 @@ cdef inline plan_log_t *plan_log(const plan_t *p, uint32_t i) noexcept nogil:
 
 cdef inline const char *plan_text(const plan_t *p, text_t t) noexcept nogil:
     return <const char *> p + t.at
+
+cdef inline uint32_t plan_oid_hash(uint32_t oid) noexcept nogil:
+    return (oid * <uint32_t> 0x9E3779B1) >> 7
+
+# Whether an array of `n` items of `size` bytes at this offset lies inside the image, aligned, behind the header.
+cdef inline bint plan_array_fits(const plan_t *p, uint64_t offset, uint64_t n, uint64_t size) noexcept nogil:
+    return offset >= sizeof(plan_t) and offset % 8 == 0 and offset + n * size <= p.size
+
+cdef inline bint plan_text_fits(const plan_t *p, text_t t) noexcept nogil:
+    return <uint64_t> t.at + t.len < p.size
 
 # Check magic, version, size and that every offset and index lies inside the image of `size` bytes. 0 or -1.
 cdef int plan_check(const void *image, uint64_t size) noexcept nogil

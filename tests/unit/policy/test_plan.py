@@ -1,0 +1,305 @@
+"""The plan image: everything that went in comes out, and nothing damaged is taken."""
+
+from __future__ import annotations
+
+import fcntl
+import mmap
+import os
+import random
+import socket
+import struct
+
+import pytest
+
+from lb._speedups.face.plan import build, write
+from lb._speedups.face.testing_plan import Plan
+from lb.config import CompiledPlan, compile  # noqa: A004
+
+DOCUMENT = {
+    "version": 1,
+    "global": {
+        "workers": 3,
+        "maxconn": 20000,
+        "grace": "7s",
+        "log": [{"to": "stdout", "format": "haproxy"}, {"to": "/var/log/lb.log"}],
+    },
+    "defaults": {"timeouts": {"tunnel": "2h"}, "retries": 2},
+    "frontends": {
+        "web": {
+            "bind": [":80", {"address": "[::1]:81", "name": "six"}],
+            "maxconn": 500,
+            "forwarded_for": True,
+            "tcp_keepalive": {"idle": "60s", "interval": "10s", "count": 6},
+            "timeouts": {"client": "11s", "http_request": "12s", "http_keep_alive": "13s"},
+            "routes": [
+                {"match": {"host": "API.example.com"}, "to": "api"},
+                {"match": {"path": "/static/*"}, "to": "api"},
+                {"match": {"path": "/exact"}, "to": "api"},
+            ],
+            "default_backend": "app",
+        },
+        "raw": {"mode": "tcp", "bind": ["unix@/run/raw.sock"], "default_backend": "db", "log": False},
+    },
+    "backends": {
+        "app": {"servers": ["10.0.0.1:8080", {"address": "10.0.0.2:8080", "name": "b", "weight": 7}]},
+        "api": {"servers": ["[2001:db8::1]:90"], "retries": 0, "tcp_keepalive": True},
+        "db": {"servers": ["unix@/run/db.sock"], "timeouts": {"connect": "1s", "server": "2s", "tunnel": "3s"}},
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def compiled() -> CompiledPlan:
+    return compile(DOCUMENT)
+
+
+def numbers(compiled: CompiledPlan) -> tuple[list[int], list[int]]:
+    oids = [1000 + 3 * index for index in range(len(compiled.objects))]
+    return oids, [4096 * (index + 1) for index in range(len(compiled.balances))]
+
+
+@pytest.fixture(scope="module")
+def image(compiled: CompiledPlan) -> bytes:
+    return build(42, compiled.rows, *numbers(compiled))
+
+
+def test_objects_are_named_parents_first(compiled: CompiledPlan) -> None:
+    assert compiled.objects == [
+        ("process", -1, "lb"),
+        ("frontend", 0, "web"),
+        ("listener", 1, "web/:80"),
+        ("listener", 1, "web/six"),
+        ("frontend", 0, "raw"),
+        ("listener", 4, "raw/raw.sock"),
+        ("backend", 0, "app"),
+        ("server", 6, "app/10.0.0.1:8080"),
+        ("server", 6, "app/b"),
+        ("backend", 0, "api"),
+        ("server", 9, "api/2001:db8::1:90"),
+        ("backend", 0, "db"),
+        ("server", 11, "db/db.sock"),
+    ]
+    assert compiled.balances == [(6, [7, 8], [1, 7]), (9, [10], [1]), (11, [12], [1])]
+
+
+def test_the_supervisor_s_part_says_what_to_bind_and_where_to_log(compiled: CompiledPlan) -> None:
+    part = compiled.part
+    assert (part.workers, part.maxconn, part.grace_ms, part.admin) == (3, 20000, 7000, None)
+    assert [(each.to, each.format) for each in part.logs] == [("stdout", "haproxy"), ("/var/log/lb.log", "json")]
+    assert [
+        (each.object, each.frontend, each.name, each.family, each.host, each.port, each.path) for each in part.binds
+    ] == [
+        (2, "web", ":80", "ipv4", "0.0.0.0", 80, ""),
+        (3, "web", "six", "ipv6", "::1", 81, ""),
+        (5, "raw", "raw.sock", "unix", "", 0, "/run/raw.sock"),
+    ]
+    assert [(each.object, each.name, each.mode, each.maxconn) for each in part.frontends] == [
+        (1, "web", "http", 500),
+        (4, "raw", "tcp", 0),
+    ]
+    assert [
+        (each.name, each.mode, [(s.name, s.address, s.weight) for s in each.servers]) for each in part.backends
+    ] == [
+        ("app", "http", [("10.0.0.1:8080", "10.0.0.1:8080", 1), ("b", "10.0.0.2:8080", 7)]),
+        ("api", "http", [("2001:db8::1:90", "[2001:db8::1]:90", 1)]),
+        ("db", "tcp", [("db.sock", "unix@/run/db.sock", 1)]),
+    ]
+
+
+def test_what_goes_in_comes_out(image: bytes) -> None:
+    said = Plan(image).describe()
+    assert {key: said[key] for key in ("generation", "maxconn", "maxconn_oid", "grace_ms", "logs")} == {
+        "generation": 42,
+        "maxconn": 20000,
+        "maxconn_oid": 1000,
+        "grace_ms": 7000,
+        "logs": [(0, 1), (1, 2)],
+    }
+    assert said["listeners"] == [
+        {"oid": 1006, "frontend": 0, "flags": 0, "name": b":80"},
+        {"oid": 1009, "frontend": 0, "flags": 0, "name": b"six"},
+        {"oid": 1015, "frontend": 1, "flags": 0, "name": b"raw.sock"},
+    ]
+    assert said["frontends"] == [
+        {
+            "oid": 1003,
+            "name": b"web",
+            "mode": 2,
+            "flags": 0b111,
+            "maxconn": 500,
+            "default_backend": 0,
+            "client_ms": 11000,
+            "http_request_ms": 12000,
+            "http_keep_alive_ms": 13000,
+            "tunnel_ms": 7200000,
+            "routes": 3,
+            "keepalive": (60, 10, 6),
+        },
+        {
+            "oid": 1012,
+            "name": b"raw",
+            "mode": 1,
+            "flags": 0,
+            "maxconn": 0,
+            "default_backend": 2,
+            "client_ms": 30000,
+            "http_request_ms": 0,
+            "http_keep_alive_ms": 0,
+            "tunnel_ms": 7200000,
+            "routes": 0,
+            "keepalive": (0, 0, 0),
+        },
+    ]
+    backends = said["backends"]
+    assert isinstance(backends, list)
+    assert [(each["name"], each["mode"], each["retries"], each["flags"], each["balance_at"]) for each in backends] == [
+        (b"app", 2, 2, 0, 4096),
+        (b"api", 2, 0, 1, 8192),
+        (b"db", 1, 2, 0, 12288),
+    ]
+    assert [(each["servers_at"], each["servers"]) for each in backends] == [(0, 2), (2, 1), (3, 1)]
+    assert [backends[2][f"{name}_ms"] for name in ("connect", "server", "tunnel", "queue")] == [1000, 2000, 3000, 0]
+    servers = said["servers"]
+    assert isinstance(servers, list)
+    assert [(each["name"], each["backend"], each["weight"]) for each in servers] == [
+        (b"10.0.0.1:8080", 0, 1),
+        (b"b", 0, 7),
+        (b"2001:db8::1:90", 1, 1),
+        (b"db.sock", 2, 1),
+    ]
+
+
+def test_addresses_are_what_the_kernel_takes(image: bytes) -> None:
+    servers = Plan(image).describe()["servers"]
+    assert isinstance(servers, list)
+    family, port, host = struct.unpack("=H2s4s8x", servers[0]["address"])
+    assert (family, servers[0]["family"]) == (socket.AF_INET, socket.AF_INET)
+    assert (int.from_bytes(port, "big"), socket.inet_ntoa(host)) == (8080, "10.0.0.1")
+    family, port, host = struct.unpack("=H2s4x16s4x", servers[2]["address"])
+    assert (family, int.from_bytes(port, "big"), socket.inet_ntop(socket.AF_INET6, host)) == (10, 90, "2001:db8::1")
+    assert servers[3]["address"] == struct.pack("=H", socket.AF_UNIX) + b"/run/db.sock\0"
+
+
+def test_debug_links_are_flags() -> None:
+    os.environ["LB_DEBUG_CONFIG"] = "1"
+    try:
+        compiled = compile(
+            {
+                "version": 1,
+                "frontends": {
+                    "web": {"bind": [{"address": ":80", "debug": {"transport": "twisted"}}], "default_backend": "app"}
+                },
+                "backends": {
+                    "app": {"servers": [{"address": "10.0.0.1:80", "debug": {"transport": "twisted", "codec": "mux"}}]}
+                },
+            }
+        )
+    finally:
+        del os.environ["LB_DEBUG_CONFIG"]
+    assert [each.flags for each in compiled.rows.listeners] == [1]
+    assert [each.flags for each in compiled.rows.servers] == [3]
+
+
+def test_servers_are_found_by_object_id(image: bytes, compiled: CompiledPlan) -> None:
+    plan = Plan(image)
+    oids = numbers(compiled)[0]
+    for index, row in enumerate(compiled.rows.servers):
+        assert plan.server_by_oid(oids[row.object]) == index
+    assert plan.server_by_oid(oids[0]) is None
+    assert plan.server_by_oid(0) is None
+
+
+def test_many_servers_are_found_by_object_id() -> None:
+    servers = [f"10.{n // 65536}.{n // 256 % 256}.{n % 256}:80" for n in range(3000)]
+    compiled = compile(
+        {
+            "version": 1,
+            "frontends": {"web": {"bind": [":80"], "default_backend": "app"}},
+            "backends": {"app": {"servers": servers}},
+        }
+    )
+    shuffled = random.Random(7).sample(range(1, 65536), len(compiled.objects))
+    plan = Plan(build(1, compiled.rows, shuffled, [64]))
+    found = [plan.server_by_oid(shuffled[row.object]) for row in compiled.rows.servers]
+    assert found == list(range(3000))
+
+
+def test_the_descriptor_is_sealed_and_holds_the_image(compiled: CompiledPlan, image: bytes) -> None:
+    fd = write(42, compiled.rows, *numbers(compiled))
+    try:
+        assert os.pread(fd, len(image) + 1, 0) == image
+        with pytest.raises(PermissionError):
+            os.pwrite(fd, b"x", 0)
+        with pytest.raises(PermissionError):
+            os.ftruncate(fd, 0)
+        with pytest.raises(PermissionError):
+            mmap.mmap(fd, len(image))
+        assert mmap.mmap(fd, len(image), prot=mmap.PROT_READ)[:4] == image[:4]
+        assert fcntl.fcntl(fd, fcntl.F_GETFD) & fcntl.FD_CLOEXEC
+    finally:
+        os.close(fd)
+
+
+def test_image_is_what_write_makes(compiled: CompiledPlan, image: bytes) -> None:
+    fd = compiled.image(42, *numbers(compiled))
+    try:
+        assert os.pread(fd, len(image) + 1, 0) == image
+    finally:
+        os.close(fd)
+
+
+def test_rows_that_do_not_fit_together_are_refused(compiled: CompiledPlan) -> None:
+    oids, offsets = numbers(compiled)
+    rows = compiled.rows
+    with pytest.raises(ValueError, match="balances for 3 backends"):
+        build(1, rows, oids, offsets[:2])
+    bad = [
+        rows._replace(frontends=[rows.frontends[0]._replace(default_backend=3)]),
+        rows._replace(listeners=[rows.listeners[0]._replace(frontend=2)]),
+        rows._replace(backends=[each._replace(servers=9) for each in rows.backends]),
+        rows._replace(servers=[each._replace(backend=3) for each in rows.servers]),
+        rows._replace(servers=[each._replace(weight=257) for each in rows.servers]),
+    ]
+    for each in bad:
+        with pytest.raises(ValueError, match="do not fit together"):
+            build(1, each, oids, offsets)
+    with pytest.raises(OverflowError):
+        build(1, rows._replace(maxconn=1 << 32), oids, offsets)
+    with pytest.raises(ValueError, match="at most 112 fit"):
+        build(1, rows._replace(servers=[each._replace(address=b"x" * 113) for each in rows.servers]), oids, offsets)
+
+
+def test_an_image_cut_anywhere_is_refused(image: bytes) -> None:
+    assert Plan.is_sound(image)
+    for length in range(0, len(image), 3):
+        assert not Plan.is_sound(image[:length])
+    assert not Plan.is_sound(image + b"\0")
+
+
+def test_a_damaged_image_is_refused_or_harmless(image: bytes) -> None:
+    # Under the sanitizers this shows that whatever plan_check lets pass can be looked through.
+    dice = random.Random(3)
+    requests = [(b"api.example.com", b"/a/b"), (b"", b"/static/x"), (b"x", b"/exact"), (b"y:80", b"*")]
+    for _ in range(4000):
+        damaged = bytearray(image)
+        for _ in range(dice.randrange(1, 4)):
+            damaged[dice.randrange(8, len(image))] = dice.choice((0, 1, 2, 127, 128, 255, dice.randrange(256)))
+        if Plan.is_sound(bytes(damaged)):
+            plan = Plan(bytes(damaged))
+            for frontend in range(2):
+                for authority, path in requests:
+                    assert -1 <= plan.route(frontend, authority, path) < 3
+            plan.server_by_oid(1021)
+
+
+def test_a_plan_without_anything_is_still_one() -> None:
+    compiled = compile(
+        {
+            "version": 1,
+            "global": {"log": []},
+            "frontends": {"web": {"bind": [":80"], "default_backend": "app"}},
+            "backends": {"app": {"servers": ["10.0.0.1:80"]}},
+        }
+    )
+    rows = compiled.rows._replace(listeners=[], frontends=[], backends=[], servers=[], logs=[])
+    assert Plan(build(1, rows, [1], [])).server_by_oid(1) is None
