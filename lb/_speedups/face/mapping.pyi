@@ -59,10 +59,6 @@ class Mapping:
         """Where it is mapped in this process."""
 
     @property
-    def rings(self) -> tuple[int, int, int]:
-        """(address of the ring of slot 1, bytes from one to the next, their number): what LogDrain wants."""
-
-    @property
     def generation(self) -> int:
         """The committed generation: setting it is the commit."""
 

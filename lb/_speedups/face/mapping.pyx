@@ -5,11 +5,11 @@ from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 from posix.unistd cimport close
 
 from lb._speedups.base.mapping cimport (
-    MAPPING_ARENA_AT, MAPPING_RING, MAPPING_WORKERS, OBJECT_BACKEND, OBJECT_FREE,
+    MAPPING_ARENA_AT, MAPPING_WORKERS, OBJECT_BACKEND, OBJECT_FREE,
     OBJECT_FRONTEND, OBJECT_LISTENER, OBJECT_PROCESS, OBJECT_SERVER, WORKER_DEAD, WORKER_DRAINING,
     WORKER_EMPTY, WORKER_RUNNING, WORKER_STARTING, counters_t, gauge_enter, gauge_leave, gauge_limit,
     mapping_allocate, mapping_attach, mapping_bury, mapping_clear, mapping_counters, mapping_create,
-    mapping_detach, mapping_object, mapping_register, mapping_release, mapping_reserve, mapping_ring, mapping_sum,
+    mapping_detach, mapping_object, mapping_register, mapping_release, mapping_reserve, mapping_sum,
     mapping_t, mapping_wake, mapping_worker, object_t, worker_t,
 )
 from lb._speedups.policy.balance cimport (
@@ -169,11 +169,6 @@ cdef class Mapping:
     def address(self):
         mapping_of(self)
         return <uintptr_t> self.m
-
-    @property
-    def rings(self):
-        mapping_of(self)
-        return <uintptr_t> mapping_ring(self.m, 1), MAPPING_RING, MAPPING_WORKERS
 
     @property
     def generation(self):
