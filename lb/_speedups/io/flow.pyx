@@ -190,6 +190,9 @@ cdef int flow_read(flow_t *f) noexcept nogil:
             f.pipe = pipe_take(f.pool)
         if f.pipe != NULL:
             return flow_read_pipe(f)
+    if f.pipe != NULL:                        # empty here: what is read now goes to the buffer, and from there
+        pipe_give(f.pool, f.pipe)
+        f.pipe = NULL
     f.buffer = <char *> pool_take(f.pool.buffers)
     if f.buffer == NULL:
         return FLOW_MEMORY

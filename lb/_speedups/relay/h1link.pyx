@@ -36,6 +36,7 @@ cdef void h1link_codec(codec_t *out) noexcept nogil:
     out.consume = h1_consume
     out.send_head = h1_send_head
     out.send_data = h1_send_data
+    out.send_whole = h1_send_whole
     out.send_end = h1_send_end
     out.flush = h1_flush
     out.rewind = h1_rewind
@@ -286,6 +287,10 @@ cdef ssize_t h1_send_data(side_t *s, const char *p, size_t n) noexcept nogil:
         if link_put(l, p + sent, n - <size_t> sent) != 0:
             return -1
     return <ssize_t> n if link_put(l, b"\r\n", 2) == 0 else -1
+
+
+cdef int h1_send_whole(side_t *s, const char *p, size_t n) noexcept nogil:
+    return link_put(s.link, p, n)             # of known length: nothing frames it
 
 
 cdef int h1_send_end(side_t *s) noexcept nogil:

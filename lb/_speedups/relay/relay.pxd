@@ -77,6 +77,8 @@ ctypedef struct codec_t:
     int (*send_head)(side_t *s, message_t *m) noexcept nogil
     # Write body bytes; returns how many were taken (0 = no credit or blocked), or -1: the connection failed.
     ssize_t (*send_data)(side_t *s, const char *p, size_t n) noexcept nogil
+    # Write a small body (at most 1 KiB) whole: kept where the connection does not take it now. 0 or -1.
+    int (*send_whole)(side_t *s, const char *p, size_t n) noexcept nogil
     # The message written to this side is complete. 0 or -1.
     int (*send_end)(side_t *s) noexcept nogil
     # Push out what is held back for coalescing. 0 = all left, 1 = blocked, -1 = the connection failed.

@@ -97,7 +97,6 @@ cdef int reply_error(stream_t *st, uint16_t status, const char *detail) noexcept
     cdef text_t number
     cdef slice_out_t rest
     cdef size_t dropped = 0
-    cdef ssize_t taken
     cdef int r
     cdef bint text = wants_text(st.request)
     body.n = 0
@@ -158,9 +157,6 @@ cdef int reply_error(stream_t *st, uint16_t status, const char *detail) noexcept
     if r != 0:
         return -1
     if st.request == NULL or st.request.method != METHOD_HEAD:
-        taken = st.client.codec.send_data(&st.client, body.p, body.n)
-        if taken < 0:
-            return -1
-        if <size_t> taken < body.n and st.client.codec.send_data(&st.client, body.p + taken, body.n - <size_t> taken) < 0:
+        if st.client.codec.send_whole(&st.client, body.p, body.n) != 0:
             return -1
     return st.client.codec.send_end(&st.client)
