@@ -17,6 +17,12 @@ SOCKET = "/run/lb/admin.sock"
 _FILE = click.option(
     "-f", "--file", "file", metavar="FILE", required=True, help="The configuration: YAML, TOML or JSON by its ending."
 )
+_SOCKET = click.option(
+    "-s", "--socket", "path", metavar="PATH", help=f"The admin socket (else LB_SOCKET, else {SOCKET})."
+)
+_SOCKET_FILE = click.option(
+    "-f", "--file", "file", metavar="FILE", help="The configuration that names the admin socket."
+)
 
 
 def fail(message: str) -> NoReturn:
@@ -32,14 +38,12 @@ def main() -> None:
 
 @main.command()
 @_FILE
-def run(file: str) -> None:
+@click.option("--ready-fd", type=int, default=-1, hidden=True, help="Write a line of JSON here once it serves.")
+def run(file: str, ready_fd: int) -> None:
     """Start lb and serve until it is told to stop."""
-    from importlib import import_module
+    from lb.supervisor.run import main as serve
 
-    from lb.cli.configuration import describe_failure
-
-    with describe_failure():
-        sys.exit(import_module("lb.supervisor.run").main(file))
+    sys.exit(serve(file, ready_fd))
 
 
 @main.command()
@@ -84,3 +88,46 @@ def doctor() -> None:
     from lb.cli.machine import examine
 
     sys.exit(examine())
+
+
+@main.command()
+@_SOCKET
+@_SOCKET_FILE
+def reload(path: str | None, file: str | None) -> None:
+    """Have a running lb read its configuration anew."""
+    from lb.cli import runtime
+
+    runtime.reload(runtime.path_of(path, file))
+
+
+@main.command()
+@_SOCKET
+@_SOCKET_FILE
+@click.option("--json", "as_json", is_flag=True, help="Print every column as JSON.")
+@click.option("--watch", "watches", is_flag=True, help="Show the table live until Ctrl-C.")
+@click.option(
+    "--interval", type=click.FloatRange(0.1, 3600), default=1.0, show_default=True, help="Seconds between two looks."
+)
+def stats(path: str | None, file: str | None, as_json: bool, watches: bool, interval: float) -> None:
+    """Show the counters of a running lb."""
+    from lb.cli import runtime
+    from lb.cli import statistics as counters
+
+    where = runtime.path_of(path, file)
+    if as_json:
+        click.echo(counters.as_json(counters.read(where)))
+    elif watches:
+        counters.watch(where, interval)
+    else:
+        counters.show(where)
+
+
+@main.command(context_settings={"ignore_unknown_options": True})
+@_SOCKET
+@_SOCKET_FILE
+@click.argument("command", nargs=-1, required=True)
+def ctl(path: str | None, file: str | None, command: tuple[str, ...]) -> None:
+    """Send a command of the Runtime API, such as `show info`, and print the answer."""
+    from lb.cli import runtime
+
+    runtime.control(runtime.path_of(path, file), command)
