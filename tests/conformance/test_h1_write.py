@@ -130,6 +130,11 @@ def test_upgrade_is_kept_only_where_it_was_offered_and_asked_for(strip: bool) ->
     assert fields_of(h2c, WRITE_UPGRADE) == H + b"A: b\r\nConnection: upgrade\r\n"
 
 
+def test_a_101_says_what_it_agrees_to() -> None:
+    head = response(b"Upgrade: websocket\r\nConnection: upgrade\r\nA: b\r\n", b"HTTP/1.1 101 x")
+    assert fields_of(head, WRITE_UPGRADE) == b"Upgrade: websocket\r\nA: b\r\nConnection: upgrade\r\n"
+
+
 def test_what_we_add_is_not_hop_by_hop() -> None:
     head = request(H + b"X-Forwarded-For: spoofed\r\nConnection: x-forwarded-for\r\n")
     head.strip_hop()

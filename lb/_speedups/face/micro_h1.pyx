@@ -30,7 +30,7 @@ cdef class Codec:
         self.is_response = is_response
         self.fill = len(head)
         memcpy(self.m.block, <char *>head, self.fill)
-        if self.parse() != <int>self.fill:
+        if self.fill == 0 or self.parse() != <int>self.fill:
             raise ValueError("not exactly one good head")
 
     def __dealloc__(self):
