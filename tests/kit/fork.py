@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
+import resource
 import signal
 import sys
 import traceback
@@ -49,3 +51,17 @@ def die_at(point: str, run: Callable[[], object]) -> None:
 
     _, status = os.waitpid(start(run_to_death), 0)
     assert os.waitstatus_to_exitcode(status) == -signal.SIGKILL, f"did not reach '{point}'"
+
+
+def abort_in(run: Callable[[], object]) -> None:
+    """Run a function in a child that must abort on an invariant (debug builds)."""
+
+    def run_to_abort() -> None:
+        faulthandler.disable()
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        with open(os.devnull, "w") as null:
+            os.dup2(null.fileno(), 2)
+        run()
+
+    _, status = os.waitpid(start(run_to_abort), 0)
+    assert os.waitstatus_to_exitcode(status) == -signal.SIGABRT

@@ -178,7 +178,7 @@ cdef void mapping_wake(mapping_t *m, uint64_t bits) noexcept nogil:
         if not (bits >> (slot - 1)) & 1:
             continue
         w = mapping_worker(m, slot)
-        if w.eventfd != 0 and lb_load_u32(&w.state) != WORKER_EMPTY:
+        if w.eventfd != 0:
             # It fails only when the counter is full, and then the worker is awake already.
             write(<int> w.eventfd, &one, sizeof(one))
 

@@ -15,6 +15,7 @@ class Pool:
     def fill(self, address: int, byte: int) -> None:
         """Write `byte` over the whole object."""
 
+    def write(self, address: int, at: int, byte: int) -> None: ...
     def read(self, address: int) -> bytes: ...
     def counts(self) -> dict[str, int]: ...
 
@@ -52,6 +53,20 @@ def spoil_gauge(mapping: Mapping, oid: int, value: int) -> None:
 
 def waiting(mapping: Mapping, oid: int) -> int:
     """Return the bits of the workers that wait for room."""
+
+OK: int
+BROKEN: int
+LOST: int
+
+class Lock:
+    """An `lb_lock_t` in the mapping's arena."""
+
+    def __init__(self, mapping: Mapping) -> None: ...
+    def take(self) -> int:
+        """Wait for it: OK, BROKEN or LOST."""
+
+    def repaired(self) -> None: ...
+    def give(self) -> None: ...
 
 def allocate(mapping: Mapping, size: int) -> int: ...
 def release(mapping: Mapping, at: int, size: int) -> None: ...

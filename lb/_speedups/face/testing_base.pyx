@@ -4,6 +4,9 @@ from libc.stdint cimport uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
+from lb._speedups.base.lock cimport (
+    LOCK_BROKEN, LOCK_LOST, LOCK_OK, lb_lock_t, lock_give, lock_init, lock_repaired, lock_take,
+)
 from lb._speedups.base.mapping cimport (
     counters_t, mapping_allocate, mapping_counters, mapping_object, mapping_release,
     mapping_worker,
@@ -46,6 +49,9 @@ cdef class Pool:
 
     def fill(self, uintptr_t address, int byte):
         memset(<void *> address, byte, self.pool.size)
+
+    def write(self, uintptr_t address, size_t at, int byte):
+        (<char *> address)[at] = byte
 
     def read(self, uintptr_t address):
         return (<char *> address)[:self.pool.size]
@@ -248,6 +254,35 @@ def spoil_gauge(Mapping mapping, uint32_t oid, value):
 
 def waiting(Mapping mapping, uint32_t oid):
     return mapping_object(mapping.m, oid).waiting
+
+
+BROKEN = LOCK_BROKEN
+LOST = LOCK_LOST
+OK = LOCK_OK
+
+
+cdef class Lock:
+    cdef Mapping mapping
+    cdef lb_lock_t *lock
+
+    def __cinit__(self, Mapping mapping):
+        cdef uint64_t at = mapping_allocate(mapping.m, sizeof(lb_lock_t))
+        self.mapping = mapping
+        self.lock = <lb_lock_t *> (<char *> mapping.m + at)
+        if at == 0 or lock_init(self.lock) != 0:
+            raise OSError("no lock")
+
+    def take(self):
+        cdef int got
+        with nogil:
+            got = lock_take(self.lock)
+        return got
+
+    def repaired(self):
+        lock_repaired(self.lock)
+
+    def give(self):
+        lock_give(self.lock)
 
 
 def allocate(Mapping mapping, uint64_t size):

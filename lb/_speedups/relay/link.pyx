@@ -1,10 +1,10 @@
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
-from lb._speedups.base.mapping cimport gauge_leave, mapping_worker
+from lb._speedups.base.mapping cimport gauge_leave, mapping_wake
 from lb._speedups.base.pool cimport pool_give, pool_take
 from lb._speedups.base.timers cimport timer_unlink
 from lb._speedups.io.conn cimport CONN_AGAIN, CONN_WRITABLE, conn_close, conn_recv, conn_send
-from lb._speedups.io.sys cimport iovec, write
+from lb._speedups.io.sys cimport iovec
 from lb._speedups.relay.relay cimport (
     BUFFER_SIZE, LINK_CLIENT, LINK_IDLE, WINDOW_BUFFER, WINDOW_NONE, engine_t, idle_t, link_t,
 )
@@ -26,14 +26,10 @@ cdef link_t *link_take(engine_t *e, uint8_t kind) noexcept nogil:
 
 cdef void wake_workers(engine_t *e, uint64_t slots) noexcept nogil:
     # Room under a limit: the paused workers of this bit set accept again.
-    cdef uint64_t one = 1
-    cdef uint32_t slot
-    for slot in range(1, 65):
-        if slots & (<uint64_t> 1 << (slot - 1)):
-            if slot == e.slot:
-                e.resume = 1
-            else:
-                write(<int> mapping_worker(e.mapping, slot).eventfd, &one, 8)
+    cdef uint64_t own = <uint64_t> 1 << (e.slot - 1)
+    if slots & own:
+        e.resume = 1
+    mapping_wake(e.mapping, slots & ~own)
 
 
 cdef void leave(engine_t *e, uint32_t oid) noexcept nogil:

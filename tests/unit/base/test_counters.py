@@ -5,8 +5,8 @@ from itertools import pairwise
 
 import pytest
 
-from lb._speedups.face.mapping import OBJECT_FRONTEND, WORKER_EMPTY, WORKER_STARTING, Mapping
-from lb._speedups.face.testing_base import allocate, count, fill, is_zero, release
+from lb._speedups.face.mapping import OBJECT_BACKEND, OBJECT_FRONTEND, WORKER_EMPTY, WORKER_STARTING, Mapping
+from lb._speedups.face.testing_base import allocate, count, fill, is_zero, release, set_worker_generation
 
 
 @pytest.fixture
@@ -74,6 +74,23 @@ def test_clearing_maxima_leaves_sums(mapping: Mapping, web: int) -> None:
     mapping.clear_counters()
     counters = mapping.counters(web)
     assert (counters["cur_max"], counters["req_total"]) == (2, 4)
+
+
+# Ids
+
+
+def test_an_id_is_not_reused_while_a_worker_is_behind(mapping: Mapping) -> None:
+    mapping.generation = 5
+    for number in range(65_535):
+        mapping.register(OBJECT_BACKEND, 0, f"b{number}")
+    mapping.set_worker(1, state=WORKER_STARTING)
+    set_worker_generation(mapping, 1, 6)
+    mapping.generation = 7
+    with pytest.raises(OSError, match="No space"):
+        mapping.register(OBJECT_BACKEND, 0, "new")
+    set_worker_generation(mapping, 1, 7)
+    assert mapping.register(OBJECT_BACKEND, 0, "new") > 0
+    assert len(mapping.objects()) == 1
 
 
 # The arena
