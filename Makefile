@@ -22,7 +22,7 @@ LOCK := mkdir -p build && flock build/.lock
 # `lb` always comes from the built tree: -P keeps the sources out, for child processes too.
 TREE = PYTHONPATH=$(CURDIR)/build/$(1)/lib PYTHONSAFEPATH=1 LB_FLAVOUR=$(1)
 
-.PHONY: help build test lint format sanitize bench fuzz soak docs clean debug release
+.PHONY: help build run test lint format sanitize bench fuzz soak docs clean debug release
 
 help: ## list the verbs
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r verb text; do printf '  make %-10s %s\n' "$$verb" "$$text"; done
@@ -87,6 +87,9 @@ build/debug/.built build/release/.built build/sanitize/.built: build/%/.built: $
 
 debug: build/debug/.built ## build/debug/lib: invariants checked, fake time, doors for unit tests
 release: build/release/.built ## build/release/lib: what users run
+
+run: build ## start lb on conf/demo.yaml with three demo servers behind it
+	@$(PY) -P -m lb.demo
 
 # ---- checks ------------------------------------------------------------------------------------------------
 
