@@ -77,10 +77,11 @@ def _uvloop() -> Line:
 def _extension() -> Line:
     from importlib.util import find_spec
 
-    flavour = os.environ.get("LB_FLAVOUR", "release")
     if find_spec("lb._speedups.face.plan") is None:
         return Line("data plane", "bad", "not compiled; lb can check configurations but not run: make build")
-    return Line("data plane", "ok", f"compiled, {flavour} build")
+    # The doors for unit tests are in every build but the one that users run.
+    is_release = find_spec("lb._speedups.face.testing") is None
+    return Line("data plane", "ok", "release build" if is_release else "debug build; slower, and for tests only")
 
 
 def _cores() -> Line:

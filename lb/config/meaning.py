@@ -19,8 +19,8 @@ from lb.model.units import UnitError, duration_ms
 
 Part = TypeVar("Part")
 
-# What the data plane keeps in 16 bits.
-SERVERS_MAX = 65_535
+# Ids that the shared mapping has for frontends, binds, backends and servers; one is the process itself.
+OBJECTS_MAX = 65_535
 
 
 class Review:
@@ -222,10 +222,6 @@ class Review:
         if not backend.servers:
             self._report((*path, "servers"), subject, "has no servers", "write 'servers: [\"10.0.0.1:8080\"]'")
             return
-        if len(backend.servers) > SERVERS_MAX:
-            self._report(
-                (*path, "servers"), subject, f"has {len(backend.servers)} servers; at most {SERVERS_MAX} are possible"
-            )
         names: set[str] = set()
         weights = 0
         for index, given in enumerate(backend.servers):

@@ -1,16 +1,14 @@
-"""Durations and sizes: strings with units, as people write them.
+"""Durations: strings with units, as people write them.
 
-A duration is a whole number and one of ``ms s m h d``; a size is a whole number of bytes, optionally followed by ``k``, ``m``
-or ``g`` (powers of 1024). A bare number is not a duration: HAProxy reads it as milliseconds, nginx as seconds, so it is refused.
+A duration is a whole number and one of ``ms s m h d``. A bare number is none: HAProxy reads it as milliseconds, nginx as
+seconds, so it is refused.
 """
 
 import re
 
 _DURATION = re.compile(r"([0-9]{1,12})(ms|s|m|h|d)")
-_SIZE = re.compile(r"([0-9]{1,15})([kmg]?)")
 
 _MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
-_BYTES = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
 DURATION_PATTERN = r"^[0-9]{1,12}(ms|s|m|h|d)$(?!\n)"
 
@@ -19,7 +17,7 @@ DURATION_MAX_MS = 24 * 86_400_000
 
 
 class UnitError(ValueError):
-    """Raise for a text that is not a duration or a size; the argument says what was expected."""
+    """Raise for a text that is not a duration; the argument says what was expected."""
 
 
 def duration_ms(text: str) -> int:
@@ -33,19 +31,3 @@ def duration_ms(text: str) -> int:
     if ms > DURATION_MAX_MS:
         raise UnitError(f"is {ms // 86_400_000} days; at most 24d are possible")
     return ms
-
-
-def duration_text(ms: int) -> str:
-    """Return the shortest spelling of a number of milliseconds."""
-    for unit in ("d", "h", "m", "s"):
-        if ms and ms % _MS[unit] == 0:
-            return f"{ms // _MS[unit]}{unit}"
-    return f"{ms}ms"
-
-
-def size_bytes(text: str) -> int:
-    """Return the bytes of a size such as ``16k``; raise UnitError."""
-    found = _SIZE.fullmatch(text.lower())
-    if found is None:
-        raise UnitError("is not a size; write a whole number of bytes, or with k, m or g, such as '16k'")
-    return int(found[1]) * _BYTES[found[2]]

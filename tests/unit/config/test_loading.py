@@ -191,3 +191,12 @@ def test_the_effective_form_is_a_valid_document(tmp_path: Path) -> None:
     file.write_text(write(msgspec.to_builtins(whole)))
     assert load(file) == whole
     assert isinstance(load(file), Configuration)
+
+
+def test_more_objects_than_there_are_ids_for_are_refused() -> None:
+    servers = [f"10.{n // 65536}.{n // 256 % 256}.{n % 256}:80" for n in range(65_533)]
+    many = {**LEAST, "backends": {"app": {"servers": servers}}}
+    (error,) = said(many)
+    assert error.message == "65536 frontends, binds, backends and servers are given; at most 65535 are possible"
+    servers.pop()
+    load(many)

@@ -1,0 +1,154 @@
+"""The registry of what is not built: every word in it is refused and says so, and nothing built stands in it."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+
+from lb.config import ConfigError, load
+from lb.config.shape import bare, options, root_type
+from lb.model.keywords import CHAPTERS, INSTEAD, INSTEAD_WORDS, UNBUILT, UNBUILT_FORMS, UNBUILT_WORDS
+
+DOCUMENT: dict[str, Any] = {
+    "version": 1,
+    "global": {"admin": {"path": "/run/lb.sock"}, "log": [{"to": "stdout", "format": "json"}]},
+    "defaults": {"timeouts": {}},
+    "frontends": {
+        "web": {
+            "bind": [{"address": ":80"}],
+            "timeouts": {},
+            "tcp_keepalive": {},
+            "routes": [{"match": {"path": "/a/*"}, "to": "app"}],
+            "default_backend": "app",
+        }
+    },
+    "backends": {"app": {"servers": [{"address": "10.0.0.1:80"}], "balance": {}, "timeouts": {}}},
+}
+
+# Where a Struct of the model stands in the document.
+PLACES: dict[str, tuple[str | int, ...]] = {
+    "Configuration": (),
+    "Global": ("global",),
+    "Admin": ("global", "admin"),
+    "Log": ("global", "log", 0),
+    "Defaults": ("defaults",),
+    "Timeouts": ("defaults", "timeouts"),
+    "Frontend": ("frontends", "web"),
+    "FrontendTimeouts": ("frontends", "web", "timeouts"),
+    "Keepalive": ("frontends", "web", "tcp_keepalive"),
+    "Bind": ("frontends", "web", "bind", 0),
+    "Route": ("frontends", "web", "routes", 0),
+    "Match": ("frontends", "web", "routes", 0, "match"),
+    "Backend": ("backends", "app"),
+    "Balance": ("backends", "app", "balance"),
+    "BackendTimeouts": ("backends", "app", "timeouts"),
+    "Server": ("backends", "app", "servers", 0),
+}
+
+# Where a word of a closed list stands.
+WORDS: dict[str, tuple[str | int, ...]] = {
+    "balance algorithm": ("backends", "app", "balance", "algorithm"),
+    "mode": ("frontends", "web", "mode"),
+    "log format": ("global", "log", 0, "format"),
+    "log target": ("global", "log", 0, "to"),
+    "admin level": ("global", "admin", "level"),
+}
+
+FORMS = {"a mapping": {"app": 1}, "a list": ["app"], "a condition": "{ path_beg /a }"}
+
+
+def document_with(path: tuple[str | int, ...], value: object) -> dict[str, Any]:
+    made: Any = copy.deepcopy(DOCUMENT)
+    place = made
+    for step in path[:-1]:
+        place = place[step]
+    place[path[-1]] = value
+    return made  # type: ignore[no-any-return]
+
+
+def said(path: tuple[str | int, ...], value: object) -> str:
+    with pytest.raises(ConfigError) as caught:
+        load(document_with(path, value), {})
+    (error,) = caught.value.errors
+    return str(error)
+
+
+def structs() -> dict[str, Any]:
+    """Return every Struct of the model by name, as msgspec.inspect describes it."""
+    found: dict[str, Any] = {}
+
+    def visit(kind: Any) -> None:
+        for choice in options(bare(kind)[0]):
+            base = bare(choice)[0]
+            for name in ("item_type", "value_type"):
+                if hasattr(base, name):
+                    visit(getattr(base, name))
+            if hasattr(base, "fields") and base.cls.__name__ not in found:
+                found[base.cls.__name__] = base
+                for field in base.fields:
+                    visit(field.type)
+
+    visit(root_type())
+    return found
+
+
+def test_the_document_is_valid() -> None:
+    assert load(DOCUMENT, {}).version == 1
+
+
+@pytest.mark.parametrize(("section", "keyword"), [(section, word) for section in UNBUILT for word in UNBUILT[section]])
+def test_a_keyword_that_is_not_built_is_refused_and_says_so(section: str, keyword: str) -> None:
+    for spelled in {keyword, keyword.replace("_", "-")}:
+        line = said((*PLACES[section], spelled), "x")
+        assert f"'{spelled}'" in line
+        assert line.endswith("is known but not built yet; remove it")
+
+
+@pytest.mark.parametrize(("noun", "word"), [(noun, word) for noun in UNBUILT_WORDS for word in UNBUILT_WORDS[noun]])
+def test_a_word_that_is_not_built_is_refused_and_says_so(noun: str, word: str) -> None:
+    assert f"{noun} '{word}' is known but not built yet; built: " in said(WORDS[noun], word)
+
+
+@pytest.mark.parametrize(("section", "keyword"), list(UNBUILT_FORMS))
+def test_a_form_that_is_not_built_is_refused_and_says_so(section: str, keyword: str) -> None:
+    form = UNBUILT_FORMS[section, keyword][0]
+    value = next(value for start, value in FORMS.items() if form.startswith(start))
+    assert f"with {form} is known but not built yet" in said((*PLACES[section], keyword), value)
+
+
+@pytest.mark.parametrize(("section", "word"), [(section, word) for section in INSTEAD for word in INSTEAD[section]])
+def test_a_word_that_people_try_gets_its_way_out(section: str, word: str) -> None:
+    assert said((*PLACES[section], word), "x").endswith(f"; {INSTEAD[section][word]}")
+
+
+@pytest.mark.parametrize(("noun", "word"), [(noun, word) for noun in INSTEAD_WORDS for word in INSTEAD_WORDS[noun]])
+def test_a_value_that_people_try_gets_its_way_out(noun: str, word: str) -> None:
+    assert said(WORDS[noun], word).endswith(f"unknown {noun} '{word}'; {INSTEAD_WORDS[noun][word]}")
+
+
+def test_nothing_that_is_built_is_called_unbuilt() -> None:
+    fields = {name: {each.encode_name for each in found.fields} for name, found in structs().items()}
+    for table in (UNBUILT, INSTEAD):
+        for section, words in table.items():
+            assert not fields[section] & set(words)
+    for section, keyword in UNBUILT_FORMS:
+        assert keyword in fields[section]
+    assert set(PLACES) == set(fields) - {"Debug"}
+
+
+def test_a_word_has_a_chapter_and_one_answer() -> None:
+    used = {chapter for words in [*UNBUILT.values(), *UNBUILT_WORDS.values()] for chapter in words.values()}
+    used |= {chapter for _, chapter in UNBUILT_FORMS.values()}
+    assert used <= set(CHAPTERS)
+    for section in UNBUILT:
+        assert not UNBUILT[section].keys() & INSTEAD.get(section, {}).keys()
+
+
+def test_every_section_and_field_is_described() -> None:
+    for name, found in structs().items():
+        assert found.cls.__doc__
+        for field in found.fields:
+            said_of_it = getattr(field.type, "extra_json_schema", None) or {}
+            assert str(said_of_it.get("description", "")).endswith("."), (name, field.name)
