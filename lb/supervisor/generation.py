@@ -74,6 +74,11 @@ class Generation:
         for frontend in self.part.frontends:
             mapping.set_limit(self.oid(frontend.object), frontend.maxconn)
 
+    def mark(self, mapping: Mapping) -> None:
+        """Say that this generation names its objects: their ids are not given to others while it is in use."""
+        for oid in self.numbering.oids:
+            mapping.mark(oid, self.number)
+
     def close(self) -> None:
         """Close the image; workers have their own descriptors."""
         os.close(self.image)

@@ -308,8 +308,7 @@ class Supervisor:
         self.generation = generation
         await self.workers.commit(generation)
         self.sockets.commit()
-        for oid in generation.numbering.oids:
-            self.mapping.mark(oid, generation.number)
+        generation.mark(self.mapping)
         if self._admin is not None and self._admin is not admin:
             await self._admin.close()
         self._admin = admin

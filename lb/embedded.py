@@ -1,0 +1,160 @@
+"""lb inside the calling process: one engine in the caller's own loop, for embedding and tests.
+
+There is no supervisor here: no signal handler is installed, no limit is changed, nobody watches a heart and nothing is
+aborted. What holds the loop, holds the traffic: the promise that the control plane cannot delay a request is one of
+`lb run` alone. Where `workers` is written, it is not looked at; the admin socket is not opened.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Mapping as Dictionary
+from os import PathLike
+from types import TracebackType
+
+from lb._speedups.face.engine import Engine
+from lb._speedups.face.logdrain import LogDrain
+from lb._speedups.face.mapping import WORKER_RUNNING, WORKER_STARTING, Mapping
+from lb.admin import statistics
+from lb.config import compile as compile_configuration
+from lb.supervisor.generation import Generation, number
+from lb.supervisor.sockets import Sockets
+from lb.worker import Driver
+
+Given = str | PathLike[str] | Dictionary[str, object]
+"""A configuration: the path of a file, or a dict of what a file would hold."""
+
+SLOT = 1
+
+
+class Running:
+    """A running lb; `async with` starts and ends it."""
+
+    def __init__(self, given: Given) -> None:
+        self._given = given
+        self._changing = asyncio.Lock()
+        self._mapping: Mapping
+        self._engine: Engine
+        self._driver: Driver
+        self._logs: LogDrain | None = None
+        self._eventfd = -1
+        self._sockets = Sockets()
+        self._generation: Generation | None = None
+        self._next: Generation | None = None
+        self._started = 0.0
+        self._drained = asyncio.Event()
+        self._pools: dict[str, dict[str, int]] = {}  # as they were at the end
+
+    async def __aenter__(self) -> Running:
+        """Start. Raise ConfigError, ListenFailed, OSError."""
+        self._started = time.monotonic()
+        self._mapping = Mapping.create()
+        self._eventfd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._mapping.set_worker(SLOT, pid=os.getpid(), state=WORKER_STARTING, eventfd=self._eventfd)
+        self._engine = Engine(self._mapping, SLOT, eventfd=self._eventfd)
+        self._driver = Driver(asyncio.get_running_loop(), self._engine, self._switched, self._drained.set)
+        try:
+            await self.reload()
+        except BaseException:
+            self._close()
+            raise
+        self._mapping.set_worker(SLOT, state=WORKER_RUNNING)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End every connection and give everything back."""
+        async with self._changing:
+            self._close()
+
+    def _close(self) -> None:
+        self._driver.close()
+        self._pools = self._engine.pools()
+        self._sockets.close()
+        if self._logs is not None:
+            self._logs.stop()
+        for generation in (self._generation, self._next):
+            if generation is not None:
+                generation.close()
+        os.close(self._eventfd)
+        # The last references: the engine's descriptors and the mapping go with them.
+        del self._driver, self._engine, self._mapping
+
+    @property
+    def addresses(self) -> dict[str, list[str]]:
+        """Where each frontend really listens: a port 0 is the kernel's choice here."""
+        assert self._generation is not None
+        found: dict[str, list[str]] = {}
+        for bind, text in self._sockets.places(self._generation.part.binds):
+            found.setdefault(bind.frontend, []).append(text)
+        return found
+
+    def stats(self) -> list[dict[str, int | str]]:
+        """Return the rows of `show stat` by column name, without the empty columns."""
+        assert self._generation is not None
+        places = self._sockets.places(self._generation.part.binds)
+        age_s = int(time.monotonic() - self._started)
+        return list(statistics.rows(self._mapping, self._generation, places, age_s))
+
+    def pools(self) -> dict[str, dict[str, int]]:
+        """Return the engine's pools: size, live, peak, cached, taken, failed. At the end no object is live."""
+        return self._pools or self._engine.pools()
+
+    async def reload(self, given: Given | None = None) -> None:
+        """Put another configuration in force, or read the present one anew; connections go on.
+
+        Raise ConfigError, ListenFailed, OSError: then the one in force stays.
+        """
+        async with self._changing:
+            source = self._given if given is None else given
+            # Host names are resolved: that may take seconds.
+            compiled = await asyncio.to_thread(compile_configuration, source)
+            before = self._generation
+            numbering = await number(self._mapping, compiled.objects, compiled.balances, before)
+            this = before.number + 1 if before else 1
+            image = compiled.image(this, numbering.oids, numbering.offsets)
+            self._next = Generation(this, image, compiled.part, numbering)
+            try:
+                self._put_in_force(self._next)
+            except BaseException:
+                self._sockets.rollback()
+                self._next.close()
+                self._next = None
+                raise
+            self._given = source
+            self._generation, self._next = self._next, None
+            if before is not None:
+                before.close()
+
+    def _put_in_force(self, generation: Generation) -> None:
+        part = generation.part
+        targets = [log.to for log in part.logs]
+        self._sockets.prepare(part.binds, 1)
+        if self._logs is None:
+            self._logs = LogDrain(self._mapping, targets)
+        else:
+            self._logs.set_targets(targets)
+        self._sockets.listen()
+        self._engine.prepare(generation.image)
+        # From here on nothing fails.
+        generation.apply_limits(self._mapping)
+        self._mapping.generation = generation.number
+        self._driver.step()
+        self._sockets.commit()
+        generation.mark(self._mapping)
+
+    def _switched(self) -> None:
+        assert self._next is not None
+        listening = self._next.listening(self._sockets, SLOT)
+        numbers = [each for _, each in listening]
+        self._driver.serve(listening, dict(zip(numbers, self._sockets.descriptors(numbers), strict=True)))
+
+    async def drain(self) -> None:
+        """Accept nothing new, and wait until the last connection has gone."""
+        async with self._changing:
+            self._driver.drain()
+            self._sockets.close()
+        await self._drained.wait()
