@@ -3,7 +3,7 @@
 import os
 
 from libc.errno cimport errno
-from libc.stdint cimport int64_t, uint8_t, uint64_t
+from libc.stdint cimport int64_t, uint64_t
 from lb._speedups.base.pool cimport pool_t
 from lb._speedups.face.mapping cimport Mapping
 from lb._speedups.io.sys cimport AF_INET, AF_INET6, inet_ntop

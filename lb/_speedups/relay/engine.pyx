@@ -1,7 +1,5 @@
-from libc.errno cimport EINVAL, errno
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
-from libc.string cimport memset
 from posix.mman cimport MAP_FAILED, MAP_SHARED, PROT_READ, mmap, munmap
 from posix.stat cimport fstat, struct_stat
 from lb._speedups.base.clock cimport clock_init, clock_mono_ms
@@ -11,7 +9,7 @@ from lb._speedups.base.mapping cimport (
 )
 from lb._speedups.base.pool cimport pool_drain, pool_init
 from lb._speedups.base.timers cimport timers_init, timers_next, timers_run
-from lb._speedups.io.conn cimport conn_close, loop_arm, loop_busy, loop_free, loop_init, loop_step
+from lb._speedups.io.conn cimport loop_arm, loop_busy, loop_free, loop_init, loop_step
 from lb._speedups.io.flow cimport flow_pool_free, flow_pool_init
 from lb._speedups.io.sys cimport (
     F_DUPFD_CLOEXEC, F_GETFL, F_SETFL, IPPROTO_TCP, O_NONBLOCK, SO_KEEPALIVE, SOL_SOCKET, TCP_KEEPCNT, TCP_KEEPIDLE,
@@ -81,10 +79,8 @@ cdef void unmap_plan(plan_ref_t *p) noexcept nogil:
 
 
 cdef void engine_stop(engine_t *e) noexcept nogil:
-    cdef link_t *l
     cdef listen_t *at
     cdef plan_ref_t *p
-    cdef uint32_t oid
     while e.streams != NULL:
         kill(e.streams)
     while e.clients != NULL:

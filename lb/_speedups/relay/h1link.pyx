@@ -20,7 +20,7 @@ from lb._speedups.relay.relay cimport (
     BUFFER_SIZE, FAULT_CLOSED, FAULT_ERROR, FAULT_SYNTAX, LINGER_MS, LINK_BUFFERED, LINK_CLIENT, LINK_CLOSE, LINK_HEARD,
     LINK_LINGER, LINK_REUSED, LINK_SERVER, OFFER_ABORT, OFFER_DATA, OFFER_END, OFFER_HEAD, OFFER_MEMORY, OFFER_WAIT,
     SIDE_GONE, SIDE_IN_END, SIDE_IN_HEAD, SIDE_OUT_END, SIDE_OUT_HEAD, STREAM_REPLAY, STREAM_UPGRADE, WINDOW_BUFFER,
-    WINDOW_MESSAGE, WINDOW_NONE, codec_t, engine_t, link_t, side_t, slice_out_t, stream_t,
+    WINDOW_MESSAGE, codec_t, engine_t, link_t, side_t, slice_out_t, stream_t,
 )
 from lb._speedups.relay.server cimport server_keep
 

@@ -1,4 +1,4 @@
-from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, uint16_t, uint32_t, uint64_t
 from lb._speedups.base.pool cimport pool_give
 from lb._speedups.io.conn cimport (
     CONN_HUP, CONN_RDHUP, CONN_READABLE, LOOP_SIDE_BYTES, conn_plain, conn_run,
@@ -12,20 +12,21 @@ from lb._speedups.policy.plan cimport FRONTEND_FORWARDED_FOR, plan_backend
 from lb._speedups.policy.route cimport route_find
 from lb._speedups.proto.h1 cimport H1_UNASKED_UPGRADE
 from lb._speedups.proto.message cimport (
-    FRAMING_CLOSE, FRAMING_LENGTH, MESSAGE_HTTP10, MESSAGE_UPGRADE, METHOD_DELETE, METHOD_GET, METHOD_HEAD, METHOD_OPTIONS, METHOD_PUT, METHOD_TRACE, NAME_UPGRADE,
+    FRAMING_CLOSE, FRAMING_LENGTH, MESSAGE_HTTP10, MESSAGE_UPGRADE, METHOD_DELETE, METHOD_GET, METHOD_HEAD,
+    METHOD_OPTIONS, METHOD_PUT, METHOD_TRACE, NAME_UPGRADE,
     NAME_X_FORWARDED_FOR, message_add, message_t,
 )
 from lb._speedups.relay.link cimport link_close, link_deadline, link_flush, link_window_drop
 from lb._speedups.relay.relay cimport (
-    FAULT_CLOSED, FAULT_ERROR, FAULT_NONE, FAULT_SYNTAX, FAULT_TIMEOUT, INTERIM_MAX, LINK_CLOSE, LINK_HEARD,
-    LINK_REUSED, OFFER_ABORT, OFFER_DATA, OFFER_END, OFFER_HEAD, OFFER_MEMORY, OFFER_WAIT, PHASE_ASSIGN, PHASE_BODY,
+    FAULT_CLOSED, FAULT_ERROR, FAULT_SYNTAX, INTERIM_MAX, LINK_CLOSE, LINK_HEARD,
+    OFFER_ABORT, OFFER_DATA, OFFER_END, OFFER_MEMORY, OFFER_WAIT, PHASE_ASSIGN, PHASE_BODY,
     PHASE_CONNECT, PHASE_END, PHASE_SEND, PHASE_TUNNEL, SIDE_GONE, SIDE_IN_END, SIDE_IN_HEAD, SIDE_OUT_END,
     SIDE_OUT_HEAD, STREAM_DEFERRED, STREAM_DOWN_FLOW, STREAM_HTTP, STREAM_REPLAY, STREAM_REPLIED, STREAM_RESENT,
     STREAM_REUSED, STREAM_UP_FLOW, STREAM_UPGRADE, engine_t, link_t, side_t, slice_out_t, stream_t,
 )
 from lb._speedups.relay.reply cimport reply_error
 from lb._speedups.relay.server cimport (
-    SERVER_NONE, SERVER_READY, SERVER_WAIT, server_assign, server_check, server_failed, server_left, server_retry,
+    SERVER_NONE, SERVER_READY, server_assign, server_check, server_failed, server_left, server_retry,
 )
 from lb._speedups.relay.stream cimport stream_cause, stream_free, stream_new
 
@@ -162,7 +163,6 @@ cdef void http_begin(link_t *client, message_t *m) noexcept nogil:
     cdef engine_t *e = client.engine
     cdef stream_t *st = open_stream(client, m)
     cdef int32_t backend
-    cdef int r
     if st == NULL:
         return
     st.client.flags |= SIDE_IN_HEAD

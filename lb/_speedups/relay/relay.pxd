@@ -85,7 +85,8 @@ ctypedef struct codec_t:
     int (*flush)(side_t *s) noexcept nogil
     # Client side: offer the body from its beginning again (STREAM_REPLAY holds). 0, or -1: it cannot.
     int (*rewind)(side_t *s) noexcept nogil
-    # Both messages of the stream have ended on this side and all was flushed: keep the link, or close it. The side is gone afterwards.
+    # Both messages of the stream have ended on this side and all was flushed: keep the link, or close it. The side is gone
+    # afterwards.
     void (*finish)(side_t *s) noexcept nogil
     # End this side before its time. The side is gone afterwards.
     void (*abort)(side_t *s) noexcept nogil

@@ -2,7 +2,8 @@ from libc.stdint cimport uint16_t, uint32_t
 from libc.string cimport memcpy, strlen
 from lb._speedups.base.pool cimport pool_give, pool_take
 from lb._speedups.proto.message cimport (
-    FRAMING_LENGTH, MESSAGE_RESPONSE, METHOD_HEAD, NAME_ACCEPT, NAME_CONTENT_TYPE, NAME_OTHER, NAME_X_REQUEST_ID, message_add, message_reset, message_t,
+    FRAMING_LENGTH, MESSAGE_RESPONSE, METHOD_HEAD, NAME_ACCEPT, NAME_CONTENT_TYPE, NAME_OTHER, NAME_X_REQUEST_ID,
+    message_add, message_reset, message_t,
 )
 from lb._speedups.relay.relay cimport (
     LINK_CLOSE, OFFER_DATA, OFFER_END, REQUEST_ID, SIDE_IN_END, STREAM_REPLIED, engine_t, slice_out_t, stream_t,
@@ -94,7 +95,6 @@ cdef int reply_error(stream_t *st, uint16_t status, const char *detail) noexcept
     cdef const char *title = reason_phrase(status)
     cdef message_t *m
     cdef text_t body
-    cdef text_t number
     cdef slice_out_t rest
     cdef size_t dropped = 0
     cdef int r

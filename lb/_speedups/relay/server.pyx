@@ -1,4 +1,4 @@
-from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport uint16_t, uint32_t, uint64_t
 from lb._speedups.base.pool cimport pool_give
 from lb._speedups.base.timers cimport lb_timer_t, timer_init
 from lb._speedups.io.conn cimport (
@@ -137,10 +137,8 @@ cdef int open_link(stream_t *st, const plan_server_t *s) noexcept nogil:
 
 cdef int server_assign(stream_t *st, bint fresh) noexcept nogil:
     cdef engine_t *e = st.engine
-    cdef link_t *l
     cdef const plan_server_t *s
     cdef uint32_t oid
-    cdef int r
     st.phase = PHASE_ASSIGN
     if st.assigned_ms == 0:
         st.assigned_ms = e.now_ms

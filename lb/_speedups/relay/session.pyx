@@ -1,4 +1,4 @@
-from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 from lb._speedups.base.mapping cimport gauge_enter
 from lb._speedups.base.pool cimport pool_give, pool_take
@@ -7,7 +7,7 @@ from lb._speedups.io.conn cimport (
     CONN_AGAIN, CONN_CLOSED, CONN_HUP, CONN_READABLE, CONN_TWISTED, CONN_WRITABLE, conn_open, conn_recv, conn_t,
 )
 from lb._speedups.io.sys cimport (
-    AF_INET, AF_INET6, EAGAIN, ECONNABORTED, EINTR, EMFILE, ENFILE, ENOBUFS, ENOMEM, SOCK_CLOEXEC, SOCK_NONBLOCK,
+    AF_INET, AF_INET6, ECONNABORTED, EINTR, EMFILE, ENFILE, ENOBUFS, ENOMEM, SOCK_CLOEXEC, SOCK_NONBLOCK,
     accept4, close, errno, ntohs, sockaddr, sockaddr_in, sockaddr_in6, sockaddr_storage, socklen_t,
 )
 from lb._speedups.policy.plan cimport (

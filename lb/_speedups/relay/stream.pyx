@@ -1,4 +1,4 @@
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free
 from libc.string cimport memcpy, memset
 from posix.mman cimport munmap
@@ -11,7 +11,7 @@ from lb._speedups.policy.logline cimport (
     LOGLINE_CAP, log_view_t, logline_http, logline_json, logline_tcp, slice_t,
 )
 from lb._speedups.policy.plan cimport (
-    FRONTEND_LOG, LOG_JSON, MODE_HTTP, MODE_TCP, plan_log, plan_text, plan_t, text_t,
+    FRONTEND_LOG, LOG_JSON, MODE_HTTP, plan_log, plan_text, plan_t, text_t,
 )
 from lb._speedups.proto.h1 cimport h1_reason_text
 from lb._speedups.proto.message cimport MESSAGE_HTTP10, message_t

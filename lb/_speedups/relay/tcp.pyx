@@ -1,4 +1,4 @@
-from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport uint32_t, uint64_t
 from lb._speedups.io.conn cimport CONN_HUP, conn_reset, conn_run
 from lb._speedups.io.flow cimport (
     FLOW_DONE, FLOW_MEMORY, FLOW_MORE, FLOW_READ_ERROR, FLOW_WRITE_ERROR, flow_init, flow_run,
@@ -6,7 +6,7 @@ from lb._speedups.io.flow cimport (
 from lb._speedups.policy.plan cimport plan_backend
 from lb._speedups.relay.link cimport link_close, link_deadline
 from lb._speedups.relay.relay cimport (
-    PHASE_BODY, PHASE_CONNECT, SIDE_GONE, STREAM_DEFERRED, STREAM_DOWN_FLOW, STREAM_UP_FLOW, engine_t, link_t, stream_t,
+    PHASE_BODY, SIDE_GONE, STREAM_DEFERRED, STREAM_DOWN_FLOW, STREAM_UP_FLOW, engine_t, link_t, stream_t,
 )
 from lb._speedups.relay.server cimport (
     SERVER_NONE, SERVER_READY, server_assign, server_check, server_failed, server_retry,
