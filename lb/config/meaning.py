@@ -49,6 +49,12 @@ class Review:
             self._report(
                 ("frontends",), "configuration", "no frontend is given", "write at least one, or nobody can connect"
             )
+        binds = sum(len(each.bind) for each in configuration.frontends.values())
+        servers = sum(len(each.servers) for each in configuration.backends.values())
+        objects = len(configuration.frontends) + binds + len(configuration.backends) + servers
+        if objects > OBJECTS_MAX:
+            message = f"{objects} frontends, binds, backends and servers are given; at most {OBJECTS_MAX} are possible"
+            self._report((), "configuration", message)
         self._durations(("global",), "global", "", configuration.global_, ("grace",))
         self._durations(("defaults", "timeouts"), "defaults", "timeouts.", configuration.defaults.timeouts, _TIMEOUTS)
         admin = configuration.global_.admin
