@@ -95,12 +95,12 @@ async def number(
     A name keeps its id over generations; a backend with the same servers and weights keeps its balance.
     """
     oids: list[int] = []
+    made: dict[int, Balance] = {}
     try:
         for index, (kind, parent, name) in enumerate(objects, 1):
             oids.append(mapping.register(KINDS[kind], oids[parent] if parent >= 0 else 0, name))
             if index % BATCH == 0:
                 await asyncio.sleep(0)
-        made: dict[int, Balance] = {}
         for backend, servers, weights in balances:
             members = tuple(oids[server] for server in servers)
             old = before.numbering.balances.get(oids[backend]) if before else None
@@ -112,5 +112,35 @@ async def number(
                 made[oids[backend]] = (members, tuple(weights), offset)
                 await asyncio.sleep(0)
     except (MemoryError, OSError) as error:
+        release(mapping, Numbering(oids, made), before)
         raise NoRoom(f"the shared mapping has no room for this configuration: {error}") from error
     return Numbering(oids, made)
+
+
+def new_offsets(numbering: Numbering, before: Generation | None) -> list[int]:
+    """Return where the balances stand that `before` does not have."""
+    old = set(before.numbering.offsets) if before else set()
+    return [offset for offset in numbering.offsets if offset and offset not in old]
+
+
+def release(mapping: Mapping, numbering: Numbering, before: Generation | None) -> None:
+    """Give back the balances made for a generation that did not come into force."""
+    for offset in new_offsets(numbering, before):
+        mapping.release_balance(offset)
+
+
+class Retired:
+    """Balances that the generation in force does not name, kept until no stream of a worker can ask them."""
+
+    def __init__(self, mapping: Mapping) -> None:
+        self._mapping = mapping
+        self._kept: list[tuple[int, int]] = []  # (last generation that names it, offset)
+
+    def replace(self, before: Generation, after: Generation) -> None:
+        """Keep what `after` does not use any more, and release what was kept and is free by now."""
+        oldest = self._mapping.oldest
+        for last, offset in self._kept:
+            if last < oldest:
+                self._mapping.release_balance(offset)
+        self._kept = [(last, offset) for last, offset in self._kept if last >= oldest]
+        self._kept += [(before.number, offset) for offset in new_offsets(before.numbering, after)]

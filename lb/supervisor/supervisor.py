@@ -21,7 +21,7 @@ from lb.admin.server import AdminServer
 from lb.config.part import Bind, Part
 from lb.supervisor.child import reap_strangers
 from lb.supervisor.compiler import Compiler, Refused
-from lb.supervisor.generation import Generation, NoRoom, number
+from lb.supervisor.generation import Generation, NoRoom, Retired, number, release
 from lb.supervisor.journal import Journal
 from lb.supervisor.limits import descriptors_needed
 from lb.supervisor.sockets import ListenFailed, Sockets, why
@@ -65,6 +65,7 @@ class Supervisor:
         self.started = time.time()
         self.reloads = 0
         self.generation: Generation | None = None
+        self._retired = Retired(self.mapping)
         self.sockets = Sockets()
         self.workers = Workers(loop, self._zygote, heritage, self.sockets, journal)
         self._admin: AdminServer | None = None
@@ -250,7 +251,11 @@ class Supervisor:
             self._check(reading.part)
             numbering = await number(self.mapping, reading.objects, reading.balances, before)
             this = self._number() + 1
-            image = await compiler.write(this, numbering.oids, numbering.offsets)
+            try:
+                image = await compiler.write(this, numbering.oids, numbering.offsets)
+            except BaseException:
+                release(self.mapping, numbering, before)
+                raise
         except Refused as error:
             raise Failed(*error.lines) from error
         except NoRoom as error:
@@ -264,9 +269,11 @@ class Supervisor:
         except BaseException:
             if self.generation is not generation:
                 generation.close()
+                release(self.mapping, numbering, before)
             raise
         if before is not None:
             before.close()
+            self._retired.replace(before, generation)
         return generation
 
     def _check(self, part: Part) -> None:

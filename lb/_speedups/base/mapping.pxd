@@ -59,7 +59,8 @@ ctypedef struct worker_t:        # 256 bytes
     uint64_t beat_ms             # atomic: CLOCK_MONOTONIC ms of its last loop iteration
     uint64_t generation          # atomic: the generation it uses
     uint64_t connections         # client connections it holds
-    uint8_t reserved[216]
+    uint64_t oldest              # atomic: the oldest generation that a stream of it still uses, 0 = none yet
+    uint8_t reserved[208]
 
 ctypedef struct object_t:        # 256 bytes: an object's identity and its shared gauge
     lb_lock_t lock               # guards cur and the rows' cur of this object, when it has a limit
@@ -145,8 +146,8 @@ cdef inline counters_t *mapping_counters(mapping_t *m, uint32_t slot, uint32_t o
 cdef inline char *mapping_ring(mapping_t *m, uint32_t slot) noexcept nogil:
     return <char *> m + MAPPING_RINGS_AT + <uint64_t> (slot - 1) * MAPPING_RING
 
-# Supervisor, before worker `slot` starts: give its rows and its ring memory, and make the ring an empty one. 0,
-# or -1 with errno. Again is harmless: the ring of a slot's next worker goes on where the last one ended.
+# Supervisor, before worker `slot` starts: give its rows and its ring memory, and make the ring an empty one.
+# 0, or -1 with errno. Again is harmless: the ring of a slot's next worker goes on where the last one ended.
 cdef int mapping_reserve(mapping_t *m, uint32_t slot) noexcept nogil
 
 # Supervisor. The id of this kind, parent and name, taking a new one when needed, with memory for its rows; 0
@@ -182,6 +183,9 @@ cdef uint64_t gauge_leave(mapping_t *m, uint32_t slot, uint32_t oid) noexcept no
 
 # Supervisor. Set the limit (0 = none); returns the bits of the waiting workers to wake and clears them.
 cdef uint64_t gauge_limit(mapping_t *m, uint32_t oid, uint64_t limit) noexcept nogil
+
+# The oldest generation that any worker may still use: what older ones name can be released.
+cdef uint64_t mapping_oldest(mapping_t *m) noexcept nogil
 
 # Write the eventfds of these workers (bit per slot - 1).
 cdef void mapping_wake(mapping_t *m, uint64_t bits) noexcept nogil

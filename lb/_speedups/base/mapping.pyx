@@ -183,6 +183,18 @@ cdef void mapping_wake(mapping_t *m, uint64_t bits) noexcept nogil:
             write(<int> w.eventfd, &one, sizeof(one))
 
 
+cdef uint64_t mapping_oldest(mapping_t *m) noexcept nogil:
+    cdef uint64_t oldest = lb_load_u64(&m.generation)
+    cdef uint64_t used
+    cdef uint32_t slot
+    for slot in range(1, MAPPING_WORKERS + 1):
+        # A worker that has none yet will begin with the committed one or a later one.
+        used = lb_load_u64(&mapping_worker(m, slot).oldest)
+        if used != 0 and used < oldest:
+            oldest = used
+    return oldest
+
+
 # ---- names ----
 
 
@@ -261,14 +273,9 @@ cdef void forget(mapping_t *m, uint32_t oid) noexcept nogil:
 # All ids are given: take back what no generation names. Children first, and a parent only when it has none
 # left, for its id is part of their identity.
 cdef void collect(mapping_t *m) noexcept nogil:
-    cdef uint64_t oldest = lb_load_u64(&m.generation)
-    cdef uint64_t used
-    cdef uint32_t oid, slot
+    cdef uint64_t oldest = mapping_oldest(m)
+    cdef uint32_t oid
     cdef object_t *o
-    for slot in range(1, MAPPING_WORKERS + 1):
-        used = lb_load_u64(&mapping_worker(m, slot).generation)
-        if used != 0 and used < oldest and lb_load_u32(&mapping_worker(m, slot).state) != WORKER_EMPTY:
-            oldest = used
     for oid in range(1, <uint32_t> m.objects + 1):
         o = mapping_object(m, oid)
         if o.kind != OBJECT_FREE and o.parent != 0 and is_forgotten(m, oid, oldest):
@@ -298,6 +305,7 @@ cdef uint32_t mapping_register(
     while oid != 0:
         o = mapping_object(m, oid)
         if o.hash == hash and o.kind == kind and o.parent == parent and memcmp(o.name, fitted, len + 1) == 0:
+            o.generation = max(o.generation, lb_load_u64(&m.generation) + 1)
             return oid
         oid = o.chain
     if m.objects + 1 >= MAPPING_OBJECTS and m.free_objects == 0:
@@ -575,6 +583,7 @@ cdef uint64_t mapping_bury(mapping_t *m, uint32_t slot) noexcept nogil:
     w.eventfd = 0
     w.connections = 0
     lb_store_u64(&w.generation, 0)
+    lb_store_u64(&w.oldest, 0)
     lb_store_u64(&w.beat_ms, 0)
     lb_store_u32(&w.state, WORKER_EMPTY)
     return bits

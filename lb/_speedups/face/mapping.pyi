@@ -27,6 +27,7 @@ class Worker(TypedDict):
     eventfd: int
     beat_ms: int
     generation: int
+    oldest: int
     connections: int
 
 class Mapping:
@@ -65,6 +66,10 @@ class Mapping:
     @generation.setter
     def generation(self, value: int) -> None: ...
     @property
+    def oldest(self) -> int:
+        """The oldest generation that any worker may still use: what only older ones name can be released."""
+
+    @property
     def stopping(self) -> bool:
         """Whether all workers shall drain."""
 
@@ -85,7 +90,7 @@ class Mapping:
     def register(self, kind: int, parent: int, name: str) -> int:
         """Return the id of the object of this kind (OBJECT_*), parent id (0 = none) and name, making it when needed.
 
-        A new id has memory for all its rows, and belongs to the coming generation until mark() says otherwise. Ids that
+        It has memory for all its rows, and belongs to the coming generation until mark() says otherwise. Ids that
         no generation in use names are given again only when all 65,535 are taken. Raises OSError (ENOSPC: all in use,
         ENOMEM).
         """

@@ -9,7 +9,7 @@ from lb._speedups.base.mapping cimport (
     OBJECT_FRONTEND, OBJECT_LISTENER, OBJECT_PROCESS, OBJECT_SERVER, WORKER_DEAD, WORKER_DRAINING,
     WORKER_EMPTY, WORKER_RUNNING, WORKER_STARTING, counters_t, gauge_enter, gauge_leave, gauge_limit,
     mapping_allocate, mapping_attach, mapping_bury, mapping_clear, mapping_counters, mapping_create,
-    mapping_detach, mapping_object, mapping_register, mapping_release, mapping_reserve, mapping_sum,
+    mapping_detach, mapping_object, mapping_oldest, mapping_register, mapping_release, mapping_reserve, mapping_sum,
     mapping_t, mapping_wake, mapping_worker, object_t, worker_t,
 )
 from lb._speedups.policy.balance cimport (
@@ -181,6 +181,10 @@ cdef class Mapping:
         lb_store_u64(&self.m.generation, value)
 
     @property
+    def oldest(self):
+        return mapping_oldest(mapping_of(self))
+
+    @property
     def stopping(self):
         mapping_of(self)
         return lb_load_u32(&self.m.stopping) != 0
@@ -291,6 +295,7 @@ cdef class Mapping:
             "eventfd": w.eventfd,
             "beat_ms": lb_load_u64(&w.beat_ms),
             "generation": lb_load_u64(&w.generation),
+            "oldest": lb_load_u64(&w.oldest),
             "connections": lb_load_u64(&w.connections),
         }
 
@@ -307,6 +312,7 @@ cdef class Mapping:
             self.reserve(slot)
             w.connections = 0
             lb_store_u64(&w.generation, 0)
+            lb_store_u64(&w.oldest, 0)
             lb_store_u64(&w.beat_ms, now_ms())
         if pid is not None:
             w.pid = pid

@@ -225,6 +225,7 @@ cdef uint64_t ring_length(lb_timer_t *head) noexcept nogil:
 
 def set_worker_generation(Mapping mapping, uint32_t slot, uint64_t generation):
     mapping_worker(mapping.m, slot).generation = generation
+    mapping_worker(mapping.m, slot).oldest = generation
 
 
 def count(Mapping mapping, uint32_t slot, uint32_t oid, **fields):

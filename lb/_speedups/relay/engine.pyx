@@ -180,7 +180,7 @@ cdef void switch_to(engine_t *e, plan_ref_t *p) noexcept nogil:
     if not first:
         server_purge(e, False)
         session_rebind_all(e)
-        plan_release(e)
+    plan_release(e)
 
 
 cdef void look_for_commit(engine_t *e) noexcept nogil:

@@ -21,6 +21,9 @@ from lb._speedups.relay.relay cimport (
 )
 from lb._speedups.relay.server cimport server_left
 
+cdef extern from "lb.h" nogil:
+    void lb_store_u64(uint64_t *p, uint64_t v) noexcept
+
 
 cdef void write_id(engine_t *e, char *dst) noexcept nogil:
     # 128 bits: a random prefix of this engine and a counter spread by an odd multiplier; unique, and no secret.
@@ -69,6 +72,7 @@ cdef stream_t *stream_new(engine_t *e, link_t *client) noexcept nogil:
 cdef void plan_release(engine_t *e) noexcept nogil:
     cdef plan_ref_t **at = &e.plans
     cdef plan_ref_t *p
+    cdef uint64_t oldest = e.current.generation if e.current != NULL else 0
     while at[0] != NULL:
         p = at[0]
         if p.streams == 0 and p != e.current and e.current != NULL and p.generation < e.current.generation:
@@ -77,7 +81,11 @@ cdef void plan_release(engine_t *e) noexcept nogil:
             free(p.frontends)
             free(p)
         else:
+            # What is committed but not switched to yet is younger.
+            if p.generation < oldest:
+                oldest = p.generation
             at = &p.next
+    lb_store_u64(&e.worker.oldest, oldest)
 
 
 cdef inline slice_t text_slice(const plan_t *p, text_t t) noexcept nogil:
