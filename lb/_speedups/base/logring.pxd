@@ -15,7 +15,8 @@
 # that the two cores do not pull the same cache line to and fro for every record.
 #
 # The consumer does not believe what it reads. A worker with a wild pointer may write anything here: a record that does
-# not fit is never followed; everything up to `head` is skipped and counted in `broken`.
+# not fit is never followed; everything up to `head` is skipped and counted in `broken`. `size` is for the caller to
+# check before it looks.
 from libc.stdint cimport uint16_t, uint32_t, uint64_t
 
 cdef enum:
@@ -50,6 +51,10 @@ ctypedef struct logrecord_t:    # 8 bytes
 
 # Make `bytes` bytes at `ring` (8-byte aligned) an empty ring. Before its producer and its consumer are started.
 cdef void logring_init(char *ring, uint64_t bytes) noexcept nogil
+
+# Producer, at a worker's birth: go on in the ring that the slot's last worker left. A ring that makes no sense, because
+# that worker wrote over it, or that was never made, becomes an empty one; every other keeps its records.
+cdef void logring_adopt(char *ring, uint64_t bytes) noexcept nogil
 
 # Producer: room for a text of at most `max` bytes, or NULL when the ring is full (counted). Write it there, then
 # commit; without a commit nothing has happened. `max` up to a half of the ring always fits in an empty one.

@@ -22,6 +22,17 @@ cdef void logring_init(char *ring, uint64_t bytes) noexcept nogil:
     lb_store_u64(&(<logring_t *>ring).size, (bytes - LOGRING_DATA) & ~<uint64_t>7)
 
 
+cdef void logring_adopt(char *ring, uint64_t bytes) noexcept nogil:
+    cdef logring_t *r = <logring_t *>ring
+    cdef uint64_t size = (bytes - LOGRING_DATA) & ~<uint64_t>7
+    cdef uint64_t tail = lb_load_u64(&r.tail)
+    if r.size != size or r.head & 7 != 0 or r.head - tail > size:
+        # `tail` is the consumer's, who mends its own side when it sees that the two do not fit.
+        lb_store_u64(&r.head, (tail + 7) & ~<uint64_t>7)
+        lb_store_u64(&r.size, size)
+    r.seen_tail = tail
+
+
 cdef char *logring_reserve(char *ring, uint32_t max) noexcept nogil:
     cdef logring_t *r = <logring_t *>ring
     cdef uint64_t need = record_bytes(max)

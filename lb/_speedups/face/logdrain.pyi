@@ -27,6 +27,8 @@ class DrainStats(TypedDict):
     """Records with the number of no target."""
     dropped: int
     """Records that targets did not take, those of removed targets included."""
+    lost_messages: int
+    """Messages of lb itself that were dropped, because the thread hung."""
     passes: int
     """Times the thread walked over all rings."""
     targets: list[TargetStats]

@@ -21,6 +21,7 @@ first when there is room again, so that lines stay whole.
 """
 
 import os
+from contextlib import suppress
 
 cimport cython
 from cpython.ref cimport Py_INCREF
@@ -50,6 +51,7 @@ cdef extern from "lb.h" nogil:
     uint32_t lb_load_u32(const uint32_t *p)
     uint32_t lb_load_relaxed_u32(const uint32_t *p)
     void lb_store_relaxed_u32(uint32_t *p, uint32_t value)
+    void lb_store_u64(uint64_t *p, uint64_t value)
     void lb_count_u64(uint64_t *p, uint64_t n)
 
 
@@ -134,6 +136,7 @@ cdef enum:
     BATCH = 65536               # a buffer is written when it holds this much
     BUSY_MS = 20                # between passes
     IDLE_MS = 100               # between passes when nothing comes
+    MESSAGES_MAX = 10000        # orders that may wait; more messages are dropped
 
 cdef enum:                      # target_t.kind
     TARGET_FILE = 1             # regular file
@@ -207,6 +210,7 @@ ctypedef struct drain_t:
     order_t *first
     order_t *last
     uint64_t asked              # tickets given
+    uint64_t lost               # messages dropped, because the thread hung
     uint64_t answered           # all up to this one are done
     bint ended
 
@@ -575,7 +579,7 @@ cdef void *drain_main(void *argument) noexcept nogil:
             order_free(o)
         if answered and not stop:
             pthread_mutex_lock(&d.lock)
-            d.answered = answered
+            lb_store_u64(&d.answered, answered)
             pthread_cond_broadcast(&d.changed)
             pthread_mutex_unlock(&d.lock)
     drain_finish(d, until_ms)
@@ -795,12 +799,14 @@ cdef class LogDrain:
         self.wait(self.post(self.order(ORDER_REOPEN)), timeout_s)
         found = []
         pthread_mutex_lock(&self.d.lock)
-        for i in range(self.d.targets.count):
-            t = self.d.targets.list[i]
-            failed = lb_load_relaxed_u32(&t.reopen_error)
-            if failed:
-                found.append(OSError(failed, os.strerror(failed), os.fsdecode(t.name)))
-        pthread_mutex_unlock(&self.d.lock)
+        try:
+            for i in range(self.d.targets.count):
+                t = self.d.targets.list[i]
+                failed = lb_load_relaxed_u32(&t.reopen_error)
+                if failed:
+                    found.append(OSError(failed, os.strerror(failed), os.fsdecode(t.name)))
+        finally:
+            pthread_mutex_unlock(&self.d.lock)
         return found
 
     def flush(self, *, timeout_s=1.0):
@@ -811,7 +817,13 @@ cdef class LogDrain:
         prefix = f"<{level}>" if self.is_journal else ""
         lines = "\n".join(prefix + line for line in text.splitlines()).encode("utf-8", "replace")
         if not self.has_thread:
-            os.write(2, lines + b"\n")
+            # Nobody is left to be told that stderr is closed.
+            with suppress(OSError):
+                os.write(2, lines + b"\n")
+            return
+        if self.d.asked - lb_load_relaxed_u64(&self.d.answered) > MESSAGES_MAX:
+            # The thread hangs.
+            lb_count_u64(&self.d.lost, 1)
             return
         o = self.order(ORDER_MESSAGE)
         o.text = <char *>malloc(len(lines) + 1)
@@ -841,10 +853,17 @@ cdef class LogDrain:
         self.d.wake = -1
         return left == 0
 
-    def dropped(self, number):
-        if not 0 <= number < self.d.targets.numbers:
-            raise IndexError(f"log target {number}; there are {self.d.targets.numbers}")
-        return lb_load_relaxed_u64(&self.d.targets.list[self.d.targets.number[number]].dropped)
+    def dropped(self, int number):
+        cdef int numbers
+        cdef uint64_t found = 0
+        pthread_mutex_lock(&self.d.lock)
+        numbers = self.d.targets.numbers
+        if 0 <= number < numbers:
+            found = lb_load_relaxed_u64(&self.d.targets.list[self.d.targets.number[number]].dropped)
+        pthread_mutex_unlock(&self.d.lock)
+        if not 0 <= number < numbers:
+            raise IndexError(f"log target {number}; there are {numbers}")
+        return found
 
     def stats(self):
         cdef drain_t *d = self.d
@@ -855,25 +874,28 @@ cdef class LogDrain:
             self.count_rings()
         targets = []
         pthread_mutex_lock(&d.lock)
-        dropped = d.retired
-        for i in range(d.targets.count):
-            t = d.targets.list[i]
-            dropped += lb_load_relaxed_u64(&t.dropped)
-            targets.append({
-                "to": os.fsdecode(t.name),
-                "records": lb_load_relaxed_u64(&t.records),
-                "bytes": lb_load_relaxed_u64(&t.bytes),
-                "dropped": lb_load_relaxed_u64(&t.dropped),
-                "error": error_text(lb_load_relaxed_u32(&t.error)),
-                "reopen_error": error_text(lb_load_relaxed_u32(&t.reopen_error)),
-            })
-        pthread_mutex_unlock(&d.lock)
+        try:
+            dropped = d.retired
+            for i in range(d.targets.count):
+                t = d.targets.list[i]
+                dropped += lb_load_relaxed_u64(&t.dropped)
+                targets.append({
+                    "to": os.fsdecode(t.name),
+                    "records": lb_load_relaxed_u64(&t.records),
+                    "bytes": lb_load_relaxed_u64(&t.bytes),
+                    "dropped": lb_load_relaxed_u64(&t.dropped),
+                    "error": error_text(lb_load_relaxed_u32(&t.error)),
+                    "reopen_error": error_text(lb_load_relaxed_u32(&t.reopen_error)),
+                })
+        finally:
+            pthread_mutex_unlock(&d.lock)
         return {
             "records": lb_load_relaxed_u64(&d.records),
             "refused": self.refused,
             "broken": self.broken,
             "unknown": lb_load_relaxed_u64(&d.unknown),
             "dropped": dropped,
+            "lost_messages": d.lost,
             "passes": lb_load_relaxed_u64(&d.passes),
             "targets": targets,
         }

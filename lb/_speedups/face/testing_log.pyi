@@ -14,6 +14,9 @@ class Ring:
     def __init__(self, memory: WriteableBuffer | Mapping, slot: int = 0, init: bool = True) -> None:
         """`init` makes a ring in memory an empty one."""
 
+    def adopt(self) -> None:
+        """Go on in it as a new worker would (rings in memory only)."""
+
     def reserve(self, size: int) -> bool:
         """Reserve; False when the ring is full."""
 
@@ -35,8 +38,7 @@ class Ring:
 
     head: int
     size: int
-    @property
-    def tail(self) -> int: ...
+    tail: int
     @property
     def dropped(self) -> int: ...
     @property

@@ -6,8 +6,8 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
 from lb._speedups.base.logring cimport (
-    LOGRING_DATA, logrecord_t, logring_commit, logring_init, logring_next, logring_peek, logring_reserve,
-    logring_t,
+    LOGRING_DATA, logrecord_t, logring_adopt, logring_commit, logring_init, logring_next, logring_peek,
+    logring_reserve, logring_t,
 )
 from lb._speedups.base.mapping cimport mapping_ring
 from lb._speedups.face.mapping cimport Mapping
@@ -43,6 +43,9 @@ cdef class Ring:
     def __dealloc__(self):
         if self.mapping is None:
             PyBuffer_Release(&self.view)
+
+    def adopt(self):
+        logring_adopt(self.ring, self.view.len)
 
     def reserve(self, uint64_t size):
         self.room = logring_reserve(self.ring, size)
@@ -108,6 +111,10 @@ cdef class Ring:
     @property
     def tail(self):
         return (<logring_t *>self.ring).tail
+
+    @tail.setter
+    def tail(self, value):
+        (<logring_t *>self.ring).tail = value
 
     @property
     def dropped(self):

@@ -3,7 +3,7 @@ from libc.stdlib cimport calloc, free
 from posix.mman cimport MAP_FAILED, MAP_SHARED, PROT_READ, mmap, munmap
 from posix.stat cimport fstat, struct_stat
 from lb._speedups.base.clock cimport clock_init, clock_mono_ms
-from lb._speedups.base.logring cimport logring_init, logring_t
+from lb._speedups.base.logring cimport logring_adopt
 from lb._speedups.base.mapping cimport (
     MAPPING_OBJECTS, MAPPING_RING, mapping_counters, mapping_ring, mapping_t, mapping_worker,
 )
@@ -50,8 +50,7 @@ cdef engine_t *engine_new(mapping_t *m, uint32_t slot, int wakeup) noexcept nogi
     e.worker = mapping_worker(m, slot)
     e.rows = mapping_counters(m, slot, 0)
     e.ring = mapping_ring(m, slot)
-    if (<logring_t *> e.ring).size == 0:
-        logring_init(e.ring, MAPPING_RING)
+    logring_adopt(e.ring, MAPPING_RING)
     e.idle = <idle_t *> calloc(MAPPING_OBJECTS, sizeof(idle_t))
     clock_init(&e.clock)
     e.now_ms = clock_mono_ms(&e.clock)
