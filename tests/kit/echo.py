@@ -52,10 +52,16 @@ class Echo:
         configuration = {
             "version": 1,
             "global": {"admin": {"path": str(self.admin)}, "log": [], **self.changes},
+            **self.proxies(),
+        }
+        self.file.write_text(text or json.dumps(configuration))
+
+    def proxies(self) -> dict[str, object]:
+        """Return the frontends and backends."""
+        return {
             "frontends": {"web": {"mode": "tcp", "bind": self.binds, "default_backend": "app"}},
             "backends": {"app": {"mode": "tcp", "servers": [{"name": "s1", "address": "127.0.0.1:9"}]}},
         }
-        self.file.write_text(text or json.dumps(configuration))
 
     # ---- life ------------------------------------------------------------------------------------------------
 
@@ -68,7 +74,7 @@ class Echo:
         read, write = os.pipe()
         with self.error_file.open("wb") as error_file:
             self.process = subprocess.Popen(
-                [sys.executable, str(RUN), str(self.file), str(write)],
+                [sys.executable, *self.arguments(write)],
                 stdin=subprocess.DEVNULL,
                 stdout=error_file,
                 stderr=error_file,
@@ -82,6 +88,10 @@ class Echo:
             assert readable, f"not ready: {self.errors()}"
             line = ready.readline()
         self.ready = json.loads(line) if line else {}
+
+    def arguments(self, ready_fd: int) -> list[str]:
+        """Return what Python is called with."""
+        return [str(RUN), str(self.file), str(ready_fd)]
 
     def _inherited(self) -> list[int]:
         return [int(bind[3:]) for bind in self.binds if isinstance(bind, str) and bind.startswith("fd@")]
