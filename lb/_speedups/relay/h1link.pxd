@@ -12,3 +12,6 @@ cdef void h1link_codec(codec_t *out) noexcept nogil
 
 # The head `m` was read from the link; its block holds the bytes behind it. Sets up the body's reading.
 cdef void h1link_begin(link_t *l, message_t *m) noexcept nogil
+
+# The same where the bytes behind the head stand in the link's own buffer: the window stays as it is.
+cdef void h1link_frame(link_t *l, message_t *m) noexcept nogil

@@ -45,17 +45,21 @@ cdef void h1link_codec(codec_t *out) noexcept nogil:
     out.raw = h1_raw
 
 
-cdef void h1link_begin(link_t *l, message_t *m) noexcept nogil:
+cdef void h1link_frame(link_t *l, message_t *m) noexcept nogil:
     l.body = m.framing
     l.left = m.length if m.framing == FRAMING_LENGTH else 0
     l.body_done = m.framing == FRAMING_NONE or (m.framing == FRAMING_LENGTH and m.length == 0)
     if m.framing == FRAMING_CHUNKED:
         chunked_init(&l.chunked)
+    l.slice = 0
+
+
+cdef void h1link_begin(link_t *l, message_t *m) noexcept nogil:
+    h1link_frame(l, m)
     l.window = m.block
     l.window_kind = WINDOW_MESSAGE
     l.at = m.head_len
     l.end = m.fill
-    l.slice = 0
 
 
 cdef int h1_head(side_t *s) noexcept nogil:

@@ -22,7 +22,7 @@ from lb._speedups.relay.relay cimport (
     OFFER_ABORT, OFFER_DATA, OFFER_END, OFFER_MEMORY, OFFER_WAIT, PHASE_ASSIGN, PHASE_BODY,
     PHASE_CONNECT, PHASE_END, PHASE_SEND, PHASE_TUNNEL, SIDE_GONE, SIDE_IN_END, SIDE_IN_HEAD, SIDE_OUT_END,
     SIDE_OUT_HEAD, STREAM_DEFERRED, STREAM_DOWN_FLOW, STREAM_HTTP, STREAM_REPLAY, STREAM_REPLIED, STREAM_RESENT,
-    STREAM_REUSED, STREAM_UP_FLOW, STREAM_UPGRADE, engine_t, link_t, side_t, slice_out_t, stream_t,
+    STREAM_REUSED, STREAM_UP_FLOW, STREAM_UPGRADE, WINDOW_MESSAGE, engine_t, link_t, side_t, slice_out_t, stream_t,
 )
 from lb._speedups.relay.reply cimport reply_error
 from lb._speedups.relay.server cimport (
@@ -170,7 +170,7 @@ cdef void http_begin(link_t *client, message_t *m) noexcept nogil:
     st.request_ms = <long> (e.now_ms - st.start_ms)
     if client.body_done:
         st.client.flags |= SIDE_IN_END
-    if is_idempotent(m):
+    if is_idempotent(m) and client.window_kind == WINDOW_MESSAGE:
         st.flags |= STREAM_REPLAY
     if m.flags & MESSAGE_UPGRADE and not (m.flags & MESSAGE_HTTP10):
         st.flags |= STREAM_UPGRADE

@@ -1,5 +1,5 @@
 from libc.stdint cimport uint16_t, uint32_t, uint64_t
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memmove
 from lb._speedups.base.mapping cimport gauge_enter
 from lb._speedups.base.pool cimport pool_give, pool_take
 from lb._speedups.base.timers cimport lb_timer_t, timer_init
@@ -15,7 +15,7 @@ from lb._speedups.policy.plan cimport (
 )
 from lb._speedups.proto.h1 cimport h1_read_request
 from lb._speedups.proto.message cimport MESSAGE_HEAD_MAX, MESSAGE_REQUEST, message_reset, message_t
-from lb._speedups.relay.h1link cimport h1link_begin
+from lb._speedups.relay.h1link cimport h1link_begin, h1link_frame
 from lb._speedups.relay.http cimport http_begin, http_refuse
 from lb._speedups.relay.link cimport leave, link_close, link_deadline, link_take, link_window_drop
 from lb._speedups.relay.relay cimport (
@@ -269,14 +269,17 @@ cdef void read_head(link_t *l) noexcept nogil:
     link_deadline(l, l.began_ms, l.frontend.http_request_ms if l.frontend.http_request_ms else l.frontend.client_ms)
 
 
-# Bytes behind the head stand in the message and, more of them, in the window's buffer: put them together. Both fit a
-# block, for together they were one buffer.
+# Bytes behind the head stand in the message and, more of them, in the window's buffer: put them together in the
+# buffer, where all of them came from. Not in the message: behind MESSAGE_HEAD_MAX edits would overwrite them.
 cdef void keep_rest(link_t *l, message_t *m) noexcept nogil:
+    cdef uint16_t behind = m.fill - m.head_len
     cdef uint16_t more = l.end - l.at
-    memcpy(m.block + m.fill, l.window + l.at, more)
-    m.fill += more
-    link_window_drop(l)
-    h1link_begin(l, m)
+    memmove(l.window + behind, l.window + l.at, more)
+    memcpy(l.window, m.block + m.head_len, behind)
+    l.at = 0
+    l.end = behind + more
+    m.fill = m.head_len
+    h1link_frame(l, m)
 
 
 cdef const char *refusal(int status) noexcept nogil:
