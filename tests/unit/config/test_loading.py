@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -200,3 +201,41 @@ def test_more_objects_than_there_are_ids_for_are_refused() -> None:
     assert error.message == "65536 frontends, binds, backends and servers are given; at most 65535 are possible"
     servers.pop()
     load(many)
+
+
+CONF = Path(__file__).resolve().parents[3] / "conf"
+
+
+def test_the_complete_example_uses_every_keyword() -> None:
+    from msgspec.inspect import type_info
+
+    from lb.config.shape import bare, options
+    from lb.config.yamltext import decode
+
+    def unused(kind: Any, value: Any, path: str) -> list[str]:
+        found: list[str] = []
+        for choice in options(bare(kind)[0]):
+            base = bare(choice)[0]
+            if hasattr(base, "fields") and isinstance(value, dict):
+                names = [each for each in base.fields if not bare(each.type)[1].hidden]
+                found += [f"{path}.{each.encode_name}" for each in names if each.encode_name not in value]
+                found += [
+                    word
+                    for each in names
+                    if each.encode_name in value
+                    for word in unused(each.type, value[each.encode_name], f"{path}.{each.encode_name}")
+                ]
+            elif hasattr(base, "value_type") and isinstance(value, dict):
+                found += [word for inner in value.values() for word in unused(base.value_type, inner, f"{path}.*")]
+            elif hasattr(base, "item_type") and isinstance(value, list):
+                told = [unused(base.item_type, inner, f"{path}[]") for inner in value if isinstance(inner, dict)]
+                # An item need not use every keyword; together they must.
+                found += sorted(set.intersection(*map(set, told))) if told else []
+        return found
+
+    document = decode((CONF / "complete.yaml").read_text())
+    assert unused(type_info(Configuration), document, "") == []
+
+
+def test_the_three_minimal_examples_are_one_configuration() -> None:
+    assert load(CONF / "minimal.yaml") == load(CONF / "minimal.toml") == load(CONF / "minimal.json")
