@@ -7,7 +7,7 @@ address or limit found out at run time is worse.
 import re
 from collections.abc import Mapping
 
-from lb.config.diagnostic import Finding, Path, Step, line_text
+from lb.config.diagnostic import Finding, Path, line_text
 from lb.config.marks import DEPTH_MAX
 from lb.config.subject import subject_of
 
@@ -31,7 +31,10 @@ class Expansion:
         if len(path) > DEPTH_MAX:
             return value
         if isinstance(value, Mapping):
-            return {key: self._value(each, (*path, _step(key))) for key, each in value.items()}
+            # A key that is no string is refused later, whatever stands behind it.
+            return {
+                key: self._value(each, (*path, key)) if isinstance(key, str) else each for key, each in value.items()
+            }
         if isinstance(value, list | tuple):
             return [self._value(each, (*path, index)) for index, each in enumerate(value)]
         return value
@@ -63,7 +66,3 @@ class Expansion:
 
     def _report(self, path: Path, message: str, hint: str) -> None:
         self.findings.append(Finding(path, subject_of(path, self.root), message, hint))
-
-
-def _step(key: object) -> Step:
-    return key if isinstance(key, str | int) else str(key)

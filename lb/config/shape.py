@@ -422,7 +422,7 @@ def retype(data: object, paths: Iterable[Path], read: Callable[[str], object]) -
     """
     for path in paths:
         kind = _type_at(path)
-        if kind is None:
+        if kind is None or not path:
             continue
         holder = data
         for step in path[:-1]:

@@ -239,3 +239,15 @@ def test_the_complete_example_uses_every_keyword() -> None:
 
 def test_the_three_minimal_examples_are_one_configuration() -> None:
     assert load(CONF / "minimal.yaml") == load(CONF / "minimal.toml") == load(CONF / "minimal.json")
+
+
+def test_a_document_that_is_one_variable_is_refused_in_words(tmp_path: Path) -> None:
+    file = tmp_path / "a.yaml"
+    file.write_text('"${X}"')
+    with pytest.raises(ConfigError, match="must be a mapping, not '5'"):
+        load(file, {"X": "5"})
+
+
+def test_variables_behind_strange_keys_do_not_matter() -> None:
+    errors = said({**LEAST, "frontends": {1.5: {"mode": "${X}"}, 2: {"mode": "${X}"}}}, {"X": "http"})
+    assert {each.message for each in errors} >= {"name '1.5' is not a text", "name '2' is not a text"}
