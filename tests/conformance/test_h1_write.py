@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import pytest
 from kit.h1 import (
+    CHUNKED,
     GET,
     HEAD,
+    LENGTH,
     NAME_IDS,
+    NONE,
     REQUEST,
     RESPONSE,
     WRITE_CHUNKED,
@@ -202,6 +205,29 @@ def test_a_length_of_ours_is_the_messages() -> None:
     head.delete(0)
     assert head.add(NAME_IDS["content-length"], b"Content-Length", b"7") == 0
     assert fields_of(head) == b"A: b\r\nContent-Length: 5\r\n"
+
+
+@pytest.mark.parametrize(
+    ("status", "method", "framing", "flags", "wrote"),
+    [
+        (404, GET, LENGTH, 0, L),
+        (404, HEAD, LENGTH, 0, L),
+        (304, GET, LENGTH, 0, L),
+        (204, GET, LENGTH, 0, b""),
+        (404, GET, NONE, 0, b""),
+        (404, GET, CHUNKED, 0, C),
+        (404, HEAD, CHUNKED, 0, b""),
+        (404, GET, LENGTH, WRITE_CHUNKED, C),
+        (404, GET, LENGTH, WRITE_CLOSE, L + b"Connection: close\r\n"),
+    ],
+)
+def test_a_reply_made_here_is_framed_like_any_other(
+    status: int, method: int, framing: int, flags: int, wrote: bytes
+) -> None:
+    head = Head(RESPONSE)
+    head.make(status, method, framing, 5)
+    assert head.add(0, b"A", b"b") == 0
+    assert head.write(flags) == b"HTTP/1.1 %d \r\nA: b\r\n%s\r\n" % (status, wrote)
 
 
 # ---- fields: order, case, edits ----

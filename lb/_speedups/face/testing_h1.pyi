@@ -27,6 +27,9 @@ class Head:
     def fields(self) -> list[tuple[bytes, bytes, int, int]]:
         """(name, value, known_name, FIELD_* flags) of every field, deleted ones too."""
 
+    def make(self, status: int, method: int, framing: int, length: int) -> None:
+        """Be a reply made here, without a phrase."""
+
     def add(self, id: int, name: bytes, value: bytes) -> int: ...
     def delete(self, i: int) -> None: ...
     def strip_hop(self) -> None: ...

@@ -5,7 +5,7 @@ that m.fill ends there (spans are offsets, so it may be moved; up to seven bytes
 """
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memmove, memset
 from posix.mman cimport (
@@ -164,6 +164,15 @@ cdef class Head:
             f = &self.m.fields[i]
             found.append((self.part(f.name_at, f.name_len), self.part(f.value_at, f.value_len), f.id, f.flags))
         return found
+
+    def make(self, uint16_t status, uint8_t method, uint8_t framing, uint64_t length):
+        """Be a reply made here, without a phrase."""
+        self.settle()
+        message_reset(self.m, MESSAGE_RESPONSE)
+        self.m.status = status
+        self.m.method = method
+        self.m.framing = framing
+        self.m.length = length
 
     def add(self, uint8_t id, bytes name, bytes value):
         self.settle()

@@ -18,7 +18,7 @@ cdef enum:                      # flags of the writers
 # Host field (RFC 9112 3.2: an empty one when there is no authority), live fields in order with their case, hop-by-hop
 # fields left out, framing fields as `flags` say, then Connection when needed. FRAMING_CHUNKED means chunked also without
 # H1_WRITE_CHUNKED, unless H1_WRITE_NO_LENGTH. Returns the bytes written, or -1 when cap does not suffice.
-# For HEAD and 304 responses a Content-Length that the server sent is kept as information, and no other framing is said;
-# 1xx and 204 say none at all (RFC 9110 8.6).
+# For HEAD and 304 responses a Content-Length that the server sent is kept as information, and so is m.length of a reply
+# made here with FRAMING_LENGTH; no other framing is said. 1xx and 204 say none at all (RFC 9110 8.6).
 cdef ssize_t h1_write_request(const message_t *m, uint32_t flags, char *dst, size_t cap) noexcept nogil
 cdef ssize_t h1_write_response(const message_t *m, uint32_t flags, char *dst, size_t cap) noexcept nogil

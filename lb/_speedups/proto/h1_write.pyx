@@ -49,9 +49,11 @@ cdef inline int length_say(const message_t *m) noexcept nogil:
 
 cdef inline int framing_of(const message_t *m, uint32_t flags, bint is_response) noexcept nogil:
     if is_response and is_bodiless(m):
-        # RFC 9110 8.6: the length that GET would have had; never in 1xx and 204.
-        if m.by_name[NAME_CONTENT_LENGTH] and m.status >= 200 and m.status != 204:
-            return length_say(m)
+        # RFC 9110 8.6: the length that GET would have had (sent by the server, or of a reply made here); never in 1xx
+        # and 204.
+        if m.status >= 200 and m.status != 204:
+            if m.by_name[NAME_CONTENT_LENGTH] or m.framing == FRAMING_LENGTH:
+                return length_say(m)
         return SAY_NOTHING
     if flags & H1_WRITE_NO_LENGTH:
         return SAY_NOTHING
