@@ -151,8 +151,8 @@ cdef inline char *mapping_ring(mapping_t *m, uint32_t slot) noexcept nogil:
 cdef int mapping_reserve(mapping_t *m, uint32_t slot) noexcept nogil
 
 # Supervisor. The id of this kind, parent and name, taking a new one when needed, with memory for its rows; 0
-# with errno (ENOSPC: all ids are in use). A new object belongs to the generation after the present one until
-# it is marked.
+# with errno (ENOSPC: all ids are in use). The object belongs to the coming generation until it is marked. Ids
+# that no generation in use names are given again only when all are taken.
 cdef uint32_t mapping_register(
     mapping_t *m, uint8_t kind, uint32_t parent, const char *name, size_t len
 ) noexcept nogil
