@@ -19,7 +19,7 @@ from lb._speedups.face.logdrain import LogDrain
 from lb._speedups.face.mapping import WORKER_RUNNING, WORKER_STARTING, Mapping
 from lb.admin import statistics
 from lb.config import compile as compile_configuration
-from lb.supervisor.generation import Generation, number
+from lb.supervisor.generation import Generation, Retired, number, release
 from lb.supervisor.sockets import Sockets
 from lb.worker import Driver
 
@@ -36,6 +36,7 @@ class Running:
         self._given = given
         self._changing = asyncio.Lock()
         self._mapping: Mapping
+        self._retired: Retired
         self._engine: Engine
         self._driver: Driver
         self._logs: LogDrain | None = None
@@ -51,6 +52,7 @@ class Running:
         """Start. Raise ConfigError, ListenFailed, OSError."""
         self._started = time.monotonic()
         self._mapping = Mapping.create()
+        self._retired = Retired(self._mapping)
         self._eventfd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._mapping.set_worker(SLOT, pid=os.getpid(), state=WORKER_STARTING, eventfd=self._eventfd)
         self._engine = Engine(self._mapping, SLOT, eventfd=self._eventfd)
@@ -81,7 +83,7 @@ class Running:
                 generation.close()
         os.close(self._eventfd)
         # The last references: the engine's descriptors and the mapping go with them.
-        del self._driver, self._engine, self._mapping
+        del self._driver, self._engine, self._retired, self._mapping
 
     @property
     def addresses(self) -> dict[str, list[str]]:
@@ -115,19 +117,23 @@ class Running:
             before = self._generation
             numbering = await number(self._mapping, compiled.objects, compiled.balances, before)
             this = before.number + 1 if before else 1
-            image = compiled.image(this, numbering.oids, numbering.offsets)
-            self._next = Generation(this, image, compiled.part, numbering)
             try:
+                image = compiled.image(this, numbering.oids, numbering.offsets)
+                self._next = Generation(this, image, compiled.part, numbering)
                 self._put_in_force(self._next)
             except BaseException:
                 self._sockets.rollback()
-                self._next.close()
-                self._next = None
+                release(self._mapping, numbering, before)
+                if self._next is not None:
+                    self._next.close()
+                    self._next = None
                 raise
             self._given = source
-            self._generation, self._next = self._next, None
+            generation, self._next = self._next, None
+            self._generation = generation
             if before is not None:
                 before.close()
+                self._retired.replace(before, generation)
 
     def _put_in_force(self, generation: Generation) -> None:
         part = generation.part
