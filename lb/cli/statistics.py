@@ -84,16 +84,18 @@ def table(rows: list[Row]) -> "Table":
 
 
 def show(path: str) -> None:
-    """Print the table once; on a pipe as wide as it needs to be."""
+    """Print the table once; on a pipe without colours, as wide as it needs to be."""
     from rich.console import Console
 
+    made = table(read(path))
     console = Console()
-    rows = read(path)
-    made = table(rows)
     if console.is_terminal:
         console.print(made)
-    else:
-        Console(width=400).print(made)
+        return
+    wide = Console(width=400)
+    with wide.capture() as captured:
+        wide.print(made)
+    click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()))
 
 
 def watch(path: str, interval_s: float) -> None:
@@ -111,7 +113,8 @@ def watch(path: str, interval_s: float) -> None:
 
 def _sum(row: Row, names: tuple[str, ...]) -> int | None:
     numbers = [int(row[name]) for name in names if row.get(name, "").lstrip("-").isdecimal()]
-    return sum(numbers) if numbers else None
+    # Limits of 0 are none.
+    return sum(numbers) if numbers and not (names == ("slim",) and numbers == [0]) else None
 
 
 def _cell(number: int | None, is_bytes: bool) -> str:
