@@ -1,0 +1,163 @@
+"""Listening sockets: binding, sharing, adopting, and undoing."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lb.config.part import Bind
+from lb.supervisor.sockets import ListenFailed, Sockets, bind_path, why
+
+
+def tcp(port: int = 0, object_: int = 0, name: str = "a") -> Bind:
+    return Bind(
+        object=object_, frontend="web", name=name, text=f"127.0.0.1:{port}", family="ipv4", host="127.0.0.1", port=port
+    )
+
+
+def unix(path: Path, mode: int | None = None) -> Bind:
+    return Bind(object=0, frontend="web", name="u", text=f"unix@{path}", family="unix", path=str(path), mode=mode)
+
+
+@pytest.fixture
+def sockets() -> Iterator[Sockets]:
+    before = len(os.listdir("/proc/self/fd"))
+    found = Sockets()
+    yield found
+    found.close()
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def put(sockets: Sockets, binds: list[Bind], workers: int) -> None:
+    sockets.prepare(binds, workers)
+    sockets.listen()
+    sockets.commit()
+
+
+def port_of(sockets: Sockets, bind: Bind) -> int:
+    ((_, text),) = sockets.places([bind])
+    return int(text.rpartition(":")[2])
+
+
+def test_each_slot_has_a_socket_of_its_own(sockets: Sockets) -> None:
+    bind = tcp()
+    put(sockets, [bind], 3)
+    numbers = [sockets.listening([bind], [7], 3, slot) for slot in (1, 2, 3)]
+    assert [len(each) for each in numbers] == [1, 1, 1]
+    assert {oid for each in numbers for oid, _ in each} == {7}
+    assert len({number for each in numbers for _, number in each}) == 3
+
+
+def test_fewer_slots_adopt_every_socket(sockets: Sockets) -> None:
+    bind = tcp()
+    put(sockets, [bind], 5)
+    every = [number for _, number in sockets.listening([bind], [1], 1, 1)]
+    assert len(every) == 5
+    put(sockets, [bind], 2)
+    halves = [[number for _, number in sockets.listening([bind], [1], 2, slot)] for slot in (1, 2)]
+    assert sorted(halves[0] + halves[1]) == every
+    assert [len(half) for half in halves] == [3, 2]
+    put(sockets, [bind], 5)
+    assert [number for _, number in sockets.listening([bind], [1], 1, 1)] == every
+
+
+def test_nothing_listens_before_it_is_told_to(sockets: Sockets) -> None:
+    bind = tcp()
+    sockets.prepare([bind], 1)
+    ((_, number),) = sockets.listening([bind], [1], 1, 1)
+    (descriptor,) = sockets.descriptors([number])
+    with socket.socket(fileno=os.dup(descriptor)) as copy:
+        assert copy.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) == 0
+        sockets.listen()
+        assert copy.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) == 1
+
+
+def test_an_address_in_use_is_found_by_a_probe(sockets: Sockets) -> None:
+    with socket.create_server(("127.0.0.1", 0), reuse_port=True) as other:
+        with pytest.raises(ListenFailed, match=r"frontend 'web': cannot listen on '127.0.0.1:\d+': address in use"):
+            sockets.prepare([tcp(other.getsockname()[1])], 1)
+        sockets.rollback()
+
+
+def test_a_rollback_leaves_what_was_there(sockets: Sockets) -> None:
+    kept, new = tcp(name="kept"), tcp(name="new")
+    put(sockets, [kept], 1)
+    before = sockets.listening([kept], [1], 1, 1)
+    sockets.prepare([kept, new], 3)
+    sockets.rollback()
+    assert sockets.listening([kept], [1], 1, 1) == before
+    with pytest.raises(KeyError):
+        sockets.places([new])
+
+
+def test_a_commit_closes_what_is_not_named(sockets: Sockets) -> None:
+    kept, gone = tcp(name="kept"), tcp(name="gone")
+    put(sockets, [kept, gone], 1)
+    port = port_of(sockets, gone)
+    put(sockets, [kept], 1)
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port))
+
+
+def test_two_binds_with_port_0_are_two_sockets(sockets: Sockets) -> None:
+    one, other = tcp(name="one"), tcp(name="other")
+    put(sockets, [one, other], 2)
+    assert port_of(sockets, one) != port_of(sockets, other)
+
+
+def test_another_name_is_the_same_socket(sockets: Sockets) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    put(sockets, [tcp(port, name="one")], 1)
+    before = sockets.listening([tcp(port)], [1], 1, 1)
+    put(sockets, [tcp(port, name="other")], 1)
+    assert sockets.listening([tcp(port)], [1], 1, 1) == before
+
+
+def test_a_unix_socket_is_one_for_all(sockets: Sockets, tmp_path: Path) -> None:
+    bind = unix(tmp_path / "s", 0o600)
+    put(sockets, [bind], 4)
+    assert sockets.listening([bind], [1], 4, 1) == sockets.listening([bind], [1], 4, 4)
+    assert (tmp_path / "s").stat().st_mode & 0o777 == 0o600
+    put(sockets, [], 4)
+    assert not (tmp_path / "s").exists()
+
+
+def test_a_file_that_is_not_ours_any_more_is_left(sockets: Sockets, tmp_path: Path) -> None:
+    bind = unix(tmp_path / "s")
+    put(sockets, [bind], 1)
+    (tmp_path / "s").unlink()
+    (tmp_path / "s").touch()
+    put(sockets, [], 1)
+    assert (tmp_path / "s").exists()
+
+
+def test_a_path_that_is_no_socket_is_never_removed(tmp_path: Path) -> None:
+    (tmp_path / "s").write_text("precious")
+    with pytest.raises(OSError, match="not a socket"):
+        bind_path(str(tmp_path / "s"), None)
+    assert (tmp_path / "s").read_text() == "precious"
+
+
+def test_a_path_that_is_too_long_has_a_reason(sockets: Sockets, tmp_path: Path) -> None:
+    with pytest.raises(ListenFailed, match="file name too long"):
+        sockets.prepare([unix(tmp_path / ("x" * 200))], 1)
+    sockets.rollback()
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (errno.EADDRINUSE, "address in use"),
+        (errno.EACCES, "permission denied"),
+        (errno.EMFILE, "too few file descriptors"),
+        (errno.ENOENT, "no such file or directory"),
+    ],
+)
+def test_reasons_are_plain_words(number: int, text: str) -> None:
+    assert why(OSError(number, "?")) == text
