@@ -2,7 +2,7 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 from lb._speedups.base.pool cimport pool_give, pool_take
 from lb._speedups.io.conn cimport (
-    CONN_AGAIN, CONN_CLOSED, CONN_HUP, CONN_RDHUP, CONN_READABLE, conn_recv, conn_reset, conn_run, conn_shut,
+    CONN_AGAIN, CONN_CLOSED, CONN_READABLE, conn_recv, conn_reset, conn_run, conn_shut,
 )
 from lb._speedups.proto.h1 cimport (
     CHUNKED_BAD, CHUNKED_DATA, CHUNKED_END, H1_WRITE_CHUNKED, H1_WRITE_CLOSE, H1_WRITE_KEEP_ALIVE, H1_WRITE_NO_LENGTH,
@@ -14,7 +14,7 @@ from lb._speedups.proto.message cimport (
     MESSAGE_RESPONSE, message_reset, message_t,
 )
 from lb._speedups.relay.link cimport (
-    LINK_MEMORY, link_close, link_deadline, link_flush, link_put, link_puts, link_refill, link_room, link_send, link_window_drop,
+    LINK_MEMORY, link_close, link_deadline, link_flush, link_put, link_puts, link_quiet, link_refill, link_room, link_send, link_window_drop,
 )
 from lb._speedups.relay.relay cimport (
     BUFFER_SIZE, FAULT_CLOSED, FAULT_ERROR, FAULT_SYNTAX, LINGER_MS, LINK_BUFFERED, LINK_CLIENT, LINK_CLOSE, LINK_HEARD,
@@ -351,8 +351,8 @@ cdef void h1_finish(side_t *s) noexcept nogil:
     l.requests += 1
     l.flags |= LINK_REUSED
     if l.kind == LINK_SERVER:
-        if l.flags & LINK_CLOSE or not (s.flags & SIDE_IN_END) or not (s.flags & SIDE_OUT_END) or l.at < l.end \
-                or l.conn.flags & (CONN_RDHUP | CONN_HUP | CONN_READABLE) or l.out != NULL:
+        if l.flags & LINK_CLOSE or not (s.flags & SIDE_IN_END) or not (s.flags & SIDE_OUT_END) or l.out != NULL \
+                or not link_quiet(l):
             link_close(l)
         else:
             link_window_drop(l)

@@ -591,6 +591,10 @@ cdef void http_wake(stream_t *st, link_t *who) noexcept nogil:
             # The client has left: its request is cancelled. (One that only closed its half cannot be told apart.)
             cut(st, c'C', phase_letter(st))
             return
+        if who.conn.flags & CONN_HUP and st.phase == PHASE_BODY and not (st.client.flags & SIDE_OUT_END):
+            # Reset in the middle of the answer. A server that is silent now would never let us notice by a failing write.
+            cut(st, c'C', c'D')
+            return
     if st.phase == PHASE_CONNECT:
         if st.flags & STREAM_DEFERRED:
             if who.conn.flags & (CONN_RDHUP | CONN_HUP):

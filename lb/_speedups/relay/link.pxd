@@ -25,6 +25,10 @@ cdef ssize_t link_refill(link_t *l) noexcept nogil
 cdef enum:
     LINK_MEMORY = -3
 
+# Whether nothing more has come on this link. Readiness alone does not tell: a read that took exactly what was wanted has
+# not asked for more, and a secure transport is readable for records that carry no bytes.
+cdef bint link_quiet(link_t *l) noexcept nogil
+
 # Forget the window; a buffer of its own goes back.
 cdef void link_window_drop(link_t *l) noexcept nogil
 

@@ -3,7 +3,9 @@ from libc.string cimport memcpy, memset
 from lb._speedups.base.mapping cimport gauge_leave, mapping_wake
 from lb._speedups.base.pool cimport pool_give, pool_take
 from lb._speedups.base.timers cimport timer_unlink
-from lb._speedups.io.conn cimport CONN_AGAIN, CONN_WRITABLE, conn_close, conn_recv, conn_send
+from lb._speedups.io.conn cimport (
+    CONN_AGAIN, CONN_HUP, CONN_RDHUP, CONN_READABLE, CONN_WRITABLE, conn_close, conn_recv, conn_send,
+)
 from lb._speedups.io.sys cimport iovec
 from lb._speedups.relay.relay cimport (
     BUFFER_SIZE, LINK_CLIENT, LINK_IDLE, WINDOW_BUFFER, WINDOW_NONE, engine_t, idle_t, link_t,
@@ -79,6 +81,13 @@ cdef void link_close(link_t *l) noexcept nogil:
         e.idle_links -= 1
         e.rows[l.server_oid].idle -= 1
     pool_give(&e.link_pool, l)
+
+
+cdef bint link_quiet(link_t *l) noexcept nogil:
+    cdef char extra
+    if l.at < l.end or l.conn.flags & (CONN_RDHUP | CONN_HUP):
+        return False
+    return not (l.conn.flags & CONN_READABLE) or conn_recv(&l.conn, &extra, 1) == CONN_AGAIN
 
 
 cdef void link_window_drop(link_t *l) noexcept nogil:

@@ -2,7 +2,7 @@ from libc.stdint cimport uint16_t, uint32_t, uint64_t
 from lb._speedups.base.pool cimport pool_give
 from lb._speedups.base.timers cimport lb_timer_t, timer_init
 from lb._speedups.io.conn cimport (
-    CONN_CONNECTING, CONN_HUP, CONN_RDHUP, CONN_READABLE, CONN_TWISTED, CONN_WRITABLE, conn_connected, conn_open, conn_t,
+    CONN_CONNECTING, CONN_HUP, CONN_TWISTED, CONN_WRITABLE, conn_connected, conn_open, conn_t,
 )
 from lb._speedups.io.sys cimport (
     AF_UNIX, EINPROGRESS, IPPROTO_TCP, SO_KEEPALIVE, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM, SOL_SOCKET, TCP_KEEPCNT,
@@ -12,7 +12,7 @@ from lb._speedups.policy.balance cimport balance_pick, balance_t
 from lb._speedups.policy.plan cimport (
     LINK_TWISTED, plan_backend_t, plan_server_by_oid, plan_server_t,
 )
-from lb._speedups.relay.link cimport link_close, link_deadline, link_take
+from lb._speedups.relay.link cimport link_close, link_deadline, link_quiet, link_take
 from lb._speedups.relay.relay cimport (
     IDLE_SERVER_MS, LINK_HEARD, LINK_IDLE, LINK_REUSED, LINK_SERVER, PHASE_ASSIGN, PHASE_CONNECT,
     STREAM_DEFERRED, STREAM_HTTP, STREAM_PICKED, STREAM_REDISPATCHED, STREAM_REUSED, TURNAROUND_MS, engine_t, idle_t,
@@ -25,7 +25,7 @@ cdef void server_wake(conn_t *c) noexcept nogil:
     if l.stream != NULL:
         l.active_ms = l.engine.now_ms
         l.stream.wake(l.stream, l)
-    elif l.flags & LINK_IDLE and c.flags & (CONN_READABLE | CONN_RDHUP | CONN_HUP):
+    elif l.flags & LINK_IDLE and not link_quiet(l):
         link_close(l)                         # a byte or an end on an idle connection: it is of no more use
 
 
