@@ -1,0 +1,70 @@
+"""Stages for integration tests.
+
+`stage` runs a test on every plane that carries traffic inside this process: the plain transport, the `twisted` one,
+and `engine.chaos` with the seed LB_TEST_CHAOS_SEED. `daemon` runs it on `lb run`. LB_TEST_PLANES names other planes;
+`LB_TEST_PLANES=haproxy` runs what is not marked `ours` on HAProxy, which shows that a test is right before lb is asked.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from kit.daemon import DaemonPlane
+from kit.haproxy import HaproxyPlane
+from kit.inprocess import InProcessPlane
+from kit.plane import Plane
+from kit.stage import Stage
+
+import lb
+
+NAMED = os.environ.get("LB_TEST_PLANES", "")
+ON_PEER = NAMED == "haproxy"
+PLANES: dict[str, Callable[[], Plane]] = {
+    "tcp": InProcessPlane,
+    # Small pieces in every direction: what is large elsewhere takes too long here.
+    "twisted": lambda: InProcessPlane("twisted", transport="twisted", bulk=1 << 19),
+    "chaos": lambda: InProcessPlane("chaos", chaos=CHAOS_SEED, bulk=1 << 18),
+    "daemon": DaemonPlane,
+    "haproxy": HaproxyPlane,
+}
+CHAOS_SEED = int(os.environ.get("LB_TEST_CHAOS_SEED", "1"))
+# The release build has no devices that disturb.
+IS_RELEASE = "release" in Path(lb.__file__).parts
+RELAY = NAMED.split(",") if NAMED else ["tcp"] if IS_RELEASE else ["tcp", "twisted", "chaos"]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "plane" in metafunc.fixturenames:
+        metafunc.parametrize("plane", RELAY, indirect=True)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if ON_PEER:
+        chosen = [item for item in items if not item.get_closest_marker("ours")]
+        config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
+        items[:] = chosen
+
+
+@pytest.fixture
+def plane(request: pytest.FixtureRequest) -> Plane:
+    """A plane by name."""
+    return PLANES[request.param]()
+
+
+@pytest.fixture
+def stage(plane: Plane, tmp_path: Path) -> Iterator[Stage]:
+    """What one relay test uses, on every plane."""
+    stage = Stage(plane, tmp_path)
+    yield stage
+    stage.close()
+
+
+@pytest.fixture
+def daemon(tmp_path: Path) -> Iterator[Stage]:
+    """What one test of real processes uses."""
+    stage = Stage(HaproxyPlane() if ON_PEER else DaemonPlane(), tmp_path)
+    yield stage
+    stage.close()
