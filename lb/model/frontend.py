@@ -51,7 +51,8 @@ class Match(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     path: Annotated[
         Text | UnsetType,
         Meta(
-            description="`/v1/orders/*` matches every path that begins with `/v1/orders/`; `/health` matches just that path.",
+            description="`/v1/orders/*` matches every path that begins with `/v1/orders/`; `/health` matches just that path. "
+            "Paths are compared as clients send them: `..` and percent-encoding are not resolved.",
             examples=["/static/*"],
         ),
     ] = UNSET
