@@ -1,9 +1,9 @@
 """YAML 1.2, core schema: text to plain data, and to marks.
 
-libyaml scans, this module builds: one loop over its events instead of PyYAML's composer and constructor, which take four times
-as long and follow YAML 1.1 (docs/decisions/0002-yaml-from-events.md). Differences that people meet: `on`, `yes` and `22:22` are strings, `0660`
-is 660, keys are always strings, merge keys do not exist, and a key given twice is an error. What aliases expand to is bounded,
-since a few lines of them can stand for a billion values.
+libyaml scans, this module builds: one loop over its events instead of PyYAML's composer and constructor, which take four
+times as long and follow YAML 1.1 (docs/decisions/0002-yaml-from-events.md). Differences that people meet: `on`, `yes` and
+`22:22` are strings, `0660` is 660, keys are always strings, merge keys do not exist, and a key given twice is an error.
+What aliases expand to is bounded, since a few lines of them can stand for a billion values.
 """
 
 import re
