@@ -108,6 +108,21 @@ def test_schema_is_a_json_schema_without_test_devices() -> None:
     assert "debug" not in json.dumps(schema)
 
 
+def test_every_value_in_the_schema_may_be_a_variable() -> None:
+    parts = json.loads(call("schema").stdout)["$defs"]
+    variable = {"$ref": "#/$defs/Variable"}
+    assert parts["Timeouts"]["properties"]["client"]["anyOf"][1] == variable
+    assert parts["Timeouts"]["properties"]["client"]["default"] == "30s"
+    assert parts["Global"]["properties"]["workers"]["anyOf"][2] == variable
+    assert parts["Frontend"]["properties"]["forwarded_for"]["anyOf"] == [{"type": "boolean"}, variable]
+    assert parts["Server"]["properties"]["address"] == {
+        "description": parts["Server"]["properties"]["address"]["description"],
+        "examples": ["10.0.0.1:8080", "app.internal:8080"],
+        "type": "string",
+        "minLength": 1,
+    }
+
+
 def test_version_is_the_package_s() -> None:
     assert call("version").stdout == f"lb {lb.__version__}\n"
 

@@ -150,7 +150,7 @@ def test_the_document_is_valid() -> None:
     load(DOCUMENT, {})
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=500, deadline=None)
 @given(changes)
 def test_what_msgspec_refuses_has_a_finding_and_what_has_none_it_takes(edits: list[Any]) -> None:
     document = changed(DOCUMENT, edits)
@@ -167,7 +167,7 @@ def test_what_msgspec_refuses_has_a_finding_and_what_has_none_it_takes(edits: li
         assert finding.message
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(changes)
 def test_a_document_loads_and_compiles_or_is_told_why(edits: list[Any]) -> None:
     document = changed(DOCUMENT, edits)
@@ -185,7 +185,7 @@ def test_a_document_loads_and_compiles_or_is_told_why(edits: list[Any]) -> None:
     assert compile(whole).rows == compile(configuration).rows
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(changes)
 def test_every_format_tells_the_same(tmp_path_factory: Any, edits: list[Any]) -> None:
     document = changed(DOCUMENT, edits)

@@ -106,7 +106,7 @@ def toml(dice: random.Random, tree: dict[str, Any], prefix: str = "") -> str:
     return plain + tables
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(trees, st.randoms(use_true_random=False))
 def test_toml(tree: dict[str, Any], dice: random.Random) -> None:
     numbers = numbered(tree, [1000])
@@ -122,7 +122,7 @@ def test_toml(tree: dict[str, Any], dice: random.Random) -> None:
         assert first <= marks.line_of(path) <= last
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(trees, st.sampled_from([None, 0, 1]))
 def test_json(tree: dict[str, Any], indent: int | None) -> None:
     numbers = numbered(tree, [1000])
@@ -130,7 +130,7 @@ def test_json(tree: dict[str, Any], indent: int | None) -> None:
     check(text, numbers, jsontext.marks(text))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(trees)
 def test_yaml(tree: dict[str, Any]) -> None:
     numbers = numbered(tree, [1000])
@@ -140,7 +140,7 @@ def test_yaml(tree: dict[str, Any]) -> None:
     check(text, numbers, marks)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(st.text(st.sampled_from("{}[]\",:\\ \n1ae\u00fc$#-'=.&*!|>%@`?~"), max_size=40) | st.text(max_size=20))
 @pytest.mark.parametrize("reader", [jsontext, tomltext, yamltext], ids=lambda module: module.__name__)
 def test_any_text_is_read_or_told(reader: Any, text: str) -> None:

@@ -129,7 +129,7 @@ TREES = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(TREES)
 def test_what_is_written_reads_back_the_same(tree: object) -> None:
     assert yamltext.decode(yamltext.write(tree)) == tree
