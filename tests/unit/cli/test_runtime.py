@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,6 +27,7 @@ class Admin:
         self.path = path
         self.answers: dict[str, str] = {}
         self.asked: list[str] = []
+        self.was_asked = threading.Condition()
         self.listener = socket.socket(socket.AF_UNIX)
         self.listener.bind(str(path))
         self.listener.listen()
@@ -37,7 +41,9 @@ class Admin:
                 line = lines.readline().rstrip("\n")
                 if line == "stop":
                     return
-                self.asked.append(line)
+                with self.was_asked:
+                    self.asked.append(line)
+                    self.was_asked.notify_all()
                 connection.sendall(self.answers.get(line, f"Unknown command: '{line}'\n").encode())
 
     def close(self) -> None:
@@ -141,6 +147,23 @@ def test_stats_as_json_has_every_column_that_means_something(admin: Admin) -> No
         "eresp": 2,
         "weight": 5,
     }
+
+
+def test_stats_are_watched_until_ctrl_c(admin: Admin) -> None:
+    admin.answers["show stat"] = ROWS
+    watching = subprocess.Popen(
+        [sys.executable, "-P", "-m", "lb", "stats", "-s", str(admin.path), "--watch", "--interval", "0.1"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with admin.was_asked:
+        assert admin.was_asked.wait_for(lambda: len(admin.asked) >= 4, timeout=60)
+    watching.send_signal(signal.SIGINT)
+    said, wrong = watching.communicate(timeout=60)
+    assert (watching.returncode, wrong) == (0, "")
+    assert "FRONTEND" in said
 
 
 def test_stats_of_something_else_is_an_error(admin: Admin) -> None:
