@@ -20,7 +20,11 @@ class Client(Wire):
             if receive_buffer:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
             super().__init__(sock)
-            sock.connect(address)
+            try:
+                sock.connect(address)
+            except ConnectionResetError:
+                # Accepted and reset before connect() returned: an end, like one that comes a moment later.
+                self.ended = True
         except BaseException:
             sock.close()
             raise
