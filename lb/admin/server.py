@@ -185,6 +185,8 @@ class Connection:
         if not text:
             return
         self._writer.write(text.encode())
+        # drain() returns at once while there is room: without this a long answer would keep the loop to itself.
+        await asyncio.sleep(0)
         async with asyncio.timeout(self._timeout_s):
             await self._writer.drain()
 

@@ -71,6 +71,9 @@ def rows(
     """
     part = generation.part
     found = _Rows(mapping, generation, age_s)
+    listeners: dict[str, list[tuple[Bind, str]]] = {}
+    for bind, text in places:
+        listeners.setdefault(bind.frontend, []).append((bind, text))
     for number, frontend in enumerate(part.frontends, FIRST_IID):
         if iid not in (-1, number):
             continue
@@ -78,8 +81,7 @@ def rows(
         if types & 1 << FRONTEND and sid in (-1, 0):
             yield base | found.frontend(frontend)
         if types & 1 << LISTENER:
-            own = [(bind, text) for bind, text in places if bind.frontend == frontend.name]
-            for index, (bind, text) in enumerate(own, 1):
+            for index, (bind, text) in enumerate(listeners.get(frontend.name, ()), 1):
                 if sid in (-1, index):
                     yield base | {"sid": index} | found.listener(bind, text)
     for number, backend in enumerate(part.backends, FIRST_IID + len(part.frontends)):

@@ -85,22 +85,18 @@ class Compiler:
         self._child: Child | None = None
         self._channel: Channel | None = None
 
-    @property
-    def pid(self) -> int:
-        """The child's pid, 0 before its birth."""
-        return self._child.pid if self._child else 0
-
     async def read(self, path: str) -> Reading:
         """Have this file read. Raise Refused."""
         ours, theirs = pair()
         try:
-            pid, pidfd = await self._zygote.spawn("compiler", 0, theirs)
-        except SpawnFailed as error:
+            self._child = await self._zygote.spawn("compiler", 0, theirs)
+        except BaseException as error:
             ours.close()
+            if not isinstance(error, SpawnFailed):
+                raise
             raise Refused([f"lb: error: cannot start the compiler: {error}"]) from error
         finally:
             theirs.close()
-        self._child = Child(self._loop, pid, pidfd)
         self._channel = Channel(
             self._loop,
             ours,

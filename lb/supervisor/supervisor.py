@@ -19,7 +19,6 @@ from contextlib import AsyncExitStack
 from lb._speedups.face.logdrain import LogDrain
 from lb.admin.server import AdminServer
 from lb.config.part import Bind, Part
-from lb.supervisor.child import reap_strangers
 from lb.supervisor.compiler import Compiler, Refused
 from lb.supervisor.generation import Generation, NoRoom, Retired, number, release
 from lb.supervisor.journal import Journal
@@ -70,7 +69,6 @@ class Supervisor:
         self.workers = Workers(loop, self._zygote, heritage, self.sockets, journal)
         self._admin: AdminServer | None = None
         self._logs: LogDrain | None = None
-        self._compiler: Compiler | None = None
         self._changing = asyncio.Lock()
         self._tasks: set[asyncio.Task[object]] = set()
         self._ending: asyncio.Task[None] | None = None  # held, or the loop may forget it
@@ -145,8 +143,7 @@ class Supervisor:
         if self._admin is not None:
             await self._admin.close()
         self.sockets.close()
-        self._zygote.close()
-        await self._zygote.wait()
+        await self._zygote.close()
         if self._logs is not None:
             self.journal.use(None)
             self._logs.stop()
@@ -243,7 +240,6 @@ class Supervisor:
         """Prepare and commit a generation. Raise Failed after undoing what was done for it."""
         before = self.generation
         compiler = Compiler(self._loop, self._zygote)
-        self._compiler = compiler
         try:
             reading = await compiler.read(self._path)
             for line in reading.warnings:
@@ -262,7 +258,6 @@ class Supervisor:
             raise Failed(f"lb: error: {error}") from error
         finally:
             await compiler.close()
-            self._compiler = None
         generation = Generation(this, image, reading.part, numbering)
         try:
             await self._put_in_force(generation)
@@ -367,12 +362,7 @@ class Supervisor:
         self._tick_due = now + TICK_S
         self._loop.call_later(TICK_S, self._tick)
         self.workers.listen_to_hearts(was_late)
-        if not self._zygote.is_asked:
-            # While a child may exist whose pid is not known yet, it looks like a stranger.
-            known = self.workers.pids() | {self._zygote.pid}
-            if self._compiler is not None:
-                known.add(self._compiler.pid)
-            reap_strangers(known)
+        self._zygote.reap_strangers()
 
 
 def _targets(part: Part) -> list[str]:

@@ -114,6 +114,7 @@ class Workers:
         self._target = 0
         self._plans: list[Generation] = []  # what a new worker must know: committed, then in preparation
         self._failure = ""  # why a worker could not begin, since the last prepare
+        self._is_preparing = False
         self.is_stopping = False
 
     # ---- looking -------------------------------------------------------------------------------------------
@@ -121,10 +122,6 @@ class Workers:
     def present(self) -> list[Worker]:
         """Return the living workers by slot."""
         return [self._by_slot[slot] for slot in sorted(self._by_slot)]
-
-    def pids(self) -> set[int]:
-        """Return the pids of the living workers."""
-        return {worker.child.pid for worker in self._by_slot.values()}
 
     def _change(self) -> None:
         """Tell those who wait that a worker was born, has died, prepared or switched."""
@@ -174,13 +171,13 @@ class Workers:
         self._heritage.mapping.set_worker(slot, state=WORKER_STARTING, eventfd=eventfd)
         ours, theirs = pair()
         try:
-            pid, pidfd = await self._zygote.spawn("worker", slot, theirs)
+            child = await self._zygote.spawn("worker", slot, theirs)
         except BaseException:
             ours.close()
             raise
         finally:
             theirs.close()
-        return Child(self._loop, pid, pidfd), ours
+        return child, ours
 
     def _born(self, slot: int, child: Child, sock: socket.socket) -> None:
         channel = Channel(
@@ -237,10 +234,7 @@ class Workers:
             os.close(descriptor)
         match message:
             case Prepared(generation, error):
-                if error:
-                    worker.refused = f"worker {worker.slot}: {error}"
-                else:
-                    worker.prepared = max(worker.prepared, generation)
+                self._prepared(worker, generation, error)
             case Switched(generation):
                 self._switched(worker, generation)
             case Answer(number, content):
@@ -251,6 +245,17 @@ class Workers:
                 self._journal.error(f"worker {worker.slot} said something a worker does not say; it is replaced")
                 worker.child.kill(signal.SIGKILL)
         self._change()
+
+    def _prepared(self, worker: Worker, generation: int, error: str) -> None:
+        if not error:
+            worker.prepared = max(worker.prepared, generation)
+            return
+        worker.refused = f"worker {worker.slot}: {error}"
+        is_in_force = any(plan.number == generation for plan in self._plans)
+        if worker.state is State.STARTING and is_in_force and not self._is_preparing:
+            # A successor without a plan serves nobody. What it lacks, memory say, the next one may find.
+            self._journal.error(worker.refused)
+            worker.child.kill(signal.SIGKILL)
 
     def _switched(self, worker: Worker, generation: int) -> None:
         worker.generation = generation
@@ -301,6 +306,13 @@ class Workers:
         A worker that dies meanwhile is not waited for: its successor learns the plan at birth.
         """
         self._failure = ""
+        self._is_preparing = True
+        try:
+            return await self._prepare(plan)
+        finally:
+            self._is_preparing = False
+
+    async def _prepare(self, plan: Generation) -> str:
         for worker in self.present():
             worker.refused = ""
             if self._is_kept(worker, plan):

@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from lb._speedups.face.mapping import Mapping
 from lb._speedups.face.process import set_name
 from lb.supervisor.channel import BlockingChannel, Channel, ChannelBroken, pair
-from lb.supervisor.child import Child
+from lb.supervisor.child import Child, reap_strangers
 from lb.supervisor.messages import Message, Spawn, Spawned
 
 # Signals that a terminal or an init system sends to the whole group: the supervisor decides, by its channel.
@@ -90,15 +90,14 @@ def _serve(heritage: Heritage, roles: dict[str, Role], sock: socket.socket) -> i
     gc.collect()
     gc.freeze()
     channel = BlockingChannel(sock)
-    while True:
-        try:
+    with contextlib.suppress(ChannelBroken):  # the supervisor has ended
+        while True:
             message, descriptors = channel.receive()
-        except ChannelBroken:
-            return 0
-        assert isinstance(message, Spawn)
-        assert len(descriptors) == 1
-        channel.send(_fork_twice(heritage, roles[message.kind], message, descriptors[0], sock))
-        os.close(descriptors[0])
+            assert isinstance(message, Spawn)
+            assert len(descriptors) == 1
+            channel.send(_fork_twice(heritage, roles[message.kind], message, descriptors[0], sock))
+            os.close(descriptors[0])
+    return 0
 
 
 def _fork_twice(heritage: Heritage, role: Role, spawn: Spawn, descriptor: int, zygote: socket.socket) -> Spawned:
@@ -151,7 +150,7 @@ def _close_all_but(kept: list[int]) -> None:
 
 
 class Zygote:
-    """The supervisor's side: ask for children."""
+    """The supervisor's side: ask for children, and know all that live."""
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, pid: int, sock: socket.socket, ended: Callable[[], None]
@@ -159,58 +158,62 @@ class Zygote:
         self._loop = loop
         self._ended = ended
         self._child = Child(loop, pid, os.pidfd_open(pid))
-        self.pid = pid
-        self._answers: deque[asyncio.Future[tuple[int, int]]] = deque()
+        self._asked: deque[asyncio.Future[Child]] = deque()
+        self._answered = asyncio.Event()
+        self._children: set[Child] = set()
         self._channel = Channel(loop, sock, self._received, self._closed)
 
-    @property
-    def is_asked(self) -> bool:
-        """Whether a child may exist whose pid is not known yet: then nobody may reap strangers."""
-        return bool(self._answers)
+    def reap_strangers(self) -> None:
+        """Collect orphans that fell to this process and are none of its children."""
+        # While a child may exist whose pid is not known yet, it looks like a stranger.
+        if not self._asked:
+            reap_strangers({self._child.pid, *(child.pid for child in self._children)})
 
-    async def spawn(self, kind: str, slot: int, end: socket.socket) -> tuple[int, int]:
-        """Fork a child that gets this end of a channel (which stays the caller's); return its pid and pidfd.
+    async def spawn(self, kind: str, slot: int, end: socket.socket) -> Child:
+        """Fork a child that gets this end of a channel (which stays the caller's). Raise SpawnFailed.
 
-        Raise SpawnFailed.
+        A child whose caller went away ends by itself: nobody holds the other end of its channel.
         """
         if not self._channel.is_open:
             raise SpawnFailed("the zygote has ended")
-        answer: asyncio.Future[tuple[int, int]] = self._loop.create_future()
-        self._answers.append(answer)
+        answer: asyncio.Future[Child] = self._loop.create_future()
+        self._asked.append(answer)
         self._channel.send(Spawn(kind, slot), [end.fileno()])
         return await answer
 
     def _received(self, message: Message, descriptors: list[int]) -> None:
         assert isinstance(message, Spawned)
-        answer = self._answers.popleft()
-        if message.pid == 0:
-            error: Exception = SpawnFailed(message.reason)
+        answer = self._asked.popleft()
+        try:
+            if message.pid == 0:
+                raise SpawnFailed(message.reason)
+            # Now, while nobody reaps: dead or alive, the child is still there to be waited for.
+            child = Child(self._loop, message.pid, os.pidfd_open(message.pid))
+        except (OSError, SpawnFailed) as error:
+            if not answer.cancelled():
+                answer.set_exception(SpawnFailed(str(error)))
         else:
-            try:
-                # Now, while it counts as asked for: dead or alive, the child is still there to be waited for.
-                pidfd = os.pidfd_open(message.pid)
-            except OSError as failure:
-                error = SpawnFailed(os.strerror(failure.errno or 0))
-            else:
-                if answer.cancelled():
-                    os.close(pidfd)
-                else:
-                    answer.set_result((message.pid, pidfd))
-                return
-        if not answer.cancelled():
-            answer.set_exception(error)
+            self._children.add(child)
+            child.ended.add_done_callback(lambda _: self._children.discard(child))
+            if not answer.cancelled():
+                answer.set_result(child)
+        self._answered.set()
 
     def _closed(self, reason: str) -> None:
-        while self._answers:
-            answer = self._answers.popleft()
+        while self._asked:
+            answer = self._asked.popleft()
             if not answer.cancelled():
                 answer.set_exception(SpawnFailed("the zygote has ended"))
+        self._answered.set()
         self._ended()
 
-    def close(self) -> None:
-        """Let the zygote end."""
+    async def close(self) -> None:
+        """End the zygote and the children that are left, and wait for them."""
+        while self._asked:
+            self._answered.clear()
+            await self._answered.wait()
         self._channel.close()
-
-    async def wait(self) -> None:
-        """Wait until the zygote's process has ended."""
         await self._child.ended
+        for child in list(self._children):
+            child.kill(signal.SIGKILL)
+            await child.ended

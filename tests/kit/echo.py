@@ -158,6 +158,14 @@ class Echo:
         """Return a connection to the first bind."""
         return socket.create_connection(self.address(), timeout=PATIENCE_S)
 
+    def is_refusing(self) -> bool:
+        """Whether nobody listens any more."""
+        try:
+            self.connect().close()
+        except ConnectionRefusedError:
+            return True
+        return False
+
     def ask(self, text: str = "who") -> list[int]:
         """Ask a worker on a connection of its own; return the numbers of its answer."""
         with self.connect() as sock:

@@ -103,7 +103,9 @@ class Engine:
     def prepare(self, plan):
         with mmap.mmap(plan, 0, access=mmap.ACCESS_READ) as image:
             generation = HEADER.unpack_from(image)[3]
-        if os.environ.get("ECHO_REFUSES") == str(generation):
+        if os.environ.get("ECHO_REFUSES") == str(generation) or os.path.exists(
+            os.environ.get("ECHO_REFUSES_WHILE", "")
+        ):
             raise ValueError("this plan is refused")
         self.prepared.add(generation)
         if self.generation == 0:

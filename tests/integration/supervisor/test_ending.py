@@ -12,21 +12,12 @@ import pytest
 from tests.kit.echo import Echo, receive_line, talk, wait_until
 
 
-def is_refused(lb: Echo) -> bool:
-    """Whether nobody listens any more."""
-    try:
-        lb.connect().close()
-    except ConnectionRefusedError:
-        return True
-    return False
-
-
 def test_sigterm_serves_what_is_open_to_its_end(tmp_path: Path) -> None:
     with Echo(tmp_path) as lb:
         with lb.connect() as sock:
             talk(sock, "who")
             lb.signal(signal.SIGTERM)
-            wait_until(lambda: is_refused(lb))
+            wait_until(lb.is_refusing)
             sock.sendall(b"still here\n")
             assert receive_line(sock) == "still here\n"
             assert lb.process.poll() is None
@@ -47,7 +38,7 @@ def test_a_second_signal_ends_a_drain_now(tmp_path: Path, second: signal.Signals
     with Echo(tmp_path, grace="1h") as lb, lb.connect() as sock:
         talk(sock, "who")
         lb.signal(signal.SIGTERM)
-        wait_until(lambda: is_refused(lb))
+        wait_until(lb.is_refusing)
         lb.signal(second)
         assert lb.wait() == 0
 
@@ -154,6 +145,18 @@ def test_a_worker_that_ends_again_and_again_is_replaced_each_time(tmp_path: Path
         assert lb.ask()
 
 
+def test_a_successor_that_cannot_begin_is_followed_by_one_that_can(tmp_path: Path) -> None:
+    lb = Echo(tmp_path, workers=1)
+    marker = tmp_path / "refuse"
+    lb.environment = {"ECHO_REFUSES_WHILE": str(marker)}
+    with lb:
+        marker.touch()
+        os.kill(lb.ask()[0], signal.SIGKILL)
+        lb.said("lb: error: worker 1: this plan is refused", times=2)
+        marker.unlink()
+        assert lb.ask()
+
+
 def test_a_stopped_supervisor_does_not_disturb(tmp_path: Path) -> None:
     with Echo(tmp_path) as lb:
         before = lb.workers()
@@ -174,7 +177,7 @@ def test_when_the_supervisor_dies_workers_serve_to_the_end_and_leave_the_address
             talk(sock, "who")
             lb.signal(signal.SIGKILL)
             lb.wait()
-            wait_until(lambda: is_refused(lb))
+            wait_until(lb.is_refusing)
             sock.sendall(b"still here\n")
             assert receive_line(sock) == "still here\n"
             with socket.create_server(lb.address()):
