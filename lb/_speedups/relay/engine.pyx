@@ -37,6 +37,7 @@ cdef extern from "lb.h" nogil:
 
 cdef enum:
     TIMERS_A_STEP = 512          # deadlines fired in one step
+    ROUNDS = 8                   # batches of events taken in one step, while there are any
     KEEP_LINKS = 1024            # free objects a pool keeps
     KEEP_BLOCKS = 256
 
@@ -296,12 +297,15 @@ cdef void engine_drain(engine_t *e) noexcept nogil:
 cdef int engine_step(engine_t *e) noexcept nogil:
     cdef int answer = 0
     cdef int fired
+    cdef int rounds = ROUNDS
     cdef listen_t *at
     e.now_ms = clock_mono_ms(&e.clock)
     e.now_us = 0
     lb_store_u64(&e.worker.beat_ms, e.now_ms)
     look_for_commit(e)
-    loop_step(&e.loop)
+    # While this batch was worked on, the next has come: looking again is far cheaper than a turn of the outer loop.
+    while rounds > 0 and loop_step(&e.loop) > 0:
+        rounds -= 1
     if e.loop.woken:
         e.loop.woken = 0
         e.resume = 1                          # a limit may have room, whoever made it

@@ -14,6 +14,9 @@ from lb._speedups.relay.relay cimport (
 cdef extern from "lb.h" nogil:
     bint LIKELY(bint x)
 
+cdef enum:
+    SEND_COPY = 2048             # slices up to this size are copied behind the collected bytes
+
 
 cdef link_t *link_take(engine_t *e, uint8_t kind) noexcept nogil:
     cdef link_t *l = <link_t *> pool_take(&e.link_pool)
@@ -211,14 +214,17 @@ cdef ssize_t link_send(link_t *l, const char *p, size_t n) noexcept nogil:
             return 0 if r > 0 else -1
     if e.scratch_link == l:
         pending = e.scratch_used
-        if pending:
-            pieces[0].iov_base = e.scratch
-            pieces[0].iov_len = pending
-            count = 1
+        pieces[0].iov_base = e.scratch
+        pieces[0].iov_len = pending
+        count = 1 if pending else 0
     if n:
-        pieces[count].iov_base = <void *> p
-        pieces[count].iov_len = n
-        count += 1
+        if count and n <= SEND_COPY:
+            memcpy(e.scratch + pending, p, n)  # one piece: send() is dearer with two than a short copy
+            pieces[0].iov_len += n
+        else:
+            pieces[count].iov_base = <void *> p
+            pieces[count].iov_len = n
+            count += 1
     if count and l.conn.flags & CONN_WRITABLE:
         sent = conn_send(&l.conn, pieces, count)
         if sent == CONN_AGAIN:

@@ -8,6 +8,7 @@ from lb._speedups.proto.message cimport (
 from lb._speedups.relay.relay cimport (
     LINK_CLOSE, OFFER_DATA, OFFER_END, REQUEST_ID, SIDE_IN_END, STREAM_REPLIED, engine_t, slice_out_t, stream_t,
 )
+from lb._speedups.relay.stream cimport stream_id
 
 cdef enum:
     BODY_MAX = 512               # of a reply
@@ -107,7 +108,7 @@ cdef int reply_error(stream_t *st, uint16_t status, const char *detail) noexcept
         put_text(&body, b"\n")
         put_text(&body, detail)
         put_text(&body, b"\nrequest id: ")
-        put(&body, st.id, REQUEST_ID)
+        put(&body, stream_id(st), REQUEST_ID)
         put_text(&body, b"\n")
     else:
         put_text(&body, b"{\"type\":\"about:blank\",\"title\":\"")
@@ -117,7 +118,7 @@ cdef int reply_error(stream_t *st, uint16_t status, const char *detail) noexcept
         put_text(&body, b",\"detail\":\"")
         put_text(&body, detail)
         put_text(&body, b"\",\"request_id\":\"")
-        put(&body, st.id, REQUEST_ID)
+        put(&body, stream_id(st), REQUEST_ID)
         put_text(&body, b"\"}\n")
     st.flags |= STREAM_REPLIED
     st.status = status
@@ -149,7 +150,7 @@ cdef int reply_error(stream_t *st, uint16_t status, const char *detail) noexcept
     else:
         message_add(m, NAME_CONTENT_TYPE, b"Content-Type", 12, b"application/problem+json", 24)
     message_add(m, NAME_OTHER, b"Cache-Control", 13, b"no-store", 8)
-    message_add(m, NAME_X_REQUEST_ID, b"X-Request-Id", 12, st.id, REQUEST_ID)
+    message_add(m, NAME_X_REQUEST_ID, b"X-Request-Id", 12, stream_id(st), REQUEST_ID)
     if status == 405:
         message_add(m, NAME_OTHER, b"Allow", 5, b"GET, HEAD, POST, PUT, DELETE, OPTIONS, TRACE, PATCH", 51)
     r = st.client.codec.send_head(&st.client, m)

@@ -10,7 +10,7 @@ from lb._speedups.io.sys cimport (
 )
 from lb._speedups.policy.balance cimport balance_pick, balance_t
 from lb._speedups.policy.plan cimport (
-    LINK_TWISTED, plan_backend_t, plan_server_by_oid, plan_server_t,
+    BACKEND_KEEPALIVE, LINK_TWISTED, plan_backend_t, plan_server_by_oid, plan_server_t,
 )
 from lb._speedups.relay.link cimport link_close, link_deadline, link_quiet, link_take
 from lb._speedups.relay.relay cimport (
@@ -98,10 +98,11 @@ cdef int open_link(stream_t *st, const plan_server_t *s) noexcept nogil:
         return -1
     if s.family != AF_UNIX:
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one))
-        if b.keepalive_idle_s:
+        if b.flags & BACKEND_KEEPALIVE:
             setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one))
-            value = <int> b.keepalive_idle_s
-            setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &value, sizeof(value))
+            if b.keepalive_idle_s:
+                value = <int> b.keepalive_idle_s
+                setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &value, sizeof(value))
             if b.keepalive_interval_s:
                 value = <int> b.keepalive_interval_s
                 setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &value, sizeof(value))

@@ -6,6 +6,9 @@ from lb._speedups.relay.relay cimport engine_t, link_t, stream_t
 # A stream on a client link of frontend `link.frontend`; takes a reference to the current plan. NULL without memory.
 cdef stream_t *stream_new(engine_t *e, link_t *client) noexcept nogil
 
+# The request id, REQUEST_ID hex digits; made when first asked for.
+cdef const char *stream_id(stream_t *st) noexcept nogil
+
 # The termination state: the first one set stays.
 cdef inline void stream_cause(stream_t *st, char cause, char phase) noexcept nogil:
     if st.end_cause == 0:

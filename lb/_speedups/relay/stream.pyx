@@ -25,6 +25,12 @@ cdef extern from "lb.h" nogil:
     void lb_store_u64(uint64_t *p, uint64_t v) noexcept
 
 
+cdef const char *stream_id(stream_t *st) noexcept nogil:
+    if st.id[0] == 0:                         # most requests are never asked for it
+        write_id(st.engine, st.id)
+    return st.id
+
+
 cdef void write_id(engine_t *e, char *dst) noexcept nogil:
     # 128 bits: a random prefix of this engine and a counter spread by an odd multiplier; unique, and no secret.
     cdef const char *digits = b"0123456789abcdef"
@@ -61,7 +67,6 @@ cdef stream_t *stream_new(engine_t *e, link_t *client) noexcept nogil:
     # The first request of a connection begins with the connection, later ones with their first byte.
     st.start_ms = client.began_ms
     st.accept_us = e.now_us - (e.now_ms - client.began_ms) * 1000
-    write_id(e, st.id)
     st.next = e.streams
     if e.streams != NULL:
         e.streams.prev = st
@@ -177,8 +182,6 @@ cdef void record(stream_t *st) noexcept nogil:
         v.beconn = shown(e.rows[st.backend.oid].cur)
     v.actconn = shown(mapping_object(e.mapping, e.process_oid).cur)
     v.feconn = shown(mapping_object(e.mapping, st.frontend.oid).cur)
-    v.request_id.p = st.id
-    v.request_id.len = REQUEST_ID
     if m != NULL:
         v.http10 = (m.flags & MESSAGE_HTTP10) != 0
         if m.head_len and m.target.len:
@@ -201,6 +204,8 @@ cdef void record(stream_t *st) noexcept nogil:
             e.rows[st.frontend.oid].log_dropped += 1
             continue
         if plan_log(p, i).format == LOG_JSON:
+            v.request_id.p = stream_id(st)
+            v.request_id.len = REQUEST_ID
             n = logline_json(&e.logline, &v, room, LOGLINE_CAP)
         elif st.frontend.mode == MODE_HTTP:
             n = logline_http(&e.logline, &v, room, LOGLINE_CAP)
