@@ -67,11 +67,11 @@ def test_a_request_that_meets_no_policy_costs_no_python(tmp_path: Path) -> None:
     stage = Stage(InProcessPlane(), tmp_path)
     try:
         server = stage.server(answer_everything)
-        threading.setprofile(calls)  # type: ignore[arg-type]
+        threading.setprofile(calls)
         try:
             stage.http(server)
         finally:
-            threading.setprofile(None)  # type: ignore[arg-type]
+            threading.setprofile(None)
         # One request at a time: each wakes the engine twice or more.
         one = stage.client()
         for _ in range(500):
