@@ -14,7 +14,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from kit.deadline import DEADLINE, Late, eventually
+from kit.deadline import DEADLINE, Late, Words, eventually
 from kit.log import LogFile
 from kit.settings import Settings
 from kit.wire import READ, Address
@@ -41,6 +41,7 @@ class Lb:
         self._stderr = directory / "lb.stderr"
         self._expected: list[re.Pattern[str]] = []
         self._keep_log = not log
+        self._is_asked = "admin" not in settings.get("global", {})
         self.write(settings)
         ready, told = os.pipe()
         try:
@@ -130,6 +131,12 @@ class Lb:
                 answer += data
         return answer.decode()
 
+    def live(self) -> dict[str, int]:
+        """Return the pools of all workers that have objects out, with their number."""
+        used = re.findall(r"- Pool (\S+) \(.*?, (\d+) used", self.admin("show pools"))
+        assert used, "show pools shows none"
+        return {name: int(number) for name, number in used if number != "0"}
+
     def send_signal(self, number: signal.Signals) -> None:
         """Send a signal to the supervisor."""
         self.process.send_signal(number)
@@ -137,7 +144,9 @@ class Lb:
     # ---- the end
 
     def settle(self) -> None:
-        """Wait until the workers hold no more sockets than when they were ready."""
+        """Wait until the workers hold no more sockets than when they were ready, and no pooled object."""
+        if self.process.poll() is not None:
+            return  # the test has ended it; stop() looks at how
         for pid, rest in self._at_rest.items():
             eventually(
                 lambda pid=pid, rest=rest: descriptors_of(pid)["socket"] <= rest["socket"],
@@ -147,6 +156,8 @@ class Lb:
             assert now["pipe"] <= rest["pipe"] + PIPES_KEPT, f"worker {pid} holds pipes: {dict(now)}"
             other = {kind: n for kind, n in now.items() if kind not in ("socket", "pipe") and n > rest[kind]}
             assert not other, f"worker {pid} leaked descriptors: {other}"
+        if self._is_asked:
+            eventually(lambda: not self.live(), Words(lambda: f"no pooled object; there are {self.live()}"))
 
     def stop(self, number: signal.Signals = signal.SIGTERM, code: int = 0) -> None:
         """End it by a signal; fail for a wrong exit code, a process left over, or a stray line on stderr."""

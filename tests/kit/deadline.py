@@ -16,6 +16,16 @@ class Late(AssertionError):
     """Say that what a test waited for did not come."""
 
 
+class Words:
+    """A description that is made when it is needed."""
+
+    def __init__(self, say: Callable[[], str]) -> None:
+        self._say = say
+
+    def __str__(self) -> str:
+        return self._say()
+
+
 def eventually(holds: Callable[[], object], what: object, seconds: float = DEADLINE) -> None:
     """Wait for something that can only be looked at (a file, /proc), and raise Late after `seconds`.
 

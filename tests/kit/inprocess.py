@@ -18,7 +18,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, TypeVar
 
-from kit.deadline import DEADLINE, eventually
+from kit.deadline import DEADLINE, Words, eventually
 from kit.log import LogFile
 from kit.settings import Settings
 from kit.wire import Address
@@ -176,16 +176,6 @@ class InProcess:
             os.close(self._eventfd)
         assert not left, f"pools of a closed engine: {left}"
         assert written, "log records were lost"
-
-
-class Words:
-    """A description that is made when it is needed."""
-
-    def __init__(self, say: Callable[[], str]) -> None:
-        self._say = say
-
-    def __str__(self) -> str:
-        return self._say()
 
 
 class InProcessPlane:
