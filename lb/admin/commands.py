@@ -58,7 +58,7 @@ async def _show_stat(session: Session, arguments: Sequence[str]) -> AsyncIterato
     assert generation is not None
     age_s = max(0, int(time.time() - process.started))
     piece = statistics.header()
-    for row in statistics.rows(process.mapping, generation, process.places(), age_s, **limits):
+    for row in statistics.rows(process.mapping, generation, process.places(), age_s, rates=process.rates, **limits):
         piece += statistics.line(row)
         if len(piece) >= PIECE:
             yield piece
@@ -115,6 +115,7 @@ async def _clear_counters(session: Session, arguments: Sequence[str]) -> AsyncIt
         yield DENIED
         return
     session.process.mapping.clear_counters(clears_all)
+    session.process.rates.clear()
     yield ""
 
 

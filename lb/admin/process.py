@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from lb._speedups.face.mapping import Mapping
+from lb.admin.rates import Rates
 from lb.config.part import Bind
 from lb.supervisor.generation import Generation
 from lb.supervisor.journal import Journal
@@ -19,6 +20,7 @@ class Process(Protocol):
     reloads: int
     descriptor_limit: int
     is_stopping: bool
+    rates: Rates
 
     @property
     def generation(self) -> Generation | None:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 
 from lb._speedups.face.mapping import Mapping
+from lb.admin.rates import Rates
 from lb.config.part import Backend, Bind, Frontend, Server
 from lb.supervisor.generation import Generation
 
@@ -61,16 +62,18 @@ def rows(
     places: Sequence[tuple[Bind, str]],
     age_s: int,
     *,
+    rates: Rates | None = None,
     iid: int = -1,
     types: int = -1,
     sid: int = -1,
 ) -> Iterator[Row]:
     """Yield the rows of a generation; each counts at the moment it is asked for. -1 means every one.
 
-    `age_s`: seconds since the start, which is also since when every state is what it is.
+    `age_s`: seconds since the start, which is also since when every state is what it is. Without `rates` their columns
+    are empty.
     """
     part = generation.part
-    found = _Rows(mapping, generation, age_s)
+    found = _Rows(mapping, generation, age_s, rates)
     listeners: dict[str, list[tuple[Bind, str]]] = {}
     for bind, text in places:
         listeners.setdefault(bind.frontend, []).append((bind, text))
@@ -97,13 +100,18 @@ def rows(
 
 
 class _Rows:
-    def __init__(self, mapping: Mapping, generation: Generation, age_s: int) -> None:
+    def __init__(self, mapping: Mapping, generation: Generation, age_s: int, rates: Rates | None) -> None:
+        self._rates = rates
         self._mapping = mapping
         self._generation = generation
         self._age_s = age_s
 
     def _counters(self, index: int) -> dict[str, int]:
         return self._mapping.counters(self._generation.oid(index))
+
+    def _rate(self, index: int, counter: str, column: str) -> Row:
+        rate = self._rates.of(self._generation.oid(index)).get(counter) if self._rates else None
+        return {column: rate.now, f"{column}_max": rate.maximum} if rate else {}
 
     def frontend(self, frontend: Frontend) -> Row:
         c = self._counters(frontend.object)
@@ -128,8 +136,11 @@ class _Rows:
             "intercepted": c["intercepted"],
             "eint": c["internal_errors"],
         }
+        row |= self._rate(frontend.object, "conn_total", "rate")
+        row |= self._rate(frontend.object, "conn_total", "conn_rate")
         if frontend.mode == "http":
             row |= self._responses(c) | {"h1req": c["req_total"], "h1sess": c["conn_total"]}
+            row |= self._rate(frontend.object, "req_total", "req_rate")
         return row
 
     def listener(self, bind: Bind, text: str) -> Row:
@@ -208,6 +219,7 @@ class _Rows:
             "safe_conn_cur": c["idle"],
             "used_conn_cur": c["cur"],
         }
+        row |= self._rate(server.object, "sess_total", "rate")
         return row | self._responses(c) if backend.mode == "http" else row
 
     def backend(self, backend: Backend) -> Row:
@@ -228,6 +240,7 @@ class _Rows:
             "algo": backend.algorithm,
             "intercepted": c["intercepted"],
         }
+        row |= self._rate(backend.object, "sess_total", "rate")
         return row | self._responses(c) if backend.mode == "http" else row
 
 

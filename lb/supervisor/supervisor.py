@@ -17,6 +17,7 @@ from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 
 from lb._speedups.face.logdrain import LogDrain
+from lb.admin.rates import Rates
 from lb.admin.server import AdminServer
 from lb.config.part import Bind, Part
 from lb.supervisor.compiler import Compiler, Refused
@@ -28,6 +29,7 @@ from lb.supervisor.workers import Workers
 from lb.supervisor.zygote import Heritage, Zygote
 
 TICK_S = 0.5
+RATE_S = 0.99  # every second tick
 LATE_S = 1.0  # a tick later than this: the supervisor was stopped or starved, and judges nobody by old beats
 
 
@@ -64,6 +66,7 @@ class Supervisor:
         self.started = time.time()
         self.reloads = 0
         self.generation: Generation | None = None
+        self.rates = Rates(self.mapping)
         self._retired = Retired(self.mapping)
         self.sockets = Sockets()
         self.workers = Workers(loop, self._zygote, heritage, self.sockets, journal)
@@ -71,6 +74,7 @@ class Supervisor:
         self._logs: LogDrain | None = None
         self._changing = asyncio.Lock()
         self._tasks: set[asyncio.Task[object]] = set()
+        self._rated = loop.time()
         self._ending: asyncio.Task[None] | None = None  # held, or the loop may forget it
         self._tick_due = loop.time() + TICK_S
         self._ended: asyncio.Future[bool] = loop.create_future()
@@ -362,6 +366,11 @@ class Supervisor:
         self._tick_due = now + TICK_S
         self._loop.call_later(TICK_S, self._tick)
         self.workers.listen_to_hearts(was_late)
+        seconds = now - self._rated
+        if self.generation is not None and seconds >= RATE_S:
+            self._rated = now
+            self.rates.advance(self.generation, seconds)
+            self.rates.look_at_workers([worker.child.pid for worker in self.workers.present()], seconds)
         self._zygote.reap_strangers()
 
 
