@@ -273,7 +273,7 @@ def main(heritage: Heritage, slot: int, sock: socket.socket) -> int:
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
     loop.set_exception_handler(_end_on_fault)
-    engine = Engine(heritage.mapping, slot, eventfd=heritage.eventfds[slot - 1])
+    engine = Engine(heritage.mapping, slot, eventfd=heritage.eventfds[slot - 1], alone=True)
     process = Process(loop, engine, sock)
     loop.run_forever()
     return process.close()

@@ -64,10 +64,10 @@ class Client(Wire):
         assert self._reader is not None
         return self._reader.body()
 
-    def some_body(self) -> bytes:
-        """Read a piece of the body, nothing at its end."""
+    def some_body(self, least: int = 1) -> bytes:
+        """Read `least` bytes of the body or more; fewer at its end."""
         assert self._reader is not None
-        return self._reader.some_body()
+        return self._reader.some_body(least)
 
     def response(self, method: str = "GET") -> Response:
         """Read one whole response to a request of this method."""

@@ -123,7 +123,7 @@ class InProcess:
         self.oids = {name: oid for (_, _, name), oid in zip(compiled.objects, numbering.oids, strict=True)}
         """Object ids by name."""
         self._drain = LogDrain(self.mapping, [log.to for log in compiled.part.logs])
-        self.engine = Engine(self.mapping, SLOT, eventfd=self._eventfd, debug=True)
+        self.engine = Engine(self.mapping, SLOT, eventfd=self._eventfd)
         self.engine.prepare(image)
         generation.close()
         self.mapping.generation = 1

@@ -101,14 +101,17 @@ class Reader:
         self.release()
         return bytes(data)
 
-    def some_body(self) -> bytes:
-        """Return the next piece of the body; nothing at its end."""
-        event = self.next_event()
-        if isinstance(event, h11.EndOfMessage):
-            self.release()
-            return b""
-        assert isinstance(event, h11.Data), event
-        return bytes(event.data)
+    def some_body(self, least: int = 1) -> bytes:
+        """Return the next pieces of the body, `least` bytes or more; fewer only at its end."""
+        data = bytearray()
+        while len(data) < least:
+            event = self.next_event()
+            if isinstance(event, h11.EndOfMessage):
+                self.release()
+                break
+            assert isinstance(event, h11.Data), event
+            data += event.data
+        return bytes(data)
 
     def release(self) -> None:
         """Give the bytes behind this message back to the wire."""

@@ -58,10 +58,10 @@ class Connection(Wire):
         self.requests[-1].body = data
         return data
 
-    def some_body(self) -> bytes:
-        """Read a piece of the body, nothing at its end."""
+    def some_body(self, least: int = 1) -> bytes:
+        """Read `least` bytes of the body or more; fewer at its end."""
         assert self._reader is not None
-        return self._reader.some_body()
+        return self._reader.some_body(least)
 
     def request(self) -> Request:
         """Read one whole request."""

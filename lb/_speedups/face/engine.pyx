@@ -33,7 +33,7 @@ cdef class Engine:
     cdef Mapping mapping          # keeps the memory that e points into
     cdef bint stopped
 
-    def __init__(self, Mapping mapping not None, int slot, *, int eventfd=-1, bint debug=False):
+    def __init__(self, Mapping mapping not None, int slot, *, int eventfd=-1, bint alone=False):
         if not 1 <= slot <= 64:
             raise ValueError(f"worker slot {slot} is outside 1..64")
         if self.e is not NULL:
@@ -42,6 +42,7 @@ cdef class Engine:
         self.e = engine_new(mapping.m, <unsigned int> slot, eventfd)
         if self.e is NULL:
             raise OSError(errno, os.strerror(errno))
+        self.e.loop.alone = alone
 
     def __dealloc__(self):
         if self.e is not NULL:

@@ -3,7 +3,8 @@
 # loop_t is one worker's epoll set: a table of connections, an eventfd, a timerfd, and the run list. A connection is
 # registered once, edge-triggered for both directions (no EPOLL_CTL_MOD ever), and its readiness is kept as flags until a
 # call says EAGAIN. The event carries slot + generation of the table, never the fd: an event for a connection that has
-# gone is dropped. EPOLL_CTL_DEL comes before close, because a descriptor that a forked child still holds keeps sending.
+# gone is dropped. EPOLL_CTL_DEL comes before close, because a descriptor that a forked child still holds keeps sending;
+# a process that never forks (`alone`) leaves that to close (docs/decisions).
 #
 # Run list. A connection with work that no event will announce (bytes left undrained when a step's budget was spent,
 # bytes decrypted inside a transport, a peer side that made room) is queued with conn_run(); loop_step() wakes it in the
@@ -71,6 +72,7 @@ ctypedef struct loop_t:
     uint32_t woken               # the eventfd was written since the owner looked
     uint32_t run_count           # connections on the run list
     bint own_wakeup              # the eventfd is ours to close
+    bint alone                   # this process never forks: close takes a descriptor out of the set
     epoll_event events[LOOP_EVENTS]
 
 # Make the sets. `wakeup` is borrowed when >= 0. 0 or -1 with errno.

@@ -224,7 +224,8 @@ cdef void conn_close(conn_t *c) noexcept nogil:
     l.table[c.slot].next_free = l.first_free
     l.first_free = c.slot
     l.live -= 1
-    epoll_ctl(l.epoll, EPOLL_CTL_DEL, c.fd, NULL)
+    if not l.alone:
+        epoll_ctl(l.epoll, EPOLL_CTL_DEL, c.fd, NULL)
     close(c.fd)
     c.fd = -1
     c.flags = 0

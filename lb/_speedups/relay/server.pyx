@@ -237,7 +237,8 @@ cdef int server_check(stream_t *st) noexcept nogil:
     cdef link_t *l = st.server.link
     if not (l.conn.flags & (CONN_WRITABLE | CONN_HUP)):
         return 0
-    if conn_connected(&l.conn) != 0:
+    # A connection that failed is writable too, but always with an error or a hang-up.
+    if l.conn.flags & CONN_HUP and conn_connected(&l.conn) != 0:
         return -1
     connected(st)
     return 1

@@ -1,7 +1,7 @@
 from libc.stdint cimport uint32_t, uint64_t
 from lb._speedups.io.conn cimport CONN_HUP, conn_reset, conn_run
 from lb._speedups.io.flow cimport (
-    FLOW_DONE, FLOW_MEMORY, FLOW_MORE, FLOW_READ_ERROR, FLOW_WRITE_ERROR, flow_init, flow_run,
+    FLOW_DONE, FLOW_KEEP_OPEN, FLOW_MEMORY, FLOW_MORE, FLOW_READ_ERROR, FLOW_SHUT, FLOW_WRITE_ERROR, flow_init, flow_run,
 )
 from lb._speedups.policy.plan cimport plan_backend
 from lb._speedups.relay.link cimport link_close, link_deadline
@@ -76,8 +76,14 @@ cdef void run(stream_t *st) noexcept nogil:
     cdef uint64_t up = st.up.moved
     cdef uint64_t down = st.down.moved
     cdef uint64_t now = st.engine.now_ms
-    cdef int a = flow_run(&st.up)
-    cdef int b = flow_run(&st.down)
+    cdef int a, b
+    # The end of the second direction is told by the close that follows at once.
+    if st.down.flags & FLOW_SHUT:
+        st.up.flags |= FLOW_KEEP_OPEN
+    a = flow_run(&st.up)
+    if st.up.flags & FLOW_SHUT:
+        st.down.flags |= FLOW_KEEP_OPEN
+    b = flow_run(&st.down)
     st.bytes_in += st.up.moved - up
     st.bytes_out += st.down.moved - down
     if a == FLOW_READ_ERROR or b == FLOW_WRITE_ERROR:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import socket
@@ -44,7 +45,8 @@ class Admin:
                 with self.was_asked:
                     self.asked.append(line)
                     self.was_asked.notify_all()
-                connection.sendall(self.answers.get(line, f"Unknown command: '{line}'\n").encode())
+                with contextlib.suppress(BrokenPipeError):  # a client that was told to stop does not wait for it
+                    connection.sendall(self.answers.get(line, f"Unknown command: '{line}'\n").encode())
 
     def close(self) -> None:
         with socket.socket(socket.AF_UNIX) as last:
