@@ -69,6 +69,7 @@ class Supervisor:
         self.rates = Rates(self.mapping)
         self._retired = Retired(self.mapping)
         self.sockets = Sockets()
+        self._places: list[tuple[Bind, str]] = []  # kept here: `show stat` also works when the sockets are closed
         self.workers = Workers(loop, self._zygote, heritage, self.sockets, journal)
         self._admin: AdminServer | None = None
         self._logs: LogDrain | None = None
@@ -119,7 +120,7 @@ class Supervisor:
         workers = f"{part.workers} worker{'s' if part.workers != 1 else ''}"
         self.journal.note(f"ready, {workers}, generation {generation.number}")
         listeners: dict[str, list[str]] = {}
-        for bind, text in self.sockets.places(part.binds):
+        for bind, text in self._places:
             self.journal.note(f"listening on {text} ({bind.frontend})")
             listeners.setdefault(bind.frontend, []).append(text)
         if self._ready_fd >= 0:
@@ -260,6 +261,8 @@ class Supervisor:
             raise Failed(*error.lines) from error
         except NoRoom as error:
             raise Failed(f"lb: error: {error}") from error
+        except OSError as error:
+            raise Failed(f"lb: error: {why(error)}") from error
         finally:
             await compiler.close()
         generation = Generation(this, image, reading.part, numbering)
@@ -307,6 +310,9 @@ class Supervisor:
                 self.sockets.listen()
             except ListenFailed as error:
                 raise Failed(f"lb: error: {error}") from error
+            except OSError as error:
+                # Descriptors for workers, most likely.
+                raise Failed(f"lb: error: {why(error)}") from error
             undo.pop_all()
         # From here on nothing fails.
         generation.apply_limits(self.mapping)
@@ -314,6 +320,7 @@ class Supervisor:
         self.generation = generation
         await self.workers.commit(generation)
         self.sockets.commit()
+        self._places = self.sockets.places(part.binds)
         generation.mark(self.mapping)
         if self._admin is not None and self._admin is not admin:
             await self._admin.close()
@@ -352,7 +359,7 @@ class Supervisor:
 
     def places(self) -> list[tuple[Bind, str]]:
         """Return where each bind really listens."""
-        return self.sockets.places(self.generation.part.binds) if self.generation else []
+        return self._places
 
     async def ask(self, question: str) -> dict[int, object]:
         """Ask every worker; return the answers by slot."""

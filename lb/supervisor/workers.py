@@ -190,11 +190,12 @@ class Workers:
         self._by_slot[slot] = worker
         self._heritage.mapping.set_worker(slot, pid=child.pid)
         child.ended.add_done_callback(lambda ended: self._died(worker, ended.result()))
-        for plan in self._plans:
-            self._send_plan(worker, plan)
         if self.is_stopping or slot > self._target:
             # What it was born for is over.
             self.stop(worker)
+            return
+        for plan in self._plans:
+            self._send_plan(worker, plan)
 
     def _lost(self, worker: Worker) -> None:
         # A worker closes its channel by ending. One that lives on cannot be told anything any more.
@@ -263,7 +264,7 @@ class Workers:
             worker.state = State.RUNNING
             self._heritage.mapping.set_worker(worker.slot, state=WORKER_RUNNING)
         for plan in self._plans:
-            if plan.number == generation:
+            if plan.number == generation and not self.is_stopping:
                 listening = plan.listening(self._sockets, worker.slot)
                 worker.known -= {number for _, number in worker.listening}
                 worker.known |= {number for _, number in listening}
@@ -361,7 +362,7 @@ class Workers:
         self._target = count
         grace_s = self._plans[0].part.grace_ms / 1000 if self._plans else 0.0
         for worker in self.present():
-            if worker.slot > count and worker.state is not State.DRAINING:
+            if worker.slot > count and worker.state in (State.STARTING, State.RUNNING):
                 self.drain(worker, grace_s)
 
     # ---- ending --------------------------------------------------------------------------------------------

@@ -80,6 +80,7 @@ def test_it_serves_in_any_loop(loop: Callable[[], asyncio.AbstractEventLoop]) ->
     run(test, loop)
 
 
+@pytest.mark.smoke
 def test_it_counts() -> None:
     async def test(server: str) -> None:
         async with lb.running(configuration(server)) as running:

@@ -121,6 +121,7 @@ def clients(lb: Lb, number: int, names: set[str]) -> Iterator[list[str]]:
             thread.join()
 
 
+@pytest.mark.smoke
 def test_reloads_lose_no_request_and_no_connection(tmp_path: Path, servers: list[Server]) -> None:
     with Lb(tmp_path, servers) as lb:
         with clients(lb, 4, {each.name for each in servers}) as wrong:

@@ -25,6 +25,17 @@ def test_sigterm_serves_what_is_open_to_its_end(tmp_path: Path) -> None:
         assert "lb: draining, up to 10 s\n" in lb.errors()
 
 
+def test_the_admin_socket_answers_until_the_end_of_a_drain(tmp_path: Path) -> None:
+    with Echo(tmp_path) as lb:
+        with lb.connect() as sock:
+            talk(sock, "who")
+            lb.signal(signal.SIGTERM)
+            wait_until(lambda: "Stopping: 1\n" in lb.command("show info"))
+            assert lb.addresses()[0] in lb.command("show stat")
+            assert lb.command("reload").startswith("Success=0\n")
+        assert lb.wait() == 0
+
+
 def test_the_grace_ends_a_drain(tmp_path: Path) -> None:
     with Echo(tmp_path, grace="100ms") as lb, lb.connect() as sock:
         talk(sock, "who")
@@ -62,6 +73,20 @@ def test_sigusr2_says_that_it_is_not_built(tmp_path: Path) -> None:
         lb.signal(signal.SIGUSR2)
         lb.said("lb: warning: SIGUSR2: upgrading the running program is not built")
         assert lb.ask()
+
+
+def test_a_drain_that_begins_during_a_reload_ends_both(tmp_path: Path) -> None:
+    with Echo(tmp_path, grace="1h") as lb:
+        workers = lb.workers()
+        os.kill(workers[1], signal.SIGSTOP)
+        lb.write(workers=3)
+        lb.signal(signal.SIGHUP)
+        wait_until(lambda: len(lb.group()) > 4)  # the third worker is there, so the reload waits for the first one
+        lb.signal(signal.SIGTERM)
+        lb.said("lb: draining")
+        os.kill(workers[1], signal.SIGCONT)
+        assert lb.wait() == 0
+        assert "Traceback" not in lb.errors()
 
 
 def test_a_killed_worker_is_replaced_in_its_slot(tmp_path: Path) -> None:

@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.kit.echo import PATIENCE_S, Echo, receive_line, talk
 
 
@@ -20,6 +22,7 @@ def failure(lb: Echo) -> list[str]:
     return lb.errors().splitlines()
 
 
+@pytest.mark.smoke
 def test_every_worker_answers(tmp_path: Path) -> None:
     with Echo(tmp_path, workers=3) as lb:
         assert lb.workers().keys() == {1, 2, 3}
