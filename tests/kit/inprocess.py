@@ -13,8 +13,9 @@ import queue
 import select
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -109,7 +110,8 @@ class EngineThread:
 class InProcess:
     """A running engine with its mapping, plan, log thread and sockets."""
 
-    def __init__(self, settings: Settings, directory: Path, *, transport: str = "tcp", chaos: int = 0) -> None:
+    def __init__(self, settings: Settings, directory: Path, *, transport: str = "tcp", chaos: int = 0,
+                 scarce: int = 0) -> None:  # fmt: skip
         self._log = LogFile(directory / "access.log")
         os.environ["LB_DEBUG_CONFIG"] = "1"
         compiled = compile_configuration(_prepared(settings, str(self._log.path), transport))
@@ -129,7 +131,7 @@ class InProcess:
         self.mapping.generation = 1
         self.mapping.set_worker(SLOT, state=WORKER_RUNNING)
         if chaos:
-            self.engine.chaos(chaos)
+            self.engine.chaos(chaos, scarce=scarce)
         self.addresses: dict[str, list[Address]] = {}
         for bind in compiled.part.binds:
             with socket.socket(
@@ -145,6 +147,32 @@ class InProcess:
         """Return the access log so far."""
         self._drain.flush(timeout_s=DEADLINE)
         return self._log.lines()
+
+    def ask(self, call: Callable[[], T]) -> T:
+        """Run `call` in the engine's thread, between two steps."""
+        return self._thread.ask(call)
+
+    @contextmanager
+    def halted(self) -> Iterator[None]:
+        """Let the engine take no step meanwhile, so that what happens then is seen at once; it may be called here."""
+        entered, over = threading.Event(), threading.Event()
+
+        def wait() -> None:
+            entered.set()
+            over.wait(DEADLINE)
+
+        thread = threading.Thread(target=self.ask, args=(wait,))
+        thread.start()
+        try:
+            assert entered.wait(DEADLINE)
+            yield
+        finally:
+            over.set()
+            thread.join(DEADLINE)
+
+    def calm(self) -> None:
+        """End chaos."""
+        self.ask(lambda: self.engine.chaos(0))
 
     def live(self) -> dict[str, int]:
         """Return the pools that have objects out, with their number."""
@@ -183,15 +211,17 @@ class InProcessPlane:
 
     is_lb = True
 
-    def __init__(self, name: str = "tcp", *, transport: str = "tcp", chaos: int = 0, bulk: int = 10 << 20) -> None:
+    def __init__(self, name: str = "tcp", *, transport: str = "tcp", chaos: int = 0, scarce: int = 0,
+                 bulk: int = 10 << 20) -> None:  # fmt: skip
         self.name = name
         self.bulk = bulk
         self._transport = transport
         self._chaos = chaos
+        self._scarce = scarce
 
     def start(self, settings: Settings, directory: Path) -> InProcess:
         """Start an engine."""
-        return InProcess(settings, directory, transport=self._transport, chaos=self._chaos)
+        return InProcess(settings, directory, transport=self._transport, chaos=self._chaos, scarce=self._scarce)
 
 
 def _prepared(settings: Settings, log: str, transport: str) -> Settings:

@@ -83,5 +83,8 @@ class Engine:
     def sessions(self) -> list[dict[str, object]]:
         """Return what `show sess` needs: per client connection its age in ms, addresses, frontend, backend, server, state."""
 
-    def chaos(self, seed: int) -> None:
-        """Disturb every read, write, event and allocation from now on (debug builds; else RuntimeError). 0 ends it."""
+    def chaos(self, seed: int, *, scarce: int = 0) -> None:
+        """Disturb every read, write and event from now on (debug builds; else RuntimeError). 0 ends it.
+
+        `scarce` = n: besides, about one in n objects and connections is not to be had.
+        """

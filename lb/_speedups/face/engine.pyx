@@ -148,11 +148,19 @@ cdef class Engine:
             l = l.next
         return found
 
-    def chaos(self, uint64_t seed):
+    def chaos(self, uint64_t seed, *, unsigned int scarce=0):
         if not LB_DEBUG:
             raise RuntimeError("chaos is built into debug builds only")
         cdef engine_t *e = self.running()
+        if scarce and not seed:
+            raise ValueError("seed: 0 is calm; expected another number beside 'scarce'")
         e.loop.chaos = seed
+        e.loop.scarce = scarce
+        # Different strides, so that every place meets a failure after every other.
+        e.link_pool.fail_every = scarce
+        e.stream_pool.fail_every = scarce + 1 if scarce else 0
+        e.message_pool.fail_every = scarce + 2 if scarce else 0
+        e.buffer_pool.fail_every = scarce + 3 if scarce else 0
 
 
 cdef dict describe(engine_t *e, link_t *l):

@@ -69,6 +69,7 @@ ctypedef struct loop_t:
     conn_t *run_tail
     uint64_t armed_ms            # deadline the timerfd is set to, ~0 = not armed
     uint64_t chaos               # debug: state of the generator that disturbs, 0 = calm
+    uint32_t scarce              # debug: one of this many conn_open fails, 0 = none
     uint32_t woken               # the eventfd was written since the owner looked
     uint32_t run_count           # connections on the run list
     bint own_wakeup              # the eventfd is ours to close

@@ -192,6 +192,9 @@ cdef int conn_open(loop_t *l, conn_t *c, int fd, uint32_t flags, void (*wake)(co
     c.run_next = NULL
     c.run_prev = NULL
     c.twist = 0x9e3779b97f4a7c15ULL ^ <uint64_t> fd
+    if LB_DEBUG and l.scarce != 0 and xorshift(&l.chaos) % l.scarce == 0:
+        close(fd)
+        return -1
     if slot_take(l) != 0:
         close(fd)
         return -1
