@@ -170,8 +170,21 @@ cdef void engine_discard(engine_t *e, uint64_t generation) noexcept nogil:
         at = &p.next
 
 
+cdef bint plan_listens(const plan_t *plan, uint32_t oid) noexcept nogil:
+    cdef uint32_t i
+    for i in range(plan.nlisteners):
+        if plan_listener(plan, i).oid == oid:
+            return True
+    return False
+
+
 cdef void switch_to(engine_t *e, plan_ref_t *p) noexcept nogil:
     cdef bint first = e.current == NULL
+    cdef listen_t *at = e.listening
+    while at != NULL:                         # what waits at listeners that end with the old generation is still served
+        while not first and not plan_listens(p.plan, at.oid) and session_accept(e, at) > 0:
+            pass
+        at = at.next
     e.current = p
     e.process_oid = p.plan.maxconn_oid
     lb_store_u64(&e.worker.generation, p.generation)

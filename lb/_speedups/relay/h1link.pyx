@@ -14,7 +14,8 @@ from lb._speedups.proto.message cimport (
     MESSAGE_RESPONSE, message_reset, message_t,
 )
 from lb._speedups.relay.link cimport (
-    LINK_MEMORY, link_close, link_deadline, link_flush, link_put, link_puts, link_quiet, link_refill, link_room, link_send, link_window_drop,
+    LINK_MEMORY, link_broken, link_close, link_deadline, link_flush, link_put, link_puts, link_quiet, link_refill,
+    link_room, link_send, link_window_drop,
 )
 from lb._speedups.relay.relay cimport (
     BUFFER_SIZE, FAULT_CLOSED, FAULT_ERROR, FAULT_SYNTAX, LINGER_MS, LINK_BUFFERED, LINK_CLIENT, LINK_CLOSE, LINK_HEARD,
@@ -96,6 +97,7 @@ cdef int h1_head(side_t *s) noexcept nogil:
                 s.fault = FAULT_CLOSED if n == CONN_CLOSED else FAULT_ERROR
                 return OFFER_ABORT
             m.fill += <uint16_t> n
+            l.active_ms = e.now_ms
         l.flags |= LINK_HEARD
         n = 0
         r = h1_read_response(m, s.stream.request.method)
@@ -160,6 +162,12 @@ cdef int h1_offer(side_t *s, slice_out_t *out) noexcept nogil:
             return OFFER_WAIT
         if l.kind == LINK_CLIENT and l.window_kind == WINDOW_MESSAGE:
             s.stream.flags &= <uint16_t> ~STREAM_REPLAY   # from here on its bytes are not kept
+        elif l.window_kind == WINDOW_MESSAGE and s.flags & SIDE_IN_HEAD:
+            # The response's head was sent on and what came behind it is used up: its block is of no more use.
+            link_window_drop(l)
+            pool_give(&l.engine.message_pool, s.stream.response)
+            s.stream.response = NULL
+            s.head = NULL
         n = link_refill(l)
         if n > 0:
             l.flags |= LINK_HEARD
@@ -284,7 +292,8 @@ cdef ssize_t h1_send_data(side_t *s, const char *p, size_t n) noexcept nogil:
     if <size_t> sent < n and l.out == NULL:
         l.out = <char *> pool_take(&l.engine.buffer_pool)
         if l.out == NULL:
-            return -1
+            return link_broken(l)
+        l.active_ms = l.engine.now_ms         # from now on it is waited for
         l.out_at = 0
         l.out_end = 0
     if <size_t> sent < n:
@@ -293,15 +302,22 @@ cdef ssize_t h1_send_data(side_t *s, const char *p, size_t n) noexcept nogil:
     return <ssize_t> n if link_put(l, b"\r\n", 2) == 0 else -1
 
 
+# Collect bytes behind others; when these fill the scratch, they go first.
+cdef int put_behind(link_t *l, const char *p, size_t n) noexcept nogil:
+    if link_put(l, p, n) == 0:
+        return 0
+    return -1 if link_flush(l) < 0 else link_put(l, p, n)
+
+
 cdef int h1_send_whole(side_t *s, const char *p, size_t n) noexcept nogil:
-    return link_put(s.link, p, n)             # of known length: nothing frames it
+    return put_behind(s.link, p, n)           # of known length: nothing frames it
 
 
 cdef int h1_send_end(side_t *s) noexcept nogil:
     cdef link_t *l = s.link
     s.flags |= SIDE_OUT_END
     if l.out_body == FRAMING_CHUNKED:
-        return link_put(l, b"0\r\n\r\n", 5)
+        return put_behind(l, b"0\r\n\r\n", 5)
     return 0
 
 
@@ -313,6 +329,7 @@ cdef int h1_rewind(side_t *s) noexcept nogil:
     if not (s.stream.flags & STREAM_REPLAY):
         return -1
     h1link_begin(s.link, s.stream.request)
+    s.stream.bytes_in = s.stream.request.head_len
     if not s.link.body_done:
         s.flags &= <uint8_t> ~SIDE_IN_END
     return 0

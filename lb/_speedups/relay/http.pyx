@@ -30,6 +30,9 @@ from lb._speedups.relay.server cimport (
 )
 from lb._speedups.relay.stream cimport stream_cause, stream_free, stream_new
 
+cdef extern from "lb.h" nogil:
+    bint UNLIKELY(bint x)
+
 cdef enum:                       # answers of pump
     PUMP_WAIT = 0                # did what could be done
     PUMP_END = 1                 # the message has ended and was written to the end
@@ -100,14 +103,16 @@ cdef void finish_reply(stream_t *st) noexcept nogil:
     if r < 0:
         cut(st, c'C', c'D')
         return
-    if r > 0:
-        link_deadline(st.client.link, st.engine.now_ms, st.frontend.client_ms)
-        return
+    # The server has said all: it neither waits for a slow client nor can its timeout cut what that still has to get.
     if not (st.server.flags & SIDE_GONE) and st.server.codec != NULL:
         if st.server.flags & SIDE_OUT_END and st.server.flags & SIDE_IN_END:
             st.server.codec.finish(&st.server)
         else:
             st.server.codec.abort(&st.server)
+        server_left(st)
+    if r > 0:
+        link_deadline(st.client.link, st.client.link.active_ms, st.frontend.client_ms)
+        return
     st.client.codec.finish(&st.client)
     done(st)
 
@@ -251,6 +256,7 @@ cdef bint resend(stream_t *st) noexcept nogil:
         return False
     st.flags |= STREAM_RESENT
     drop_server(st)
+    st.server.link = NULL                     # freed: an attempt that fails at once must not meet it
     st.server.flags = 0
     st.server.codec = NULL
     server_left(st)
@@ -311,6 +317,8 @@ cdef int run_flow(stream_t *st, side_t *src, side_t *dst, flow_t *f) noexcept no
         flow_free(f)
         return PUMP_END if dst.codec.send_end(dst) == 0 else PUMP_SINK
     if r == FLOW_WRITE_ERROR:
+        dst.link.flags |= LINK_CLOSE
+        dst.link.conn.flags |= CONN_READABLE  # an answer sent before the peer closed may still wait
         return PUMP_SINK
     if r == FLOW_READ_ERROR:
         src.fault = FAULT_ERROR
@@ -416,10 +424,12 @@ cdef int response_head(stream_t *st) noexcept nogil:
     cdef message_t *m
     cdef int r
     while True:
+        if UNLIKELY(st.response != NULL):     # an interim head leaves at once, and before the next is read
+            r = st.client.codec.flush(&st.client)
+            if r != 0:
+                return PUMP_SINK if r < 0 else PUMP_WAIT
         r = st.server.codec.head(&st.server)
         if r == OFFER_WAIT:
-            if st.response != NULL:           # an interim head was sent on: it must not wait for the final one
-                return PUMP_SINK if st.client.codec.flush(&st.client) < 0 else PUMP_WAIT
             return PUMP_WAIT
         if r == OFFER_MEMORY:
             return PUMP_MEMORY
@@ -456,6 +466,7 @@ cdef bint start_tunnel(stream_t *st) noexcept nogil:
     if st.client.codec.flush(&st.client) < 0:
         return False
     st.phase = PHASE_TUNNEL
+    link_deadline(c, 0, 0)                    # from here on the server's link keeps the tunnel's
     st.flags |= STREAM_UP_FLOW | STREAM_DOWN_FLOW
     c.flags |= LINK_CLOSE
     s.flags |= LINK_CLOSE
@@ -591,14 +602,16 @@ cdef void arm(stream_t *st) noexcept nogil:
         or (st.phase == PHASE_BODY and s.at < s.end)
     cdef bint server_full = s.out != NULL or (st.flags & STREAM_UP_FLOW and flow_held(&st.up) != 0) or c.at < c.end
     cdef bint sending = not (st.client.flags & SIDE_IN_END) and not server_full
+    # Whoever is waited for now may have had to wait before, for the other's bytes: these begin its time.
+    cdef uint64_t since = s.active_ms if s.active_ms > c.active_ms else c.active_ms
     if client_full or sending:
-        link_deadline(c, c.active_ms, st.frontend.client_ms)
+        link_deadline(c, since, st.frontend.client_ms)
     else:
         link_deadline(c, 0, 0)
     if client_full or (sending and not (st.client.flags & SIDE_OUT_HEAD) and not (st.server.flags & SIDE_OUT_END)):
         link_deadline(s, 0, 0)                # it is the client that is waited for
     else:
-        link_deadline(s, s.active_ms if s.active_ms > c.active_ms else c.active_ms, st.backend.server_ms)
+        link_deadline(s, since, st.backend.server_ms)
 
 
 cdef void http_wake(stream_t *st, link_t *who) noexcept nogil:

@@ -42,6 +42,10 @@ cdef void link_puts(link_t *l, size_t n) noexcept nogil
 # Send what was collected, then as much of p[0:n] as is taken: that number, or -1 when the connection failed.
 cdef ssize_t link_send(link_t *l, const char *p, size_t n) noexcept nogil
 
+# What was to be written is lost, so nothing may follow it on this connection. An answer sent before the peer closed may
+# still wait, its event not yet taken: it is looked for. Always -1.
+cdef int link_broken(link_t *l) noexcept nogil
+
 # Send what was collected. 0 = all left, 1 = blocked, -1 = failed.
 cdef int link_flush(link_t *l) noexcept nogil
 

@@ -8,7 +8,7 @@ from lb._speedups.io.conn cimport (
 )
 from lb._speedups.io.sys cimport iovec
 from lb._speedups.relay.relay cimport (
-    BUFFER_SIZE, LINK_CLIENT, LINK_IDLE, WINDOW_BUFFER, WINDOW_NONE, engine_t, idle_t, link_t,
+    BUFFER_SIZE, LINK_CLIENT, LINK_CLOSE, LINK_IDLE, WINDOW_BUFFER, WINDOW_NONE, engine_t, idle_t, link_t,
 )
 
 cdef extern from "lb.h" nogil:
@@ -117,6 +117,7 @@ cdef ssize_t link_refill(link_t *l) noexcept nogil:
     if LIKELY(n > 0):
         l.at = 0
         l.end = <uint16_t> n
+        l.active_ms = l.engine.now_ms
         return n
     link_window_drop(l)
     return n
@@ -166,6 +167,12 @@ cdef int link_put(link_t *l, const char *p, size_t n) noexcept nogil:
     return 0
 
 
+cdef int link_broken(link_t *l) noexcept nogil:
+    l.flags |= LINK_CLOSE
+    l.conn.flags |= CONN_READABLE
+    return -1
+
+
 # Send from the kept buffer. 0 = empty now, 1 = blocked, -1 = failed.
 cdef int push_out(link_t *l) noexcept nogil:
     cdef iovec piece
@@ -179,7 +186,8 @@ cdef int push_out(link_t *l) noexcept nogil:
         if n == CONN_AGAIN:
             return 1
         if n < 0:
-            return -1
+            return link_broken(l)
+        l.active_ms = l.engine.now_ms
         l.out_at += <uint16_t> n
     pool_give(&l.engine.buffer_pool, l.out)
     l.out = NULL
@@ -194,8 +202,9 @@ cdef int keep_scratch(link_t *l, size_t sent) noexcept nogil:
     cdef size_t rest = e.scratch_used - sent
     l.out = <char *> pool_take(&e.buffer_pool)
     if l.out == NULL:
-        return -1
+        return link_broken(l)
     memcpy(l.out, e.scratch + sent, rest)
+    l.active_ms = e.now_ms                    # from now on it is waited for
     l.out_at = 0
     l.out_end = <uint16_t> rest
     return 0
@@ -232,7 +241,9 @@ cdef ssize_t link_send(link_t *l, const char *p, size_t n) noexcept nogil:
         elif sent < 0:
             if e.scratch_link == l:
                 e.scratch_link = NULL
-            return -1
+            return link_broken(l)
+        else:
+            l.active_ms = e.now_ms
     if e.scratch_link == l:
         if <size_t> sent < pending:
             r = keep_scratch(l, <size_t> sent)

@@ -170,7 +170,7 @@ ctypedef struct link_t:
     uint32_t server_oid
     uint64_t address_hash        # of the address it is connected to: a server whose address changed is another
     # both
-    uint64_t active_ms           # last event
+    uint64_t active_ms           # bytes last moved on it (or it began to serve its stream)
 
 # --- streams ---
 

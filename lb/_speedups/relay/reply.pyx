@@ -6,7 +6,7 @@ from lb._speedups.proto.message cimport (
     message_add, message_reset, message_t,
 )
 from lb._speedups.relay.relay cimport (
-    LINK_CLOSE, OFFER_DATA, OFFER_END, REQUEST_ID, SIDE_IN_END, STREAM_REPLIED, engine_t, slice_out_t, stream_t,
+    LINK_CLOSE, OFFER_DATA, OFFER_END, REQUEST_ID, SIDE_IN_END, STREAM_REPLIED, STREAM_UP_FLOW, engine_t, slice_out_t, stream_t,
 )
 from lb._speedups.relay.stream cimport stream_id
 
@@ -120,10 +120,11 @@ cdef int reply_error(stream_t *st, uint16_t status, const char *detail) noexcept
         put_text(&body, b"\",\"request_id\":\"")
         put(&body, stream_id(st), REQUEST_ID)
         put_text(&body, b"\"}\n")
-    st.flags |= STREAM_REPLIED
-    st.status = status
     # A body nobody wants is dropped within a bound to keep the connection, else the connection ends with the answer.
-    if not (st.client.flags & SIDE_IN_END):
+    # What a flow has moved of it the codec does not know: where it ends cannot be told any more.
+    if st.flags & STREAM_UP_FLOW and not (st.client.flags & SIDE_IN_END):
+        st.client.link.flags |= LINK_CLOSE
+    elif not (st.client.flags & SIDE_IN_END):
         while True:
             r = st.client.codec.offer(&st.client, &rest)
             if r != OFFER_DATA or dropped > DRAIN_MAX:
@@ -135,6 +136,8 @@ cdef int reply_error(stream_t *st, uint16_t status, const char *detail) noexcept
     m = <message_t *> pool_take(&e.message_pool)
     if m == NULL:
         return -1
+    st.flags |= STREAM_REPLIED
+    st.status = status
     message_reset(m, MESSAGE_RESPONSE)
     m.status = status
     if st.request != NULL:

@@ -15,7 +15,7 @@ from lb._speedups.policy.plan cimport (
 from lb._speedups.relay.link cimport link_close, link_deadline, link_quiet, link_take
 from lb._speedups.relay.relay cimport (
     IDLE_SERVER_MS, LINK_HEARD, LINK_IDLE, LINK_REUSED, LINK_SERVER, PHASE_ASSIGN, PHASE_CONNECT,
-    STREAM_DEFERRED, STREAM_HTTP, STREAM_PICKED, STREAM_REDISPATCHED, STREAM_REUSED, TURNAROUND_MS, engine_t, idle_t,
+    STREAM_DEFERRED, STREAM_HTTP, STREAM_PICKED, STREAM_REDISPATCHED, STREAM_RESENT, STREAM_REUSED, TURNAROUND_MS, engine_t, idle_t,
     link_t, stream_t,
 )
 
@@ -23,7 +23,6 @@ from lb._speedups.relay.relay cimport (
 cdef void server_wake(conn_t *c) noexcept nogil:
     cdef link_t *l = <link_t *> c
     if l.stream != NULL:
-        l.active_ms = l.engine.now_ms
         l.stream.wake(l.stream, l)
     elif l.flags & LINK_IDLE and not link_quiet(l):
         link_close(l)                         # a byte or an end on an idle connection: it is of no more use
@@ -170,7 +169,7 @@ cdef int server_connect(stream_t *st, bint fresh) noexcept nogil:
         e.rows[s.oid].cur_max = <uint64_t> e.rows[s.oid].cur
     e.rows[s.oid].last_ms = e.now_ms
     st.flags |= STREAM_PICKED
-    if st.flags & STREAM_HTTP and not fresh and st.plan == e.current:
+    if st.flags & STREAM_HTTP and not fresh and not (st.flags & STREAM_RESENT) and st.plan == e.current:
         l = idle_take(e, s.oid)
         if l != NULL:
             attach(st, l)

@@ -7,5 +7,6 @@ cdef int session_accept(engine_t *e, listen_t *at) noexcept nogil
 # The engine has switched generations: rebind idle sessions, close those whose frontend is gone.
 cdef void session_rebind_all(engine_t *e) noexcept nogil
 
-# Close idle sessions; those with a stream end with it.
+# Close sessions that wait for another request; those that have one end with it, and those that never had one get a
+# moment to send it.
 cdef void session_drain(engine_t *e) noexcept nogil

@@ -4,11 +4,11 @@ from lb._speedups.base.mapping cimport gauge_enter
 from lb._speedups.base.pool cimport pool_give, pool_take
 from lb._speedups.base.timers cimport lb_timer_t, timer_init
 from lb._speedups.io.conn cimport (
-    CONN_AGAIN, CONN_CLOSED, CONN_HUP, CONN_READABLE, CONN_TWISTED, CONN_WRITABLE, conn_open, conn_recv, conn_t,
+    CONN_AGAIN, CONN_CLOSED, CONN_HUP, CONN_READABLE, CONN_TWISTED, CONN_WRITABLE, conn_open, conn_recv, conn_run, conn_t,
 )
 from lb._speedups.io.sys cimport (
-    AF_INET, AF_INET6, ECONNABORTED, EINTR, EMFILE, ENFILE, ENOBUFS, ENOMEM, SOCK_CLOEXEC, SOCK_NONBLOCK,
-    accept4, close, errno, ntohs, sockaddr, sockaddr_in, sockaddr_in6, sockaddr_storage, socklen_t,
+    AF_INET, AF_INET6, ECONNABORTED, EINTR, EMFILE, ENFILE, ENOBUFS, ENOMEM, MSG_DONTWAIT, MSG_PEEK, SOCK_CLOEXEC, SOCK_NONBLOCK,
+    accept4, close, errno, ntohs, recv, sockaddr, sockaddr_in, sockaddr_in6, sockaddr_storage, socklen_t,
 )
 from lb._speedups.policy.plan cimport (
     LINK_TWISTED, MODE_TCP, plan_frontend, plan_frontend_t, plan_listener, plan_listener_t,
@@ -19,7 +19,7 @@ from lb._speedups.relay.h1link cimport h1link_begin, h1link_frame
 from lb._speedups.relay.http cimport http_begin, http_refuse
 from lb._speedups.relay.link cimport leave, link_close, link_deadline, link_take, link_window_drop
 from lb._speedups.relay.relay cimport (
-    LINGER_BYTES, LINK_BUFFERED, LINK_CLIENT, LINK_LINGER, LINK_REUSED, LINK_STARTED, LINK_TCP, engine_t,
+    LINGER_BYTES, LINGER_MS, LINK_BUFFERED, LINK_CLIENT, LINK_LINGER, LINK_REUSED, LINK_STARTED, LINK_TCP, engine_t,
     link_t, listen_t, plan_ref_t,
 )
 from lb._speedups.relay.tcp cimport tcp_begin
@@ -154,7 +154,6 @@ cdef int rebind(link_t *l) noexcept nogil:
 
 cdef void client_wake(conn_t *c) noexcept nogil:
     cdef link_t *l = <link_t *> c
-    l.active_ms = l.engine.now_ms
     if l.stream != NULL:
         l.stream.wake(l.stream, l)
     elif l.flags & LINK_LINGER:
@@ -209,6 +208,8 @@ cdef ssize_t fill(link_t *l, message_t *m) noexcept nogil:
         if not (l.conn.flags & CONN_READABLE):
             return CONN_AGAIN
         n = conn_recv(&l.conn, m.block + m.fill, room)
+        if n > 0:
+            l.active_ms = l.engine.now_ms
     if n > 0:
         m.fill += <uint16_t> n
     return n
@@ -311,8 +312,17 @@ cdef void session_rebind_all(engine_t *e) noexcept nogil:
 cdef void session_drain(engine_t *e) noexcept nogil:
     cdef link_t *l = e.clients
     cdef link_t *following
+    cdef char first
     while l != NULL:
         following = l.next
         if l.stream == NULL and l.in_ == NULL and not (l.flags & LINK_LINGER):
-            link_close(l)
+            if recv(l.conn.fd, &first, 1, MSG_PEEK | MSG_DONTWAIT) > 0:
+                # A request that came before this: it is answered, with `Connection: close`.
+                l.conn.flags |= CONN_READABLE
+                conn_run(&l.conn)
+            elif l.flags & LINK_REUSED:
+                link_close(l)
+            else:
+                # Just accepted, perhaps out of a listener's queue a moment ago: its request is on the way.
+                link_deadline(l, e.now_ms, LINGER_MS)
         l = following
