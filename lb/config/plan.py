@@ -40,6 +40,7 @@ FRONTEND_KEEPALIVE = 1 << 2
 BACKEND_KEEPALIVE = 1 << 0
 LINK_TWISTED = 1 << 0
 LINK_MUX = 1 << 1
+LINK_PARK = 1 << 2
 
 
 class RouteRow(NamedTuple):
@@ -399,7 +400,11 @@ def _keepalive(given: bool | Keepalive) -> tuple[int, int, int]:
 def _link(given: Debug | UnsetType) -> int:
     if given is UNSET:
         return 0
-    return (LINK_TWISTED if given.transport == "twisted" else 0) | (LINK_MUX if given.codec == "mux" else 0)
+    return (
+        (LINK_TWISTED if given.transport == "twisted" else 0)
+        | (LINK_MUX if given.codec == "mux" else 0)
+        | (LINK_PARK if given.park else 0)
+    )
 
 
 def _usable_cores() -> int:

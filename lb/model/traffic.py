@@ -76,6 +76,9 @@ class Debug(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     codec: Annotated[
         Literal["h1", "mux"], Meta(description="`mux` is the in-memory multiplexing codec.", extra={"noun": "codec"})
     ] = "h1"
+    park: Annotated[
+        bool, Meta(description="Every request of this bind waits until the engine is told to resume it.")
+    ] = False
 
 
 class Defaults(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

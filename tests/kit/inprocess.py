@@ -179,6 +179,14 @@ class InProcess:
         pools = self._thread.ask(self.engine.pools)
         return {name: pool["live"] for name, pool in pools.items() if pool["live"]}
 
+    def parked(self) -> list[int]:
+        """Return the handles of parked streams."""
+        return self._thread.ask(self.engine.parked)
+
+    def resume(self, handle: int) -> bool:
+        """Resume a parked stream."""
+        return self._thread.ask(lambda: self.engine.resume(handle))
+
     def counters(self, name: str) -> dict[str, int]:
         """Return the counters of an object by its name, such as `web` or `app/s1`."""
         return self.mapping.counters(self.oids[name])

@@ -83,6 +83,12 @@ class Engine:
     def sessions(self) -> list[dict[str, object]]:
         """Return what `show sess` needs: per client connection its age in ms, addresses, frontend, backend, server, state."""
 
+    def parked(self) -> list[int]:
+        """Return the handles of the parked streams, oldest first. Only debug builds park (bind option `debug: {park: true}`)."""
+
+    def resume(self, handle: int) -> bool:
+        """Go on with a parked stream; False when it has gone meanwhile."""
+
     def chaos(self, seed: int, *, scarce: int = 0) -> None:
         """Disturb every read, write and event from now on (debug builds; else RuntimeError). 0 ends it.
 

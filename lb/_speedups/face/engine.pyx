@@ -9,11 +9,11 @@ from lb._speedups.face.mapping cimport Mapping
 from lb._speedups.io.sys cimport AF_INET, AF_INET6, inet_ntop
 from lb._speedups.policy.plan cimport plan_text
 from lb._speedups.relay.engine cimport (
-    engine_accept, engine_discard, engine_drain, engine_free, engine_listen, engine_new, engine_prepare, engine_step,
-    engine_stop, engine_unlisten,
+    engine_accept, engine_discard, engine_drain, engine_free, engine_listen, engine_new, engine_prepare, engine_resume,
+    engine_step, engine_stop, engine_unlisten,
 )
 from lb._speedups.relay.relay cimport (
-    LINK_LINGER, LINK_TCP, PHASE_ASSIGN, PHASE_BODY, PHASE_CONNECT, PHASE_SEND, PHASE_TUNNEL, engine_t, link_t,
+    LINK_LINGER, LINK_TCP, PHASE_ASSIGN, PHASE_BODY, PHASE_CONNECT, PHASE_PARKED, PHASE_SEND, PHASE_TUNNEL, engine_t, link_t,
     listen_t, stream_t,
 )
 
@@ -148,6 +148,19 @@ cdef class Engine:
             l = l.next
         return found
 
+    def parked(self):
+        cdef stream_t *st = self.running().streams
+        found = []
+        while st is not NULL:
+            if st.phase == PHASE_PARKED:
+                found.append(st.handle)
+            st = st.next
+        found.sort()
+        return found
+
+    def resume(self, uint64_t handle):
+        return engine_resume(self.running(), handle) == 0
+
     def chaos(self, uint64_t seed, *, unsigned int scarce=0):
         if not LB_DEBUG:
             raise RuntimeError("chaos is built into debug builds only")
@@ -173,7 +186,7 @@ cdef dict describe(engine_t *e, link_t *l):
     state = "linger" if l.flags & LINK_LINGER else "idle"
     backend = server = None
     if st is not NULL:
-        state = {PHASE_ASSIGN: "assign", PHASE_CONNECT: "connect", PHASE_SEND: "send", PHASE_BODY: "body",
+        state = {PHASE_PARKED: "parked", PHASE_ASSIGN: "assign", PHASE_CONNECT: "connect", PHASE_SEND: "send", PHASE_BODY: "body",
                  PHASE_TUNNEL: "tunnel"}.get(st.phase, "request")
         if st.backend is not NULL:
             backend = plan_text(st.plan.plan, st.backend.name)[:st.backend.name.len].decode()

@@ -27,6 +27,7 @@ cdef enum:                       # plan_backend_t.flags
 cdef enum:                       # plan_listener_t.flags, plan_server_t.flags (debug builds only)
     LINK_TWISTED = 1 << 0        # the `twisted` transport
     LINK_MUX = 1 << 1            # the multiplexing debug codec
+    LINK_PARK = 1 << 2           # listeners: every request is parked until it is resumed by hand
 
 cdef enum:                       # plan_log_t.format
     LOG_HAPROXY = 1              # httplog or tcplog by the frontend's mode

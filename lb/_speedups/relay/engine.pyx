@@ -21,7 +21,7 @@ from lb._speedups.policy.plan cimport (
 )
 from lb._speedups.proto.message cimport message_t
 from lb._speedups.relay.h1link cimport h1link_codec
-from lb._speedups.relay.http cimport http_kill
+from lb._speedups.relay.http cimport http_kill, http_resume
 from lb._speedups.relay.link cimport link_close
 from lb._speedups.relay.relay cimport (
     BUFFER_SIZE, STREAM_HTTP, engine_t, idle_t, link_t, listen_t, plan_ref_t, stream_t,
@@ -295,6 +295,11 @@ cdef void engine_unlisten(engine_t *e, int fd) noexcept nogil:
         at = &at[0].next
     at[0] = gone.next
     listen_end(gone)
+
+
+cdef int engine_resume(engine_t *e, uint64_t handle) noexcept nogil:
+    e.now_ms = clock_mono_ms(&e.clock)
+    return http_resume(e, handle)
 
 
 cdef void engine_drain(engine_t *e) noexcept nogil:

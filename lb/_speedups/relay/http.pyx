@@ -18,9 +18,10 @@ from lb._speedups.proto.message cimport (
 )
 from lb._speedups.relay.link cimport link_close, link_deadline, link_flush, link_window_drop
 from lb._speedups.relay.relay cimport (
-    FAULT_CLOSED, FAULT_ERROR, FAULT_SYNTAX, INTERIM_MAX, LINK_CLOSE, LINK_HEARD,
+    FAULT_CLOSED, FAULT_ERROR, FAULT_SYNTAX, INTERIM_MAX, LINK_CLOSE, LINK_HEARD, LINK_PARKS,
     OFFER_ABORT, OFFER_DATA, OFFER_END, OFFER_MEMORY, OFFER_WAIT, PHASE_ASSIGN, PHASE_BODY,
-    PHASE_CONNECT, PHASE_END, PHASE_SEND, PHASE_TUNNEL, SIDE_GONE, SIDE_IN_END, SIDE_IN_HEAD, SIDE_OUT_END,
+    PHASE_CONNECT, PHASE_END, PHASE_PARKED, PHASE_REQUEST, PHASE_SEND, PHASE_TUNNEL, SIDE_GONE, SIDE_IN_END, SIDE_IN_HEAD,
+    SIDE_OUT_END,
     SIDE_OUT_HEAD, STREAM_DEFERRED, STREAM_DOWN_FLOW, STREAM_HTTP, STREAM_REPLAY, STREAM_REPLIED, STREAM_RESENT,
     STREAM_REUSED, STREAM_UP_FLOW, STREAM_UPGRADE, WINDOW_MESSAGE, engine_t, link_t, side_t, slice_out_t, stream_t,
 )
@@ -32,6 +33,9 @@ from lb._speedups.relay.stream cimport stream_cause, stream_free, stream_new
 
 cdef extern from "lb.h" nogil:
     bint UNLIKELY(bint x)
+
+cdef extern from "lb.h" nogil:
+    const bint LB_DEBUG
 
 cdef enum:                       # answers of pump
     PUMP_WAIT = 0                # did what could be done
@@ -167,7 +171,6 @@ cdef void http_refuse(link_t *client, message_t *m, int status, const char *deta
 cdef void http_begin(link_t *client, message_t *m) noexcept nogil:
     cdef engine_t *e = client.engine
     cdef stream_t *st = open_stream(client, m)
-    cdef int32_t backend
     if st == NULL:
         return
     st.client.flags |= SIDE_IN_HEAD
@@ -182,6 +185,17 @@ cdef void http_begin(link_t *client, message_t *m) noexcept nogil:
     if st.frontend.flags & FRONTEND_FORWARDED_FOR and add_forwarded_for(st) != 0:
         fail(st, 431, b"no room is left for X-Forwarded-For", c'P', c'R')
         return
+    if LB_DEBUG and client.flags & LINK_PARKS:
+        park(st)
+        return
+    route(st)
+
+
+# The request rules have passed: find the backend and a server.
+cdef void route(stream_t *st) noexcept nogil:
+    cdef engine_t *e = st.engine
+    cdef message_t *m = st.request
+    cdef int32_t backend
     backend = route_find(st.plan.plan, st.frontend, m.block + m.authority.at, m.authority.len,
                          m.block + m.path.at, m.path.len)
     if backend < 0:
@@ -191,8 +205,31 @@ cdef void http_begin(link_t *client, message_t *m) noexcept nogil:
     e.rows[st.backend.oid].cur += 1
     if <uint64_t> e.rows[st.backend.oid].cur > e.rows[st.backend.oid].cur_max:
         e.rows[st.backend.oid].cur_max = <uint64_t> e.rows[st.backend.oid].cur
-    link_deadline(client, 0, 0)
+    link_deadline(st.client.link, 0, 0)
     assigned(st, server_assign(st, False))
+
+
+# --- parking ---
+
+
+# Leave the stream until http_resume() is called with its handle. Nothing is read meanwhile (back-pressure); a client that
+# leaves, or the client's timeout, ends it.
+cdef void park(stream_t *st) noexcept nogil:
+    st.engine.parked += 1
+    st.handle = st.engine.parked
+    st.phase = PHASE_PARKED
+    link_deadline(st.client.link, st.engine.now_ms, st.frontend.client_ms)
+
+
+cdef int http_resume(engine_t *e, uint64_t handle) noexcept nogil:
+    cdef stream_t *st = e.streams
+    while st != NULL:
+        if st.phase == PHASE_PARKED and st.handle == handle:
+            st.phase = PHASE_REQUEST
+            route(st)
+            return 0
+        st = st.next
+    return -1                                 # it has gone meanwhile: the verdict is dropped
 
 
 cdef inline size_t put_octet(char *at, uint8_t n) noexcept nogil:
@@ -628,6 +665,10 @@ cdef void http_wake(stream_t *st, link_t *who) noexcept nogil:
             # Reset in the middle of the answer. A server that is silent now would never let us notice by a failing write.
             cut(st, c'C', c'D')
             return
+    if st.phase == PHASE_PARKED:
+        if who.conn.flags & CONN_HUP:
+            cut(st, c'C', c'R')
+        return
     if st.phase == PHASE_CONNECT:
         if st.flags & STREAM_DEFERRED:
             if who.conn.flags & (CONN_RDHUP | CONN_HUP):
@@ -656,6 +697,9 @@ cdef void http_timeout(stream_t *st, link_t *who) noexcept nogil:
     cdef int r
     if st.flags & STREAM_DEFERRED and who == st.client.link:
         assigned(st, server_retry(st))
+        return
+    if st.phase == PHASE_PARKED:
+        fail(st, 503, b"no decision about the request was made in time", c'P', c'R')
         return
     if st.phase == PHASE_TUNNEL:
         cut(st, c'c' if st.up.moved <= st.down.moved else c's', c'D')

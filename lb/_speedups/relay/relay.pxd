@@ -119,6 +119,7 @@ cdef enum:                       # link_t.flags
     LINK_LINGER = 1 << 5         # reading and dropping before the close
     LINK_HEARD = 1 << 6          # a byte of the present message has arrived
     LINK_STARTED = 1 << 7        # client: a byte has ever arrived
+    LINK_PARKS = 1 << 12         # client: its requests are parked (debug)
 
 cdef enum:                       # link_t.window_kind: whose memory the window is
     WINDOW_NONE = 0
@@ -176,6 +177,7 @@ ctypedef struct link_t:
 
 cdef enum phase_t:               # stream_t.phase: where in its life it is (DESIGN: life of a request)
     PHASE_REQUEST = 0            # reading the head
+    PHASE_PARKED                 # waiting for a decision that is made elsewhere
     PHASE_ASSIGN                 # choosing a server
     PHASE_CONNECT
     PHASE_SEND                   # request going out, no response yet
@@ -221,6 +223,7 @@ ctypedef struct stream_t:
     uint16_t port                # the client's, kept for the log
     uint16_t family
     uint8_t address[16]
+    uint64_t handle              # what a parked stream is resumed by; never a pointer, never used twice
     uint32_t failed_oid          # server to avoid: its connection failed
     uint64_t accept_us           # times for the log: CLOCK_REALTIME us of the request's start
     uint64_t start_ms            # CLOCK_MONOTONIC ms of it
@@ -293,6 +296,7 @@ ctypedef struct engine_t:
     flow_pool_t flows
     logline_t logline
     codec_t h1                   # the HTTP/1 codec's table
+    uint64_t parked              # handles given to parked streams so far
     uint64_t id_prefix           # of request ids
     uint64_t id_next
     # what is written but not sent within one pump

@@ -11,7 +11,7 @@ from lb._speedups.io.sys cimport (
     accept4, close, errno, ntohs, recv, sockaddr, sockaddr_in, sockaddr_in6, sockaddr_storage, socklen_t,
 )
 from lb._speedups.policy.plan cimport (
-    LINK_TWISTED, MODE_TCP, plan_frontend, plan_frontend_t, plan_listener, plan_listener_t,
+    LINK_PARK, LINK_TWISTED, MODE_TCP, plan_frontend, plan_frontend_t, plan_listener, plan_listener_t,
 )
 from lb._speedups.proto.h1 cimport h1_read_request
 from lb._speedups.proto.message cimport MESSAGE_HEAD_MAX, MESSAGE_REQUEST, message_reset, message_t
@@ -19,10 +19,14 @@ from lb._speedups.relay.h1link cimport h1link_begin, h1link_frame
 from lb._speedups.relay.http cimport http_begin, http_refuse
 from lb._speedups.relay.link cimport leave, link_close, link_deadline, link_take, link_window_drop
 from lb._speedups.relay.relay cimport (
-    LINGER_BYTES, LINGER_MS, LINK_BUFFERED, LINK_CLIENT, LINK_LINGER, LINK_REUSED, LINK_STARTED, LINK_TCP, engine_t,
+    LINGER_BYTES, LINGER_MS, LINK_BUFFERED, LINK_CLIENT, LINK_LINGER, LINK_PARKS, LINK_REUSED, LINK_STARTED, LINK_TCP,
+    engine_t,
     link_t, listen_t, plan_ref_t,
 )
 from lb._speedups.relay.tcp cimport tcp_begin
+
+cdef extern from "lb.h" nogil:
+    const bint LB_DEBUG
 
 cdef enum:
     ACCEPTS = 64                 # a call
@@ -133,6 +137,8 @@ cdef int session_new(engine_t *e, int fd, sockaddr_storage *address, plan_listen
     e.rows[listener.oid].cur += 1
     if <uint64_t> e.rows[listener.oid].cur > e.rows[listener.oid].cur_max:
         e.rows[listener.oid].cur_max = <uint64_t> e.rows[listener.oid].cur
+    if LB_DEBUG and listener.flags & LINK_PARK:
+        l.flags |= LINK_PARKS
     if frontend.mode == MODE_TCP:
         l.flags |= LINK_TCP
         tcp_begin(l)
