@@ -157,8 +157,11 @@ class Workers:
             try:
                 child, sock = await self._spawn(slot)
             except (SpawnFailed, OSError) as error:
-                self._failure = f"worker {slot} cannot be started: {error}"
-                self._journal.error(self._failure)
+                line = f"worker {slot} cannot be started: {error}"
+                if self._is_preparing:
+                    self._failure = line
+                else:
+                    self._journal.error(line)
                 self._change()
                 pause_s = PAUSES_S[-1]
             else:
@@ -215,8 +218,10 @@ class Workers:
             line = f"worker {worker.slot} (pid {worker.child.pid}) {ending_text(status)}"
             if worker.state is State.STARTING:
                 line += " before it was ready"
-                self._failure = line
-            self._journal.error(line)
+            if worker.state is State.STARTING and self._is_preparing:
+                self._failure = line  # told by whoever prepares
+            else:
+                self._journal.error(line)
         if not self.is_stopping and worker.slot <= self._target:
             self._bear(worker.slot, 0.0 if was_leaving else self._pause(worker))
         self._change()

@@ -25,7 +25,7 @@ HEADER = struct.Struct("=IIQQ")  # plan_t: magic, version, size, generation
 
 
 class Engine:
-    def __init__(self, mapping, slot, *, eventfd=-1, debug=False):
+    def __init__(self, mapping, slot, *, eventfd=-1, debug=False, alone=False):
         self.mapping = mapping
         self.slot = slot
         self.epoll = select.epoll()
@@ -40,6 +40,8 @@ class Engine:
         self.draining = False
         self.closed = False
         mapping.beat(slot)
+        if os.environ.get("ECHO_FAILS"):
+            os._exit(4)
 
     def fileno(self):
         return self.epoll.fileno()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -103,6 +104,13 @@ def test_a_worker_that_refuses_its_plan_is_an_error(tmp_path: Path) -> None:
     lb = Echo(tmp_path, workers=1)
     lb.environment = {"ECHO_REFUSES": "1"}
     assert failure(lb) == ["lb: error: worker 1: this plan is refused"]
+
+
+def test_a_worker_that_ends_before_it_is_ready_is_an_error(tmp_path: Path) -> None:
+    lb = Echo(tmp_path, workers=1)
+    lb.environment = {"ECHO_FAILS": "1"}
+    (line,) = failure(lb)
+    assert re.fullmatch(r"lb: error: worker 1 \(pid \d+\) ended with status 4 before it was ready", line)
 
 
 def test_without_the_compiled_part_nothing_starts(tmp_path: Path) -> None:
