@@ -97,6 +97,17 @@ backends:
         return count_lines(folder / "access.log")
 
 
+class LbEmbedded(Lb):
+    """lb's engine in one process (`lb.running`), by the interpreter beside the program `lb`."""
+
+    def prepare(self, stage: Stage, folder: Path, scenario: Scenario, port: int, server: int, fds: int) -> list[str]:
+        super().prepare(stage, folder, scenario, port, server, fds)
+        python = Path(self.program()).with_name("python")
+        if not python.exists():
+            raise BenchError(f"lb: {python} not found; LB_BIN must stand beside its Python")
+        return [str(python), "-P", str(ROOT / "bench" / "embedded.py"), str(folder / "lb.yaml")]
+
+
 class Haproxy:
     name = "haproxy"
     stop_signal: int = signal.SIGTERM

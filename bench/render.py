@@ -157,7 +157,9 @@ def _callgrind(result: Result) -> str:
             found = result["peers"][name].get(scenario)
             row.append(f"{found['instructions']:,.0f}" if found else "-")
         rows.append(row)
-    return "## User instructions per request (callgrind)\n\n" + _table(["scenario", *names], rows)
+    note = result["settings"].get("note")
+    text = f"{note[0].upper()}{note[1:]}.\n\n" if note else ""
+    return "## User instructions per request (callgrind)\n\n" + text + _table(["scenario", *names], rows)
 
 
 def _idle(result: Result) -> str:
