@@ -14,8 +14,9 @@ import gc
 import signal
 import sys
 
-import lb
 import uvloop
+
+import lb
 
 
 async def serve(path: str) -> None:
