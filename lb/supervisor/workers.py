@@ -219,10 +219,11 @@ class Workers:
             if worker.state is State.STARTING:
                 line += " before it was ready"
             if worker.state is State.STARTING and self._is_preparing:
-                self._failure = line  # told by whoever prepares
+                # Told by whoever prepares; what comes of the slot is decided by discard.
+                self._failure = line
             else:
                 self._journal.error(line)
-        if not self.is_stopping and worker.slot <= self._target:
+        if not self.is_stopping and worker.slot <= self._target and not (self._is_preparing and self._failure):
             self._bear(worker.slot, 0.0 if was_leaving else self._pause(worker))
         self._change()
 
@@ -364,7 +365,7 @@ class Workers:
             await self._changed()
 
     def _resize(self, count: int) -> None:
-        self._target = count
+        self._populate(count)
         grace_s = self._plans[0].part.grace_ms / 1000 if self._plans else 0.0
         for worker in self.present():
             if worker.slot > count and worker.state in (State.STARTING, State.RUNNING):
