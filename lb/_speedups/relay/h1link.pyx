@@ -4,6 +4,7 @@ from lb._speedups.base.pool cimport pool_give, pool_take
 from lb._speedups.io.conn cimport (
     CONN_AGAIN, CONN_CLOSED, CONN_READABLE, conn_recv, conn_reset, conn_run, conn_shut,
 )
+from lb._speedups.io.sys cimport MSG_DONTWAIT, MSG_PEEK, recv
 from lb._speedups.proto.h1 cimport (
     CHUNKED_BAD, CHUNKED_DATA, CHUNKED_END, H1_WRITE_CHUNKED, H1_WRITE_CLOSE, H1_WRITE_KEEP_ALIVE, H1_WRITE_NO_LENGTH,
     H1_WRITE_UPGRADE, chunked_init, chunked_read, chunked_write_size, h1_read_response, h1_write_request,
@@ -13,6 +14,7 @@ from lb._speedups.proto.message cimport (
     FRAMING_CHUNKED, FRAMING_CLOSE, FRAMING_LENGTH, FRAMING_NONE, MESSAGE_HEAD_MAX, MESSAGE_HTTP10, MESSAGE_KEEP_ALIVE,
     MESSAGE_RESPONSE, message_reset, message_t,
 )
+from lb._speedups.relay.http cimport http_begin, http_open, http_refuse
 from lb._speedups.relay.link cimport (
     LINK_MEMORY, link_broken, link_close, link_deadline, link_flush, link_put, link_puts, link_quiet, link_refill,
     link_room, link_send, link_window_drop,
@@ -20,8 +22,8 @@ from lb._speedups.relay.link cimport (
 from lb._speedups.relay.relay cimport (
     BUFFER_SIZE, FAULT_CLOSED, FAULT_ERROR, FAULT_SYNTAX, LINGER_MS, LINK_BUFFERED, LINK_CLIENT, LINK_CLOSE, LINK_HEARD,
     LINK_LINGER, LINK_REUSED, LINK_SERVER, OFFER_ABORT, OFFER_DATA, OFFER_END, OFFER_HEAD, OFFER_MEMORY, OFFER_WAIT,
-    SIDE_GONE, SIDE_IN_END, SIDE_IN_HEAD, SIDE_OUT_END, SIDE_OUT_HEAD, STREAM_REPLAY, STREAM_UPGRADE, WINDOW_BUFFER,
-    WINDOW_MESSAGE, codec_t, engine_t, link_t, side_t, slice_out_t, stream_t,
+    SIDE_GONE, SIDE_IN_END, SIDE_IN_HEAD, SIDE_LAST, SIDE_OUT_END, SIDE_OUT_HEAD, STREAM_REPLAY, STREAM_UPGRADE,
+    WAITS_IN, WAITS_OUT, WINDOW_BUFFER, WINDOW_MESSAGE, codec_t, engine_t, link_t, side_t, slice_out_t, stream_t,
 )
 from lb._speedups.relay.server cimport server_keep
 
@@ -32,6 +34,10 @@ cdef enum:
 
 cdef void h1link_codec(codec_t *out) noexcept nogil:
     out.name = "h1"
+    out.open = h1_open
+    out.free = NULL                           # no state beside the link's
+    out.drain = h1_drain
+    out.attach = h1_attach
     out.head = h1_head
     out.offer = h1_offer
     out.consume = h1_consume
@@ -40,6 +46,8 @@ cdef void h1link_codec(codec_t *out) noexcept nogil:
     out.send_whole = h1_send_whole
     out.send_end = h1_send_end
     out.flush = h1_flush
+    out.waits = h1_waits
+    out.again = h1_again
     out.rewind = h1_rewind
     out.finish = h1_finish
     out.abort = h1_abort
@@ -61,6 +69,76 @@ cdef void h1link_begin(link_t *l, message_t *m) noexcept nogil:
     l.window_kind = WINDOW_MESSAGE
     l.at = m.head_len
     l.end = m.fill
+
+
+# A request of this link, known to it from now on. NULL: the link is closed.
+cdef stream_t *request(link_t *l, message_t *m) noexcept nogil:
+    cdef stream_t *st = http_open(l, m)
+    l.in_ = NULL
+    if st == NULL:
+        link_close(l)
+        return NULL
+    l.stream = st
+    return st
+
+
+cdef void h1link_request(link_t *l, message_t *m) noexcept nogil:
+    cdef stream_t *st = request(l, m)
+    if st == NULL:
+        return
+    if l.body_done:
+        st.client.flags |= SIDE_IN_END
+    if l.window_kind == WINDOW_MESSAGE:
+        st.flags |= STREAM_REPLAY
+    http_begin(st)
+
+
+cdef void h1link_refuse(link_t *l, message_t *m, int status, const char *detail, char cause, char phase) noexcept nogil:
+    cdef stream_t *st = request(l, m)
+    if st == NULL:
+        return
+    l.flags |= LINK_CLOSE
+    l.body_done = 0                           # nothing behind this can be read as a message
+    l.body = FRAMING_LENGTH
+    l.left = 0
+    link_window_drop(l)
+    l.conn.flags &= ~<uint32_t> CONN_READABLE
+    http_refuse(st, status, detail, cause, phase)
+
+
+cdef int h1_open(link_t *l) noexcept nogil:
+    return 0                                  # session and server wake it
+
+
+cdef void h1_drain(link_t *l) noexcept nogil:
+    cdef char first
+    if l.stream != NULL or l.in_ != NULL or l.flags & LINK_LINGER:
+        return
+    if recv(l.conn.fd, &first, 1, MSG_PEEK | MSG_DONTWAIT) > 0:
+        # A request that came before this: it is answered, with `Connection: close`.
+        l.conn.flags |= CONN_READABLE
+        conn_run(&l.conn)
+    elif l.flags & LINK_REUSED:
+        link_close(l)
+    else:
+        # Just accepted, perhaps out of a listener's queue a moment ago: its request is on the way.
+        link_deadline(l, l.engine.now_ms, LINGER_MS)
+
+
+cdef void h1_attach(side_t *s) noexcept nogil:
+    cdef link_t *l = s.link
+    l.stream = s.stream
+    l.room = 0
+    l.flags &= <uint16_t> ~LINK_HEARD
+
+
+cdef int h1_waits(side_t *s) noexcept nogil:
+    cdef link_t *l = s.link
+    return (WAITS_OUT if l.out != NULL else 0) | (WAITS_IN if l.at < l.end else 0)
+
+
+cdef void h1_again(side_t *s) noexcept nogil:
+    conn_run(&s.link.conn)
 
 
 cdef int h1_head(side_t *s) noexcept nogil:
@@ -205,6 +283,8 @@ cdef int h1_send_head(side_t *s, message_t *m) noexcept nogil:
     cdef char *room
     cdef ssize_t n
     cdef size_t cap = BUFFER_SIZE
+    if s.flags & SIDE_LAST:
+        l.flags |= LINK_CLOSE
     if l.kind == LINK_SERVER:
         l.out_body = m.framing
         if m.framing == FRAMING_CHUNKED:
@@ -363,6 +443,8 @@ cdef int carry_over(link_t *l) noexcept nogil:
 cdef void h1_finish(side_t *s) noexcept nogil:
     cdef link_t *l = s.link
     cdef stream_t *st = s.stream
+    if s.flags & SIDE_LAST:
+        l.flags |= LINK_CLOSE
     s.flags |= SIDE_GONE
     l.stream = NULL
     l.requests += 1
@@ -373,6 +455,7 @@ cdef void h1_finish(side_t *s) noexcept nogil:
             link_close(l)
         else:
             link_window_drop(l)
+            l.room = 1
             server_keep(l)
         return
     if not (s.flags & SIDE_IN_END):

@@ -10,11 +10,16 @@ from libc.stdint cimport uint64_t
 from lb._speedups.proto.message cimport message_t
 from lb._speedups.relay.relay cimport engine_t, link_t, stream_t
 
-# A complete request head was read from a client link; takes `m` over. The stream may be over on return.
-cdef void http_begin(link_t *client, message_t *m) noexcept nogil
+# A stream for a request head `m` (taken over, may be NULL when it will be refused) read from this client link. The
+# codec adds what it keeps on the client side, then calls one of the next two. NULL without memory.
+cdef stream_t *http_open(link_t *client, message_t *m) noexcept nogil
 
-# A head that cannot be served: answer `status` and close. Takes `m` over (may be NULL).
-cdef void http_refuse(link_t *client, message_t *m, int status, const char *detail, char cause, char phase) noexcept nogil
+# Serve it. The codec has set SIDE_IN_END on the client side when the request has no body, and STREAM_REPLAY
+# when it can be rewound. The stream may be over on return.
+cdef void http_begin(stream_t *st) noexcept nogil
+
+# Its head cannot be served: answer `status`. The stream may be over on return.
+cdef void http_refuse(stream_t *st, int status, const char *detail, char cause, char phase) noexcept nogil
 
 # Go on with a parked stream. 0, or -1: no stream with this handle is parked (any more).
 cdef int http_resume(engine_t *e, uint64_t handle) noexcept nogil

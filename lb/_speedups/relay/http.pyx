@@ -1,8 +1,6 @@
 from libc.stdint cimport int32_t, uint16_t, uint32_t, uint64_t, uint8_t
 from lb._speedups.base.pool cimport pool_give
-from lb._speedups.io.conn cimport (
-    CONN_HUP, CONN_RDHUP, CONN_READABLE, LOOP_SIDE_BYTES, conn_plain, conn_run,
-)
+from lb._speedups.io.conn cimport LOOP_SIDE_BYTES, conn_plain, conn_run
 from lb._speedups.io.flow cimport (
     FLOW_BULK, FLOW_DONE, FLOW_EOF, FLOW_KEEP_OPEN, FLOW_MEMORY, FLOW_MORE, FLOW_READ_ERROR, FLOW_WAIT,
     FLOW_WRITE_ERROR, flow_free, flow_held, flow_init, flow_preload, flow_run, flow_t,
@@ -16,14 +14,14 @@ from lb._speedups.proto.message cimport (
     METHOD_OPTIONS, METHOD_PUT, METHOD_TRACE, NAME_UPGRADE,
     NAME_X_FORWARDED_FOR, message_add, message_t,
 )
-from lb._speedups.relay.link cimport link_close, link_deadline, link_flush, link_window_drop
+from lb._speedups.relay.link cimport link_flush, link_window_drop, side_deadline
 from lb._speedups.relay.relay cimport (
-    FAULT_CLOSED, FAULT_ERROR, FAULT_SYNTAX, INTERIM_MAX, LINK_CLOSE, LINK_HEARD, LINK_PARKS,
+    FAULT_CLOSED, FAULT_ERROR, FAULT_RESET, FAULT_SYNTAX, INTERIM_MAX, LINK_CLOSE, LINK_HEARD, LINK_PARKS,
     OFFER_ABORT, OFFER_DATA, OFFER_END, OFFER_MEMORY, OFFER_WAIT, PHASE_ASSIGN, PHASE_BODY,
-    PHASE_CONNECT, PHASE_END, PHASE_PARKED, PHASE_REQUEST, PHASE_SEND, PHASE_TUNNEL, SIDE_GONE, SIDE_IN_END, SIDE_IN_HEAD,
-    SIDE_OUT_END,
-    SIDE_OUT_HEAD, STREAM_DEFERRED, STREAM_DOWN_FLOW, STREAM_HTTP, STREAM_REPLAY, STREAM_REPLIED, STREAM_RESENT,
-    STREAM_REUSED, STREAM_UP_FLOW, STREAM_UPGRADE, WINDOW_MESSAGE, engine_t, link_t, side_t, slice_out_t, stream_t,
+    PHASE_CONNECT, PHASE_END, PHASE_PARKED, PHASE_REQUEST, PHASE_SEND, PHASE_TUNNEL, SIDE_GONE, SIDE_IN_END,
+    SIDE_IN_HEAD, SIDE_LAST, SIDE_LEFT, SIDE_LOST, SIDE_OUT_END, SIDE_OUT_HEAD, STREAM_DEFERRED, STREAM_DOWN_FLOW,
+    STREAM_HTTP, STREAM_REPLAY, STREAM_REPLIED, STREAM_RESENT, STREAM_REUSED, STREAM_UP_FLOW, STREAM_UPGRADE,
+    WAITS_IN, WAITS_OUT, engine_t, link_t, side_t, slice_out_t, stream_t,
 )
 from lb._speedups.relay.reply cimport reply_error
 from lb._speedups.relay.server cimport (
@@ -115,7 +113,7 @@ cdef void finish_reply(stream_t *st) noexcept nogil:
             st.server.codec.abort(&st.server)
         server_left(st)
     if r > 0:
-        link_deadline(st.client.link, st.client.link.active_ms, st.frontend.client_ms)
+        side_deadline(&st.client, st.client.active_ms[0], st.frontend.client_ms)
         return
     st.client.codec.finish(&st.client)
     done(st)
@@ -130,62 +128,42 @@ cdef bint is_idempotent(const message_t *m) noexcept nogil:
         or m.method == METHOD_OPTIONS or m.method == METHOD_TRACE
 
 
-cdef stream_t *open_stream(link_t *client, message_t *m) noexcept nogil:
+cdef stream_t *http_open(link_t *client, message_t *m) noexcept nogil:
     cdef engine_t *e = client.engine
     cdef stream_t *st = stream_new(e, client)
     if st == NULL:
         if m != NULL:
             pool_give(&e.message_pool, m)
-        client.in_ = NULL
-        link_close(client)
         return NULL
     st.flags |= STREAM_HTTP
     st.wake = http_wake
     st.timeout = http_timeout
-    st.client.codec = client.codec
     st.request = m
     st.client.head = m
-    client.in_ = NULL
     return st
 
 
-cdef void http_refuse(link_t *client, message_t *m, int status, const char *detail, char cause, char phase) noexcept nogil:
-    cdef stream_t *st
-    if m != NULL:
-        client.in_ = NULL
-    st = open_stream(client, m)
-    if st == NULL:
-        return
-    client.flags |= LINK_CLOSE
-    client.body_done = 0                      # nothing behind this can be read as a message
-    client.body = FRAMING_LENGTH
-    client.left = 0
-    link_window_drop(client)
-    client.conn.flags &= ~<uint32_t> CONN_READABLE
-    if m != NULL:
-        st.reason = m.reason_id
-        st.bytes_in = m.fill
+cdef void http_refuse(stream_t *st, int status, const char *detail, char cause, char phase) noexcept nogil:
+    if st.request != NULL:
+        st.reason = st.request.reason_id
+        st.bytes_in = st.request.fill
     fail(st, <uint16_t> status, detail, cause, phase)
 
 
-cdef void http_begin(link_t *client, message_t *m) noexcept nogil:
-    cdef engine_t *e = client.engine
-    cdef stream_t *st = open_stream(client, m)
-    if st == NULL:
-        return
+cdef void http_begin(stream_t *st) noexcept nogil:
+    cdef engine_t *e = st.engine
+    cdef message_t *m = st.request
     st.client.flags |= SIDE_IN_HEAD
     st.bytes_in = m.head_len
     st.request_ms = <long> (e.now_ms - st.start_ms)
-    if client.body_done:
-        st.client.flags |= SIDE_IN_END
-    if is_idempotent(m) and client.window_kind == WINDOW_MESSAGE:
-        st.flags |= STREAM_REPLAY
+    if not is_idempotent(m):
+        st.flags &= <uint16_t> ~STREAM_REPLAY
     if m.flags & MESSAGE_UPGRADE and not (m.flags & MESSAGE_HTTP10):
         st.flags |= STREAM_UPGRADE
     if st.frontend.flags & FRONTEND_FORWARDED_FOR and add_forwarded_for(st) != 0:
         fail(st, 431, b"no room is left for X-Forwarded-For", c'P', c'R')
         return
-    if LB_DEBUG and client.flags & LINK_PARKS:
+    if LB_DEBUG and st.client.link.flags & LINK_PARKS:
         park(st)
         return
     route(st)
@@ -205,7 +183,7 @@ cdef void route(stream_t *st) noexcept nogil:
     e.rows[st.backend.oid].cur += 1
     if <uint64_t> e.rows[st.backend.oid].cur > e.rows[st.backend.oid].cur_max:
         e.rows[st.backend.oid].cur_max = <uint64_t> e.rows[st.backend.oid].cur
-    link_deadline(st.client.link, 0, 0)
+    side_deadline(&st.client, 0, 0)
     assigned(st, server_assign(st, False))
 
 
@@ -218,7 +196,7 @@ cdef void park(stream_t *st) noexcept nogil:
     st.engine.parked += 1
     st.handle = st.engine.parked
     st.phase = PHASE_PARKED
-    link_deadline(st.client.link, st.engine.now_ms, st.frontend.client_ms)
+    side_deadline(&st.client, st.engine.now_ms, st.frontend.client_ms)
 
 
 cdef int http_resume(engine_t *e, uint64_t handle) noexcept nogil:
@@ -308,7 +286,8 @@ cdef bint resend(stream_t *st) noexcept nogil:
 cdef bint start_flow(stream_t *st, side_t *src, side_t *dst, flow_t *f, uint16_t flag) noexcept nogil:
     cdef link_t *from_ = src.codec.raw(src)
     cdef link_t *to = dst.codec.raw(dst)
-    if from_ == NULL or to == NULL or to.out != NULL or from_.body_done or from_.body != to.out_body:
+    if from_ == NULL or to == NULL or from_.at < from_.end or to.out != NULL or from_.body_done \
+            or from_.body != to.out_body:
         return False
     if from_.body == FRAMING_LENGTH:
         if from_.left < FLOW_LEAST:
@@ -377,7 +356,7 @@ cdef int pump(stream_t *st, side_t *src, side_t *dst, flow_t *f, uint16_t flag) 
         r = src.codec.offer(src, &slice)
         if r == OFFER_DATA:
             if moved >= LOOP_SIDE_BYTES:
-                conn_run(&src.link.conn)      # its turn comes again in the next pass
+                src.codec.again(src)          # its turn comes again in the next pass
                 r = PUMP_WAIT
                 break
             taken = dst.codec.send_data(dst, slice.p, slice.n)
@@ -388,8 +367,7 @@ cdef int pump(stream_t *st, side_t *src, side_t *dst, flow_t *f, uint16_t flag) 
                 break
             src.codec.consume(src, <size_t> taken)
             moved += <size_t> taken
-            if moved >= 2 * 16384 and dst.codec.flush(dst) == 0 and src.link.at == src.link.end \
-                    and start_flow(st, src, dst, f, flag):
+            if moved >= 2 * 16384 and dst.codec.flush(dst) == 0 and start_flow(st, src, dst, f, flag):
                 return run_flow(st, src, dst, f)
             continue
         if r == OFFER_END:
@@ -477,8 +455,8 @@ cdef int response_head(stream_t *st) noexcept nogil:
             pool_give(&e.message_pool, st.response)
         st.response = m
         if m.status < 200 and m.status != 101:
-            st.server.link.interim += 1
-            if st.server.link.interim > INTERIM_MAX:
+            st.server.interim += 1
+            if st.server.interim > INTERIM_MAX:
                 st.server.fault = FAULT_SYNTAX
                 return PUMP_SOURCE
             if not (st.request.flags & MESSAGE_HTTP10) and st.client.codec.send_head(&st.client, m) != 0:
@@ -498,12 +476,12 @@ cdef int response_head(stream_t *st) noexcept nogil:
 
 # Both directions are bytes from now on.
 cdef bint start_tunnel(stream_t *st) noexcept nogil:
-    cdef link_t *c = st.client.link
-    cdef link_t *s = st.server.link
-    if st.client.codec.flush(&st.client) < 0:
+    cdef link_t *c = st.client.codec.raw(&st.client)
+    cdef link_t *s = st.server.codec.raw(&st.server)
+    if c == NULL or s == NULL or st.client.codec.flush(&st.client) < 0:
         return False
     st.phase = PHASE_TUNNEL
-    link_deadline(c, 0, 0)                    # from here on the server's link keeps the tunnel's
+    side_deadline(&st.client, 0, 0)           # from here on the server's link keeps the tunnel's
     st.flags |= STREAM_UP_FLOW | STREAM_DOWN_FLOW
     c.flags |= LINK_CLOSE
     s.flags |= LINK_CLOSE
@@ -551,7 +529,7 @@ cdef void run_tunnel(stream_t *st) noexcept nogil:
         conn_run(st.up.src)
     if b == FLOW_MORE:
         conn_run(st.down.src)
-    link_deadline(st.server.link, st.engine.now_ms,
+    side_deadline(&st.server, st.engine.now_ms,
                   st.backend.tunnel_ms if st.backend.tunnel_ms else st.frontend.tunnel_ms)
 
 
@@ -564,6 +542,9 @@ cdef void server_broke(stream_t *st) noexcept nogil:
         if resend(st):
             return
         fail(st, 502, b"the server closed the connection without an answer", c'S', c'H')
+        return
+    if not answered and st.server.fault == FAULT_RESET:
+        fail(st, 502, b"the server gave the request up", c'S', c'H')
         return
     if not answered:
         fail(st, 502, b"the server's answer is not valid HTTP", c'P', c'H')
@@ -579,7 +560,7 @@ cdef void run(stream_t *st) noexcept nogil:
         if up == PUMP_SOURCE:
             if st.client.fault == FAULT_SYNTAX:
                 st.reason = st.client.reason
-                st.client.link.flags |= LINK_CLOSE
+                st.client.flags |= SIDE_LAST
                 fail(st, 400, b"the request's body is not framed as HTTP allows", c'P', phase_letter(st))
             else:
                 cut(st, c'C', c'D' if st.client.flags & SIDE_OUT_HEAD else c'H')
@@ -633,49 +614,52 @@ cdef void run(stream_t *st) noexcept nogil:
 
 # Deadlines of what is waited for now: each side's own inactivity, and nobody's who waits for the other.
 cdef void arm(stream_t *st) noexcept nogil:
-    cdef link_t *c = st.client.link
-    cdef link_t *s = st.server.link
-    cdef bint client_full = c.out != NULL or (st.flags & STREAM_DOWN_FLOW and flow_held(&st.down) != 0) \
-        or (st.phase == PHASE_BODY and s.at < s.end)
-    cdef bint server_full = s.out != NULL or (st.flags & STREAM_UP_FLOW and flow_held(&st.up) != 0) or c.at < c.end
+    cdef side_t *c = &st.client
+    cdef side_t *s = &st.server
+    cdef int at_client = c.codec.waits(c)
+    cdef int at_server = s.codec.waits(s)
+    cdef bint client_full = at_client & WAITS_OUT or (st.flags & STREAM_DOWN_FLOW and flow_held(&st.down) != 0) \
+        or (st.phase == PHASE_BODY and at_server & WAITS_IN)
+    cdef bint server_full = at_server & WAITS_OUT or (st.flags & STREAM_UP_FLOW and flow_held(&st.up) != 0) \
+        or at_client & WAITS_IN
     cdef bint sending = not (st.client.flags & SIDE_IN_END) and not server_full
     # Whoever is waited for now may have had to wait before, for the other's bytes: these begin its time.
-    cdef uint64_t since = s.active_ms if s.active_ms > c.active_ms else c.active_ms
+    cdef uint64_t since = s.active_ms[0] if s.active_ms[0] > c.active_ms[0] else c.active_ms[0]
     if client_full or sending:
-        link_deadline(c, since, st.frontend.client_ms)
+        side_deadline(c, since, st.frontend.client_ms)
     else:
-        link_deadline(c, 0, 0)
+        side_deadline(c, 0, 0)
     if client_full or (sending and not (st.client.flags & SIDE_OUT_HEAD) and not (st.server.flags & SIDE_OUT_END)):
-        link_deadline(s, 0, 0)                # it is the client that is waited for
+        side_deadline(s, 0, 0)                # it is the client that is waited for
     else:
-        link_deadline(s, since, st.backend.server_ms)
+        side_deadline(s, since, st.backend.server_ms)
 
 
-cdef void http_wake(stream_t *st, link_t *who) noexcept nogil:
+cdef void http_wake(stream_t *st, side_t *who) noexcept nogil:
     cdef int r
     if st.phase == PHASE_TUNNEL:
         run_tunnel(st)
         return
-    if who == st.client.link and st.phase != PHASE_END:
-        if who.conn.flags & (CONN_RDHUP | CONN_HUP) and st.phase < PHASE_BODY and st.client.flags & SIDE_IN_END:
+    if who == &st.client and st.phase != PHASE_END:
+        if who.flags & SIDE_LEFT and st.phase < PHASE_BODY and st.client.flags & SIDE_IN_END:
             # The client has left: its request is cancelled. (One that only closed its half cannot be told apart.)
             cut(st, c'C', phase_letter(st))
             return
-        if who.conn.flags & CONN_HUP and st.phase == PHASE_BODY and not (st.client.flags & SIDE_OUT_END):
+        if who.flags & SIDE_LOST and st.phase == PHASE_BODY and not (st.client.flags & SIDE_OUT_END):
             # Reset in the middle of the answer. A server that is silent now would never let us notice by a failing write.
             cut(st, c'C', c'D')
             return
     if st.phase == PHASE_PARKED:
-        if who.conn.flags & CONN_HUP:
+        if who.flags & SIDE_LOST:
             cut(st, c'C', c'R')
         return
     if st.phase == PHASE_CONNECT:
         if st.flags & STREAM_DEFERRED:
-            if who.conn.flags & (CONN_RDHUP | CONN_HUP):
+            if who.flags & SIDE_LEFT:
                 cut(st, c'C', c'C')
             return
-        if who == st.client.link:
-            if who.conn.flags & CONN_HUP:
+        if who == &st.client:
+            if who.flags & SIDE_LOST:
                 cut(st, c'C', c'C')
             return
         r = server_check(st)
@@ -693,9 +677,9 @@ cdef void http_wake(stream_t *st, link_t *who) noexcept nogil:
     run(st)
 
 
-cdef void http_timeout(stream_t *st, link_t *who) noexcept nogil:
+cdef void http_timeout(stream_t *st, side_t *who) noexcept nogil:
     cdef int r
-    if st.flags & STREAM_DEFERRED and who == st.client.link:
+    if st.flags & STREAM_DEFERRED and who == &st.client:
         assigned(st, server_retry(st))
         return
     if st.phase == PHASE_PARKED:
@@ -704,11 +688,11 @@ cdef void http_timeout(stream_t *st, link_t *who) noexcept nogil:
     if st.phase == PHASE_TUNNEL:
         cut(st, c'c' if st.up.moved <= st.down.moved else c's', c'D')
         return
-    if who == st.client.link:
+    if who == &st.client:
         if st.client.flags & SIDE_OUT_HEAD or st.flags & STREAM_REPLIED:
             cut(st, c'c', c'D')
         else:
-            st.client.link.flags |= LINK_CLOSE
+            st.client.flags |= SIDE_LAST
             fail(st, 408, b"the request's body did not arrive in time", c'c', phase_letter(st))
         return
     if st.phase == PHASE_CONNECT:

@@ -8,13 +8,16 @@
 # while that holds anything, the link is blocked and slices are not taken. The scratch is empty between pumps.
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from lb._speedups.base.timers cimport timer_clear, timer_set
-from lb._speedups.relay.relay cimport engine_t, link_t
+from lb._speedups.relay.relay cimport engine_t, link_t, side_t
 
 # A zeroed link of this kind, not open yet; NULL without memory.
 cdef link_t *link_take(engine_t *e, uint8_t kind) noexcept nogil
 
 # Close, leave lists and gauges, give everything back. The link is gone. Does not touch its stream.
 cdef void link_close(link_t *l) noexcept nogil
+
+# Take a server link off its server's list.
+cdef void link_unlist(link_t *l) noexcept nogil
 
 # A connection counted in this object's gauge ends; wakes the workers whose accepting waits for it.
 cdef void leave(engine_t *e, uint32_t oid) noexcept nogil
@@ -55,3 +58,10 @@ cdef inline void link_deadline(link_t *l, uint64_t from_ms, uint64_t ms) noexcep
         timer_clear(&l.timer)
     else:
         timer_set(&l.engine.timers, &l.timer, from_ms + ms)
+
+# The same for the deadline of a side.
+cdef inline void side_deadline(side_t *s, uint64_t from_ms, uint64_t ms) noexcept nogil:
+    if ms == 0:
+        timer_clear(s.timer)
+    else:
+        timer_set(&s.stream.engine.timers, s.timer, from_ms + ms)

@@ -43,9 +43,27 @@ cdef void leave(engine_t *e, uint32_t oid) noexcept nogil:
         wake_workers(e, waiting)
 
 
+cdef void link_unlist(link_t *l) noexcept nogil:
+    cdef engine_t *e = l.engine
+    cdef idle_t *idle = &e.idle[l.server_oid]
+    if l.prev != NULL:
+        l.prev.next = l.next
+    else:
+        idle.head = l.next
+    if l.next != NULL:
+        l.next.prev = l.prev
+    else:
+        idle.tail = l.prev
+    l.next = NULL
+    l.prev = NULL
+    l.flags &= <uint16_t> ~LINK_IDLE
+    idle.count -= 1
+    e.idle_links -= 1
+    e.rows[l.server_oid].idle -= 1
+
+
 cdef void link_close(link_t *l) noexcept nogil:
     cdef engine_t *e = l.engine
-    cdef idle_t *idle
     if e.scratch_link == l:
         e.scratch_link = NULL
         e.scratch_used = 0
@@ -58,6 +76,8 @@ cdef void link_close(link_t *l) noexcept nogil:
     if l.out != NULL:
         pool_give(&e.buffer_pool, l.out)
         l.out = NULL
+    if l.state != NULL:
+        l.codec.free(l)
     if l.kind == LINK_CLIENT:
         if l.prev != NULL:
             l.prev.next = l.next
@@ -71,18 +91,7 @@ cdef void link_close(link_t *l) noexcept nogil:
         leave(e, l.frontend_oid)
         leave(e, e.process_oid)
     elif l.flags & LINK_IDLE:
-        idle = &e.idle[l.server_oid]
-        if l.prev != NULL:
-            l.prev.next = l.next
-        else:
-            idle.head = l.next
-        if l.next != NULL:
-            l.next.prev = l.prev
-        else:
-            idle.tail = l.prev
-        idle.count -= 1
-        e.idle_links -= 1
-        e.rows[l.server_oid].idle -= 1
+        link_unlist(l)
     pool_give(&e.link_pool, l)
 
 

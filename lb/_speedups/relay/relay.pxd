@@ -11,6 +11,7 @@
 # Ownership. The engine's pools own all memory. A client link lives from accept to link_free; a server link from connect
 # until it is closed, idle ones in their server's list. A stream is freed by stream_free only, after both sides were
 # finished or aborted; it owns its request and response messages and a reference to the plan it began with.
+# The state of a multiplexing codec belongs to its link (link.state) and its stream's part to that (side.state).
 # What is woken may free itself: after calling a wake, touch nothing that it could own.
 #
 # Every stream ends with exactly one termination state (end_cause, end_phase): the first one set wins.
@@ -53,6 +54,7 @@ cdef enum fault_t:               # side_t.fault
     FAULT_ERROR                  # the connection failed
     FAULT_SYNTAX                 # what came is not HTTP; side.reason is its h1_reason
     FAULT_TIMEOUT
+    FAULT_RESET                  # the peer gave this stream up; its connection lives
 
 cdef enum:                       # side_t.flags
     SIDE_IN_HEAD = 1 << 0        # its message's head was read
@@ -60,6 +62,13 @@ cdef enum:                       # side_t.flags
     SIDE_OUT_HEAD = 1 << 2       # the other's head was written to it
     SIDE_OUT_END = 1 << 3        # the other's message was written to the end
     SIDE_GONE = 1 << 4           # finished or aborted: the codec knows it no more
+    SIDE_LEFT = 1 << 5           # set by the codec: the peer sends no more on this side, and may have left
+    SIDE_LOST = 1 << 6           # set by the codec: the peer has certainly left
+    SIDE_LAST = 1 << 7           # set by the relay: what follows this message cannot be read or is not wanted
+
+cdef enum:                       # answers of codec_t.waits
+    WAITS_OUT = 1 << 0           # bytes written to this side have not left yet
+    WAITS_IN = 1 << 1            # bytes of its message were read and not consumed
 
 ctypedef struct slice_out_t:
     const char *p
@@ -67,6 +76,15 @@ ctypedef struct slice_out_t:
 
 ctypedef struct codec_t:
     const char *name
+    # The link is connected (client: accepted). From here on the codec may take conn.wake and the timer over. 0, or -1
+    # without memory: close the link.
+    int (*open)(link_t *l) noexcept nogil
+    # Give link.state back: the link closes. Called only when there is one.
+    void (*free)(link_t *l) noexcept nogil
+    # Client links, when the engine drains: take no stream that is not here yet, close when there is none.
+    void (*drain)(link_t *l) noexcept nogil
+    # Server side: its stream begins on this link, which has room for it; writes link.room anew.
+    void (*attach)(side_t *s) noexcept nogil
     # Read a head (server side: a response). OFFER_HEAD sets side.head; the message belongs to the stream then.
     int (*head)(side_t *s) noexcept nogil
     # Show the next body bytes without taking them.
@@ -83,6 +101,10 @@ ctypedef struct codec_t:
     int (*send_end)(side_t *s) noexcept nogil
     # Push out what is held back for coalescing. 0 = all left, 1 = blocked, -1 = the connection failed.
     int (*flush)(side_t *s) noexcept nogil
+    # What waits on this side: WAITS_*.
+    int (*waits)(side_t *s) noexcept nogil
+    # Wake the stream for this side in the next pass.
+    void (*again)(side_t *s) noexcept nogil
     # Client side: offer the body from its beginning again (STREAM_REPLAY holds). 0, or -1: it cannot.
     int (*rewind)(side_t *s) noexcept nogil
     # Both messages of the stream have ended on this side and all was flushed: keep the link, or close it. The side is gone
@@ -99,10 +121,12 @@ ctypedef struct side_t:
     void *state                  # the codec's own (multiplexing codecs: their stream)
     stream_t *stream
     message_t *head              # the head read last, owned by the stream
+    lb_timer_t *timer            # the one deadline that applies to this side now: the link's, or its stream's on it
+    uint64_t *active_ms          # when bytes last moved on it: the link's, or its stream's on it
     uint8_t flags                # SIDE_*
     uint8_t fault                # fault_t
     uint8_t reason               # h1_reason of FAULT_SYNTAX
-    uint8_t status               # unused by relay; codecs may keep what they like
+    uint8_t interim              # 1xx heads seen
 
 # --- links ---
 
@@ -113,7 +137,7 @@ cdef enum:                       # link_t.kind
 cdef enum:                       # link_t.flags
     LINK_TCP = 1 << 0            # no codec: bytes only
     LINK_REUSED = 1 << 1         # has carried a stream before
-    LINK_IDLE = 1 << 2           # server: on the idle list; client: between requests
+    LINK_IDLE = 1 << 2           # server: on its server's list, because it has room for a stream
     LINK_CLOSE = 1 << 3          # must not carry another stream
     LINK_BUFFERED = 1 << 4       # unread bytes of the next message are here: no event will announce them
     LINK_LINGER = 1 << 5         # reading and dropping before the close
@@ -131,10 +155,10 @@ ctypedef struct link_t:
     engine_t *engine
     const codec_t *codec
     lb_timer_t timer             # the one deadline that applies now
-    stream_t *stream             # NULL = none (multiplexing links: unused)
+    stream_t *stream             # NULL = none (multiplexing links: only while connecting)
     link_t *next                 # client: the engine's list; server: its server's list
     link_t *prev
-    void *state                  # a multiplexing codec's
+    void *state                  # a multiplexing codec's, NULL = none
     uint8_t kind                 # LINK_CLIENT, LINK_SERVER
     uint8_t window_kind          # WINDOW_*
     uint16_t flags               # LINK_*
@@ -145,7 +169,9 @@ ctypedef struct link_t:
     uint8_t body                 # framing_id of the message being read
     uint8_t body_done            # its end was reached
     uint8_t out_body             # framing_id of the message being written
-    uint8_t interim              # 1xx heads seen
+    uint8_t pad
+    uint16_t streams             # multiplexing links: streams on it now
+    uint16_t room                # server: streams it can begin now
     char *window
     message_t *in_               # head being read; NULL = none begun
     uint64_t left                # FRAMING_LENGTH: bytes still to read
@@ -205,8 +231,8 @@ ctypedef struct stream_t:
     side_t client
     side_t server
     engine_t *engine
-    void (*wake)(stream_t *st, link_t *who) noexcept nogil     # something happened on this link; may free the stream
-    void (*timeout)(stream_t *st, link_t *who) noexcept nogil  # the link's deadline has passed; may free the stream
+    void (*wake)(stream_t *st, side_t *who) noexcept nogil     # something happened on this side; may free the stream
+    void (*timeout)(stream_t *st, side_t *who) noexcept nogil  # the side's deadline has passed; may free the stream
     plan_ref_t *plan             # the generation it began with, referenced
     const plan_frontend_t *frontend
     const plan_backend_t *backend    # NULL = none chosen
@@ -251,7 +277,7 @@ ctypedef struct plan_ref_t:
     uint32_t *frontends          # by oid: index of the frontend + 1, 0 = not one
     plan_ref_t *next             # the engine's list, newest first
 
-ctypedef struct idle_t:          # idle connections of one server in this worker
+ctypedef struct idle_t:          # connections of one server in this worker that have room for a stream
     link_t *head                 # most recently used first
     link_t *tail
     uint32_t count
@@ -296,6 +322,7 @@ ctypedef struct engine_t:
     flow_pool_t flows
     logline_t logline
     codec_t h1                   # the HTTP/1 codec's table
+    codec_t mux                  # debug builds: that of the multiplexing codec
     uint64_t parked              # handles given to parked streams so far
     uint64_t id_prefix           # of request ids
     uint64_t id_next

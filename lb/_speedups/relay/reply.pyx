@@ -6,7 +6,8 @@ from lb._speedups.proto.message cimport (
     message_add, message_reset, message_t,
 )
 from lb._speedups.relay.relay cimport (
-    LINK_CLOSE, OFFER_DATA, OFFER_END, REQUEST_ID, SIDE_IN_END, STREAM_REPLIED, STREAM_UP_FLOW, engine_t, slice_out_t, stream_t,
+    OFFER_DATA, OFFER_END, REQUEST_ID, SIDE_IN_END, SIDE_LAST, STREAM_REPLIED, STREAM_UP_FLOW, engine_t, slice_out_t,
+    stream_t,
 )
 from lb._speedups.relay.stream cimport stream_id
 
@@ -123,7 +124,7 @@ cdef int reply_error(stream_t *st, uint16_t status, const char *detail) noexcept
     # A body nobody wants is dropped within a bound to keep the connection, else the connection ends with the answer.
     # What a flow has moved of it the codec does not know: where it ends cannot be told any more.
     if st.flags & STREAM_UP_FLOW and not (st.client.flags & SIDE_IN_END):
-        st.client.link.flags |= LINK_CLOSE
+        st.client.flags |= SIDE_LAST
     elif not (st.client.flags & SIDE_IN_END):
         while True:
             r = st.client.codec.offer(&st.client, &rest)
@@ -132,7 +133,7 @@ cdef int reply_error(stream_t *st, uint16_t status, const char *detail) noexcept
             dropped += rest.n
             st.client.codec.consume(&st.client, rest.n)
         if r != OFFER_END:
-            st.client.link.flags |= LINK_CLOSE
+            st.client.flags |= SIDE_LAST
     m = <message_t *> pool_take(&e.message_pool)
     if m == NULL:
         return -1

@@ -2,8 +2,8 @@
 #
 # server_assign() picks a server, takes an idle connection or opens one, and tells the stream through `connected` or
 # `refused`. A connection that cannot be made is tried again `retries` times, on another server when there is one, else
-# on the same after a turnaround. Idle connections belong to a server (by object id) and a worker; any event on an idle
-# one closes it.
+# on the same after a turnaround. Connections with room for a stream wait on a list of their server (by object id) and
+# worker; any event on an idle HTTP/1 one closes it.
 from libc.stdint cimport uint8_t, uint32_t
 from lb._speedups.relay.relay cimport engine_t, link_t, stream_t
 
@@ -27,7 +27,8 @@ cdef void server_left(stream_t *st) noexcept nogil
 # A connecting link was woken: 1 connected, 0 still waiting, -1 failed (call server_failed).
 cdef int server_check(stream_t *st) noexcept nogil
 
-# Put a link whose stream has ended properly on its server's idle list.
+# Put a link with room for a stream on its server's list; closes it when the server is gone (a link that carries streams
+# is only kept off the list then).
 cdef void server_keep(link_t *l) noexcept nogil
 
 # Close idle links: of every server that `e.current` does not have with the same address, or all.

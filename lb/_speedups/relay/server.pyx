@@ -10,20 +10,26 @@ from lb._speedups.io.sys cimport (
 )
 from lb._speedups.policy.balance cimport balance_pick, balance_t
 from lb._speedups.policy.plan cimport (
-    BACKEND_KEEPALIVE, LINK_TWISTED, plan_backend_t, plan_server_by_oid, plan_server_t,
+    BACKEND_KEEPALIVE, LINK_MUX, LINK_TWISTED, plan_backend_t, plan_server_by_oid, plan_server_t,
 )
-from lb._speedups.relay.link cimport link_close, link_deadline, link_quiet, link_take
+from lb._speedups.relay.link cimport (
+    link_close, link_deadline, link_quiet, link_take, link_unlist, side_deadline,
+)
 from lb._speedups.relay.relay cimport (
-    IDLE_SERVER_MS, LINK_HEARD, LINK_IDLE, LINK_REUSED, LINK_SERVER, PHASE_ASSIGN, PHASE_CONNECT,
-    STREAM_DEFERRED, STREAM_HTTP, STREAM_PICKED, STREAM_REDISPATCHED, STREAM_RESENT, STREAM_REUSED, TURNAROUND_MS, engine_t, idle_t,
+    IDLE_SERVER_MS, LINK_CLOSE, LINK_IDLE, LINK_REUSED, LINK_SERVER, PHASE_ASSIGN, PHASE_CONNECT,
+    STREAM_DEFERRED, STREAM_HTTP, STREAM_PICKED, STREAM_REDISPATCHED, STREAM_RESENT, STREAM_REUSED, TURNAROUND_MS,
+    engine_t, idle_t,
     link_t, stream_t,
 )
+
+cdef extern from "lb.h" nogil:
+    const bint LB_DEBUG
 
 
 cdef void server_wake(conn_t *c) noexcept nogil:
     cdef link_t *l = <link_t *> c
     if l.stream != NULL:
-        l.stream.wake(l.stream, l)
+        l.stream.wake(l.stream, &l.stream.server)
     elif l.flags & LINK_IDLE and not link_quiet(l):
         link_close(l)                         # a byte or an end on an idle connection: it is of no more use
 
@@ -31,7 +37,7 @@ cdef void server_wake(conn_t *c) noexcept nogil:
 cdef void server_timer(void *owner, lb_timer_t *timer) noexcept nogil:
     cdef link_t *l = <link_t *> owner
     if l.stream != NULL:
-        l.stream.timeout(l.stream, l)
+        l.stream.timeout(l.stream, &l.stream.server)
     elif l.flags & LINK_IDLE:
         link_close(l)
 
@@ -52,35 +58,29 @@ cdef void uncount(stream_t *st) noexcept nogil:
         e.rows[st.server_at.oid].cur -= 1
 
 
-cdef void attach(stream_t *st, link_t *l) noexcept nogil:
-    l.stream = st
-    l.codec = st.client.codec
-    l.flags &= <uint16_t> ~(LINK_HEARD | LINK_IDLE)
-    l.interim = 0
+# The server side of st is on this link, connected or not.
+cdef void join(stream_t *st, link_t *l) noexcept nogil:
     l.active_ms = st.engine.now_ms
+    st.server.codec = l.codec
     st.server.link = l
-    st.server.codec = st.client.codec
-    st.server.stream = st
+    st.server.state = NULL
+    st.server.head = NULL
+    st.server.timer = &l.timer
+    st.server.active_ms = &l.active_ms
     st.server.flags = 0
     st.server.fault = 0
-    st.server.head = NULL
+    st.server.reason = 0
+    st.server.interim = 0
 
 
-cdef link_t *idle_take(engine_t *e, uint32_t oid) noexcept nogil:
-    cdef idle_t *idle = &e.idle[oid]
-    cdef link_t *l = idle.head
-    if l == NULL:
-        return NULL
-    idle.head = l.next
-    if l.next != NULL:
-        l.next.prev = NULL
-    else:
-        idle.tail = NULL
-    l.next = NULL
-    idle.count -= 1
-    e.idle_links -= 1
-    e.rows[oid].idle -= 1
-    return l
+# The link is connected: its codec begins the stream on it. With room for more it stays on, or goes to, its server's list.
+cdef void attach(stream_t *st, link_t *l) noexcept nogil:
+    l.codec.attach(&st.server)
+    if l.flags & LINK_IDLE:
+        if l.room == 0:
+            link_unlist(l)
+    elif l.room != 0:
+        server_keep(l)
 
 
 # Open a connection. 1 connected, 0 in progress, -1 failed at once (nothing attached).
@@ -127,7 +127,10 @@ cdef int open_link(stream_t *st, const plan_server_t *s) noexcept nogil:
     l.server_oid = s.oid
     l.address_hash = address_hash(s)
     l.generation = st.plan.generation
-    attach(st, l)
+    if st.flags & STREAM_HTTP:
+        l.codec = &e.mux if LB_DEBUG and s.flags & LINK_MUX else &e.h1
+    l.stream = st
+    join(st, l)
     if r == 0:
         l.conn.flags |= CONN_WRITABLE
         return 1
@@ -170,8 +173,9 @@ cdef int server_connect(stream_t *st, bint fresh) noexcept nogil:
     e.rows[s.oid].last_ms = e.now_ms
     st.flags |= STREAM_PICKED
     if st.flags & STREAM_HTTP and not fresh and not (st.flags & STREAM_RESENT) and st.plan == e.current:
-        l = idle_take(e, s.oid)
+        l = e.idle[s.oid].head
         if l != NULL:
+            join(st, l)
             attach(st, l)
             st.flags |= STREAM_REUSED
             e.rows[s.oid].reuses += 1
@@ -186,18 +190,23 @@ cdef int server_connect(stream_t *st, bint fresh) noexcept nogil:
     r = open_link(st, s)
     if r == 0:
         return SERVER_WAIT
-    if r > 0:
-        return connected(st)
+    if r > 0 and connected(st) == 0:
+        return SERVER_READY
     return server_failed(st)
 
 
 cdef int connected(stream_t *st) noexcept nogil:
     cdef engine_t *e = st.engine
+    cdef link_t *l = st.server.link
+    if l.codec != NULL and l.codec.open(l) != 0:
+        return -1
     st.server.link.conn.flags &= ~<uint32_t> CONN_CONNECTING
     st.connected_ms = e.now_ms
     st.connect_ms = <long> (e.now_ms - st.assigned_ms)
     e.rows[st.server_at.oid].conn_total += 1
-    return SERVER_READY
+    if l.codec != NULL:
+        attach(st, l)
+    return 0
 
 
 cdef int server_failed(stream_t *st) noexcept nogil:
@@ -222,13 +231,13 @@ cdef int server_failed(stream_t *st) noexcept nogil:
     # Nobody else to ask: leave the server a moment (HAProxy's turnaround).
     pause = st.backend.connect_ms if st.backend.connect_ms and st.backend.connect_ms < TURNAROUND_MS else TURNAROUND_MS
     st.flags |= STREAM_DEFERRED
-    link_deadline(st.client.link, e.now_ms, pause)
+    side_deadline(&st.client, e.now_ms, pause)
     return SERVER_WAIT
 
 
 cdef int server_retry(stream_t *st) noexcept nogil:
     st.flags &= <uint16_t> ~STREAM_DEFERRED
-    link_deadline(st.client.link, 0, 0)
+    side_deadline(&st.client, 0, 0)
     return server_assign(st, False)
 
 
@@ -239,12 +248,21 @@ cdef int server_check(stream_t *st) noexcept nogil:
     # A connection that failed is writable too, but always with an error or a hang-up.
     if l.conn.flags & CONN_HUP and conn_connected(&l.conn) != 0:
         return -1
-    connected(st)
-    return 1
+    return 1 if connected(st) == 0 else -1
 
 
 cdef void server_left(stream_t *st) noexcept nogil:
     uncount(st)
+
+
+# No stream may begin on this link any more. With streams on it, it ends with the last.
+cdef void let_go(link_t *l) noexcept nogil:
+    if l.streams == 0:
+        link_close(l)
+        return
+    l.flags |= LINK_CLOSE
+    if l.flags & LINK_IDLE:
+        link_unlist(l)
 
 
 cdef void server_keep(link_t *l) noexcept nogil:
@@ -252,12 +270,12 @@ cdef void server_keep(link_t *l) noexcept nogil:
     cdef idle_t *idle
     cdef const plan_server_t *s
     if e.draining or e.current == NULL:
-        link_close(l)
+        let_go(l)
         return
     if l.generation != e.current.generation:
         s = plan_server_by_oid(e.current.plan, l.server_oid)
         if s == NULL or address_hash(s) != l.address_hash:
-            link_close(l)
+            let_go(l)
             return
         l.generation = e.current.generation
     idle = &e.idle[l.server_oid]
@@ -272,7 +290,8 @@ cdef void server_keep(link_t *l) noexcept nogil:
     idle.count += 1
     e.idle_links += 1
     e.rows[l.server_oid].idle += 1
-    link_deadline(l, e.now_ms, IDLE_SERVER_MS)
+    if l.streams == 0:
+        link_deadline(l, e.now_ms, IDLE_SERVER_MS)
 
 
 cdef void server_purge(engine_t *e, bint all_) noexcept nogil:
@@ -288,7 +307,7 @@ cdef void server_purge(engine_t *e, bint all_) noexcept nogil:
             following = l.next
             s = NULL if all_ else plan_server_by_oid(e.current.plan, oid)
             if s == NULL or address_hash(s) != l.address_hash:
-                link_close(l)
+                let_go(l)
             else:
                 l.generation = e.current.generation
             l = following

@@ -7,6 +7,12 @@ cdef int session_accept(engine_t *e, listen_t *at) noexcept nogil
 # The engine has switched generations: rebind idle sessions, close those whose frontend is gone.
 cdef void session_rebind_all(engine_t *e) noexcept nogil
 
+# Point the session at its frontend in the current generation; -1 when that is gone.
+cdef int session_rebind(link_t *l) noexcept nogil
+
+# One sentence for people on why a request head was refused with this status.
+cdef const char *session_refusal(int status) noexcept nogil
+
 # Close sessions that wait for another request; those that have one end with it, and those that never had one get a
 # moment to send it.
 cdef void session_drain(engine_t *e) noexcept nogil

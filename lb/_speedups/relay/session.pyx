@@ -4,24 +4,23 @@ from lb._speedups.base.mapping cimport gauge_enter
 from lb._speedups.base.pool cimport pool_give, pool_take
 from lb._speedups.base.timers cimport lb_timer_t, timer_init
 from lb._speedups.io.conn cimport (
-    CONN_AGAIN, CONN_CLOSED, CONN_HUP, CONN_READABLE, CONN_TWISTED, CONN_WRITABLE, conn_open, conn_recv, conn_run, conn_t,
+    CONN_AGAIN, CONN_CLOSED, CONN_HUP, CONN_RDHUP, CONN_READABLE, CONN_TWISTED, CONN_WRITABLE, conn_open, conn_recv,
+    conn_t,
 )
 from lb._speedups.io.sys cimport (
-    AF_INET, AF_INET6, ECONNABORTED, EINTR, EMFILE, ENFILE, ENOBUFS, ENOMEM, MSG_DONTWAIT, MSG_PEEK, SOCK_CLOEXEC, SOCK_NONBLOCK,
-    accept4, close, errno, ntohs, recv, sockaddr, sockaddr_in, sockaddr_in6, sockaddr_storage, socklen_t,
+    AF_INET, AF_INET6, ECONNABORTED, EINTR, EMFILE, ENFILE, ENOBUFS, ENOMEM, SOCK_CLOEXEC, SOCK_NONBLOCK,
+    accept4, close, errno, ntohs, sockaddr, sockaddr_in, sockaddr_in6, sockaddr_storage, socklen_t,
 )
 from lb._speedups.policy.plan cimport (
-    LINK_PARK, LINK_TWISTED, MODE_TCP, plan_frontend, plan_frontend_t, plan_listener, plan_listener_t,
+    LINK_MUX, LINK_PARK, LINK_TWISTED, MODE_TCP, plan_frontend, plan_frontend_t, plan_listener, plan_listener_t,
 )
 from lb._speedups.proto.h1 cimport h1_read_request
 from lb._speedups.proto.message cimport MESSAGE_HEAD_MAX, MESSAGE_REQUEST, message_reset, message_t
-from lb._speedups.relay.h1link cimport h1link_begin, h1link_frame
-from lb._speedups.relay.http cimport http_begin, http_refuse
+from lb._speedups.relay.h1link cimport h1link_begin, h1link_frame, h1link_refuse, h1link_request
 from lb._speedups.relay.link cimport leave, link_close, link_deadline, link_take, link_window_drop
 from lb._speedups.relay.relay cimport (
-    LINGER_BYTES, LINGER_MS, LINK_BUFFERED, LINK_CLIENT, LINK_LINGER, LINK_PARKS, LINK_REUSED, LINK_STARTED, LINK_TCP,
-    engine_t,
-    link_t, listen_t, plan_ref_t,
+    LINGER_BYTES, LINK_BUFFERED, LINK_CLIENT, LINK_LINGER, LINK_PARKS, LINK_REUSED, LINK_STARTED, LINK_TCP, SIDE_LEFT,
+    SIDE_LOST, engine_t, link_t, listen_t, plan_ref_t, stream_t,
 )
 from lb._speedups.relay.tcp cimport tcp_begin
 
@@ -119,8 +118,9 @@ cdef int session_new(engine_t *e, int fd, sockaddr_storage *address, plan_listen
         pool_give(&e.link_pool, l)
         return -1
     timer_init(&l.timer, client_timer, l)
+    if frontend.mode != MODE_TCP:
+        l.codec = &e.mux if LB_DEBUG and listener.flags & LINK_MUX else &e.h1
     keep_address(l, address)
-    l.codec = &e.h1
     l.frontend = frontend
     l.frontend_oid = frontend.oid
     l.listener_oid = listener.oid
@@ -143,12 +143,14 @@ cdef int session_new(engine_t *e, int fd, sockaddr_storage *address, plan_listen
         l.flags |= LINK_TCP
         tcp_begin(l)
         return 0
+    if l.codec.open(l) != 0:
+        link_close(l)
+        return 0
     link_deadline(l, e.now_ms, frontend.http_request_ms if frontend.http_request_ms else frontend.client_ms)
     return 0
 
 
-# Point the session at its frontend in the current generation; -1 when that is gone.
-cdef int rebind(link_t *l) noexcept nogil:
+cdef int session_rebind(link_t *l) noexcept nogil:
     cdef plan_ref_t *p = l.engine.current
     cdef uint32_t i = p.frontends[l.frontend_oid] if l.frontend_oid < p.noids else 0
     if i == 0 or plan_frontend(p.plan, i - 1).mode == MODE_TCP:
@@ -160,8 +162,11 @@ cdef int rebind(link_t *l) noexcept nogil:
 
 cdef void client_wake(conn_t *c) noexcept nogil:
     cdef link_t *l = <link_t *> c
-    if l.stream != NULL:
-        l.stream.wake(l.stream, l)
+    cdef stream_t *st = l.stream
+    if st != NULL:
+        if c.flags & (CONN_RDHUP | CONN_HUP):
+            st.client.flags |= SIDE_LEFT | SIDE_LOST if c.flags & CONN_HUP else SIDE_LEFT
+        st.wake(st, &st.client)
     elif l.flags & LINK_LINGER:
         linger(l)
     else:
@@ -171,10 +176,10 @@ cdef void client_wake(conn_t *c) noexcept nogil:
 cdef void client_timer(void *owner, lb_timer_t *timer) noexcept nogil:
     cdef link_t *l = <link_t *> owner
     if l.stream != NULL:
-        l.stream.timeout(l.stream, l)
+        l.stream.timeout(l.stream, &l.stream.client)
     elif l.in_ != NULL and not (l.flags & LINK_LINGER):
         # A head that began and did not come whole. (A connection that never sent a byte is closed without a word.)
-        http_refuse(l, l.in_, 408, b"the request head did not arrive in time", c'c', c'R')
+        h1link_refuse(l, l.in_, 408, b"the request head did not arrive in time", c'c', c'R')
     else:
         link_close(l)
 
@@ -226,7 +231,7 @@ cdef void read_head(link_t *l) noexcept nogil:
     cdef message_t *m = l.in_
     cdef ssize_t n = 0
     cdef int r
-    if l.generation != e.current.generation and rebind(l) != 0:
+    if l.generation != e.current.generation and session_rebind(l) != 0:
         link_close(l)
         return
     if m == NULL:
@@ -250,7 +255,7 @@ cdef void read_head(link_t *l) noexcept nogil:
                 break
             if n <= 0:
                 if m.fill != 0 and n == CONN_CLOSED:
-                    http_refuse(l, m, 400, b"the connection ended within the request head", c'C', c'R')
+                    h1link_refuse(l, m, 400, b"the connection ended within the request head", c'C', c'R')
                 else:
                     link_close(l)
                 return
@@ -263,10 +268,10 @@ cdef void read_head(link_t *l) noexcept nogil:
                 keep_rest(l, m)
             else:
                 h1link_begin(l, m)
-            http_begin(l, m)
+            h1link_request(l, m)
             return
         if r < 0:
-            http_refuse(l, m, -r, refusal(-r), c'P', c'R')
+            h1link_refuse(l, m, -r, session_refusal(-r), c'P', c'R')
             return
     if m.fill == 0:
         pool_give(&e.message_pool, m)
@@ -289,7 +294,7 @@ cdef void keep_rest(link_t *l, message_t *m) noexcept nogil:
     h1link_frame(l, m)
 
 
-cdef const char *refusal(int status) noexcept nogil:
+cdef const char *session_refusal(int status) noexcept nogil:
     if status == 405:
         return b"the method is not served here"
     if status == 414:
@@ -310,7 +315,7 @@ cdef void session_rebind_all(engine_t *e) noexcept nogil:
     cdef link_t *following
     while l != NULL:
         following = l.next
-        if l.stream == NULL and not (l.flags & LINK_LINGER) and rebind(l) != 0:
+        if l.stream == NULL and l.streams == 0 and not (l.flags & LINK_LINGER) and session_rebind(l) != 0:
             link_close(l)
         l = following
 
@@ -318,17 +323,8 @@ cdef void session_rebind_all(engine_t *e) noexcept nogil:
 cdef void session_drain(engine_t *e) noexcept nogil:
     cdef link_t *l = e.clients
     cdef link_t *following
-    cdef char first
     while l != NULL:
         following = l.next
-        if l.stream == NULL and l.in_ == NULL and not (l.flags & LINK_LINGER):
-            if recv(l.conn.fd, &first, 1, MSG_PEEK | MSG_DONTWAIT) > 0:
-                # A request that came before this: it is answered, with `Connection: close`.
-                l.conn.flags |= CONN_READABLE
-                conn_run(&l.conn)
-            elif l.flags & LINK_REUSED:
-                link_close(l)
-            else:
-                # Just accepted, perhaps out of a listener's queue a moment ago: its request is on the way.
-                link_deadline(l, e.now_ms, LINGER_MS)
+        if l.codec != NULL:
+            l.codec.drain(l)
         l = following

@@ -4,6 +4,7 @@ from lb._speedups.proto.message cimport message_t
 from lb._speedups.relay.relay cimport engine_t, link_t, stream_t
 
 # A stream on a client link of frontend `link.frontend`; takes a reference to the current plan. NULL without memory.
+# Its client side uses the link's timer until told otherwise; the link does not know it yet.
 cdef stream_t *stream_new(engine_t *e, link_t *client) noexcept nogil
 
 # The request id, REQUEST_ID hex digits; made when first asked for.

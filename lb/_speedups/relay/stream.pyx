@@ -54,6 +54,9 @@ cdef stream_t *stream_new(engine_t *e, link_t *client) noexcept nogil:
     st.frontend = client.frontend
     st.client.link = client
     st.client.stream = st
+    st.client.codec = client.codec
+    st.client.timer = &client.timer
+    st.client.active_ms = &client.active_ms
     st.server.stream = st
     st.request_ms = -1
     st.connect_ms = -1
@@ -61,7 +64,6 @@ cdef stream_t *stream_new(engine_t *e, link_t *client) noexcept nogil:
     st.family = client.family
     st.port = client.port
     memcpy(st.address, client.address, 16)
-    client.stream = st
     if e.now_us == 0:
         e.now_us = clock_real_us(&e.clock)
     # The first request of a connection begins with the connection, later ones with their first byte.

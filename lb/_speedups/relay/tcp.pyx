@@ -6,7 +6,7 @@ from lb._speedups.io.flow cimport (
 from lb._speedups.policy.plan cimport plan_backend
 from lb._speedups.relay.link cimport link_close, link_deadline
 from lb._speedups.relay.relay cimport (
-    PHASE_BODY, SIDE_GONE, STREAM_DEFERRED, STREAM_DOWN_FLOW, STREAM_UP_FLOW, engine_t, link_t, stream_t,
+    PHASE_BODY, SIDE_GONE, STREAM_DEFERRED, STREAM_DOWN_FLOW, STREAM_UP_FLOW, engine_t, link_t, side_t, stream_t,
 )
 from lb._speedups.relay.server cimport (
     SERVER_NONE, SERVER_READY, server_assign, server_check, server_failed, server_retry,
@@ -20,6 +20,7 @@ cdef void tcp_begin(link_t *client) noexcept nogil:
     if st == NULL:
         link_close(client)
         return
+    client.stream = st
     st.wake = tcp_wake
     st.timeout = tcp_timeout
     if st.frontend.default_backend < 0:
@@ -107,13 +108,13 @@ cdef void run(stream_t *st) noexcept nogil:
     link_deadline(st.server.link, now, st.backend.server_ms)
 
 
-cdef void tcp_wake(stream_t *st, link_t *who) noexcept nogil:
+cdef void tcp_wake(stream_t *st, side_t *who) noexcept nogil:
     cdef int r
     if st.phase == PHASE_BODY:
         run(st)
         return
-    if who == st.client.link:
-        if who.conn.flags & CONN_HUP:
+    if who == &st.client:
+        if who.link.conn.flags & CONN_HUP:
             finish(st, c'C', c'C', True)
         return
     if st.flags & STREAM_DEFERRED:
@@ -125,10 +126,10 @@ cdef void tcp_wake(stream_t *st, link_t *who) noexcept nogil:
         assigned(st, server_failed(st))
 
 
-cdef void tcp_timeout(stream_t *st, link_t *who) noexcept nogil:
+cdef void tcp_timeout(stream_t *st, side_t *who) noexcept nogil:
     cdef int r
     if st.phase == PHASE_BODY:
-        finish(st, c'c' if who == st.client.link else c's', c'D', True)
+        finish(st, c'c' if who == &st.client else c's', c'D', True)
         return
     if st.flags & STREAM_DEFERRED:
         assigned(st, server_retry(st))
