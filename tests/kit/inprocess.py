@@ -246,4 +246,4 @@ def _prepared(settings: Settings, log: str, transport: str) -> Settings:
 
 def _disturbed(link: str | Settings, transport: str) -> Settings:
     entry = link if isinstance(link, dict) else {"address": link}
-    return {**entry, "debug": {"transport": transport}}
+    return {**entry, "debug": {**entry.get("debug", {}), "transport": transport}}

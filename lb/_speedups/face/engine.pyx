@@ -183,7 +183,7 @@ cdef dict describe(engine_t *e, link_t *l):
     if l.family == AF_INET or l.family == AF_INET6:
         if inet_ntop(l.family, l.address, text, sizeof(text)) is not NULL:
             address = (<bytes> (<char *> text)).decode()
-    state = "linger" if l.flags & LINK_LINGER else "idle"
+    state = "linger" if l.flags & LINK_LINGER else "streams" if l.streams else "idle"
     backend = server = None
     if st is not NULL:
         state = {PHASE_PARKED: "parked", PHASE_ASSIGN: "assign", PHASE_CONNECT: "connect", PHASE_SEND: "send", PHASE_BODY: "body",

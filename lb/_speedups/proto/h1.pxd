@@ -29,7 +29,7 @@ from lb._speedups.proto.h1_write cimport (
     H1_WRITE_CHUNKED, H1_WRITE_CLOSE, H1_WRITE_KEEP_ALIVE, H1_WRITE_NO_LENGTH, H1_WRITE_UPGRADE, h1_write_request,
     h1_write_response,
 )
-from lb._speedups.proto.message cimport message_t
+from lb._speedups.proto.message cimport field_t, message_t
 
 cdef enum:
     H1_METHOD_MAX = 32          # bytes of a method
@@ -50,6 +50,10 @@ cdef int h1_read_response(message_t *m, uint8_t method) noexcept nogil
 
 # A few lower-case words for logs; for a number that is no reason, "unknown".
 cdef const char *h1_reason_text(uint8_t reason) noexcept nogil
+
+# The method_id of a token; and m.length from a Content-Length field, False when it is malformed.
+cdef uint8_t h1_method_id(const char *p, size_t len) noexcept nogil
+cdef bint h1_read_length(message_t *m, const field_t *field) noexcept nogil
 
 # Debug builds: bytes that reading heads has looked at so far in this process, so that tests can show it is linear.
 # Always 0 in a release.

@@ -662,5 +662,13 @@ cdef const char *h1_reason_text(uint8_t reason) noexcept nogil:
     return b"unknown"
 
 
+cdef uint8_t h1_method_id(const char *p, size_t len) noexcept nogil:
+    return method_of(p, len)
+
+
+cdef bint h1_read_length(message_t *m, const field_t *field) noexcept nogil:
+    return read_length(m, field) == 0
+
+
 cdef uint64_t h1_work() noexcept nogil:
     return h1_work_done()

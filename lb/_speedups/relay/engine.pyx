@@ -17,12 +17,13 @@ from lb._speedups.io.sys cimport (
 )
 from lb._speedups.policy.logline cimport logline_init
 from lb._speedups.policy.plan cimport (
-    FRONTEND_KEEPALIVE, plan_check, plan_frontend, plan_frontend_t, plan_listener, plan_t,
+    FRONTEND_KEEPALIVE, plan_check, plan_frontend, plan_frontend_t, plan_listener, plan_server, plan_t,
 )
 from lb._speedups.proto.message cimport message_t
 from lb._speedups.relay.h1link cimport h1link_codec
 from lb._speedups.relay.http cimport http_kill, http_resume
 from lb._speedups.relay.link cimport link_close
+from lb._speedups.relay.muxlink cimport muxlink_codec
 from lb._speedups.relay.relay cimport (
     BUFFER_SIZE, STREAM_HTTP, engine_t, idle_t, link_t, listen_t, plan_ref_t, stream_t,
 )
@@ -32,6 +33,7 @@ from lb._speedups.relay.stream cimport plan_release
 from lb._speedups.relay.tcp cimport tcp_kill
 
 cdef extern from "lb.h" nogil:
+    const bint LB_DEBUG
     uint64_t lb_load_u64(const uint64_t *p) noexcept
     void lb_store_u64(uint64_t *p, uint64_t v) noexcept
 
@@ -63,6 +65,7 @@ cdef engine_t *engine_new(mapping_t *m, uint32_t slot, int wakeup) noexcept nogi
     flow_pool_init(&e.flows, &e.buffer_pool)
     logline_init(&e.logline)
     h1link_codec(&e.h1)
+    muxlink_codec(&e.mux)
     if getrandom(&e.id_prefix, 8, 0) != 8 or getrandom(&e.id_next, 8, 0) != 8 \
             or loop_init(&e.loop, wakeup) != 0 or e.idle == NULL:
         loop_free(&e.loop)
@@ -119,6 +122,18 @@ cdef void engine_free(engine_t *e) noexcept nogil:
 # --- generations ---
 
 
+# Whether the plan needs no device that only debug builds have (LINK_*).
+cdef bint is_plain(const plan_t *plan) noexcept nogil:
+    cdef uint32_t i
+    for i in range(plan.nlisteners):
+        if plan_listener(plan, i).flags != 0:
+            return False
+    for i in range(plan.nservers):
+        if plan_server(plan, i).flags != 0:
+            return False
+    return True
+
+
 cdef int64_t engine_prepare(engine_t *e, int fd) noexcept nogil:
     cdef struct_stat st
     cdef plan_ref_t *p
@@ -133,7 +148,7 @@ cdef int64_t engine_prepare(engine_t *e, int fd) noexcept nogil:
     if image == MAP_FAILED:
         return -1
     plan = <const plan_t *> image
-    if plan_check(image, <uint64_t> st.st_size) != 0:
+    if plan_check(image, <uint64_t> st.st_size) != 0 or not (LB_DEBUG or is_plain(plan)):
         munmap(image, <size_t> st.st_size)
         return -2
     p = <plan_ref_t *> calloc(1, sizeof(plan_ref_t))

@@ -1,6 +1,6 @@
 from libc.stdint cimport int32_t, uint16_t, uint32_t, uint64_t, uint8_t
 from lb._speedups.base.pool cimport pool_give
-from lb._speedups.io.conn cimport LOOP_SIDE_BYTES, conn_plain, conn_run
+from lb._speedups.io.conn cimport CONN_READABLE, LOOP_SIDE_BYTES, conn_plain, conn_run
 from lb._speedups.io.flow cimport (
     FLOW_BULK, FLOW_DONE, FLOW_EOF, FLOW_KEEP_OPEN, FLOW_MEMORY, FLOW_MORE, FLOW_READ_ERROR, FLOW_WAIT,
     FLOW_WRITE_ERROR, flow_free, flow_held, flow_init, flow_preload, flow_run, flow_t,

@@ -26,6 +26,7 @@ def pairs(lines: list[str]) -> list[tuple[bytes, bytes]]:
 
 
 @pytest.mark.ours
+@pytest.mark.h1_only
 def test_request_fields_keep_case_order_and_value(stage: Stage) -> None:
     server = stage.server()
     stage.http(server)
@@ -35,6 +36,7 @@ def test_request_fields_keep_case_order_and_value(stage: Stage) -> None:
 
 
 @pytest.mark.ours
+@pytest.mark.h1_only
 def test_response_fields_keep_case_order_and_value(stage: Stage) -> None:
     lines = [
         "Server: test",
@@ -211,6 +213,7 @@ def test_a_1_0_client_never_gets_chunks(stage: Stage) -> None:
 
 
 @pytest.mark.ours
+@pytest.mark.h1_only
 def test_a_1_0_client_without_host_is_served(stage: Stage) -> None:
     server = stage.server()
     stage.http(server)
@@ -245,6 +248,7 @@ def test_a_1_0_servers_answer_says_1_1(stage: Stage) -> None:
     assert stage.client().get().version == b"1.1"
 
 
+@pytest.mark.h1_only
 def test_the_reason_phrase_is_kept(stage: Stage) -> None:
     stage.http(stage.server(b"HTTP/1.1 299 Very Odd Indeed\r\nContent-Length: 0\r\n\r\n"))
     response = stage.client().get()

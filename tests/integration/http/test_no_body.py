@@ -59,6 +59,7 @@ def test_interim_responses_never_go_to_a_1_0_client(stage: Stage) -> None:
     assert b" 103 " not in client.read_to_end()
 
 
+@pytest.mark.h1_only
 def test_100_continue_is_waited_for_and_passed_on(stage: Stage) -> None:
     def script(connection: Connection) -> None:
         request = connection.head()

@@ -31,6 +31,7 @@ def switch_and_echo(connection: Connection) -> None:
 
 
 @pytest.mark.smoke
+@pytest.mark.h1_only
 def test_an_upgrade_becomes_a_tunnel(stage: Stage) -> None:
     server = stage.server(switch_and_echo)
     stage.http(server)
@@ -49,6 +50,7 @@ def test_an_upgrade_becomes_a_tunnel(stage: Stage) -> None:
     assert client.read_to_end() == b""
 
 
+@pytest.mark.h1_only
 def test_bytes_behind_the_101_belong_to_the_tunnel(stage: Stage) -> None:
     def script(connection: Connection) -> None:
         connection.head_only()
@@ -65,6 +67,7 @@ def test_bytes_behind_the_101_belong_to_the_tunnel(stage: Stage) -> None:
     assert client.read_to_end() == b"bye"
 
 
+@pytest.mark.h1_only
 def test_bytes_behind_the_request_wait_for_the_101(stage: Stage) -> None:
     """What a client sends in advance reaches the server only once it has agreed."""
 
@@ -129,6 +132,7 @@ def test_h2c_is_never_offered_to_a_server(stage: Stage) -> None:
     assert [name.lower() for name in server.requests[0].names] == [b"host"]
 
 
+@pytest.mark.h1_only
 def test_large_transfers_through_a_tunnel_keep_every_byte(stage: Stage) -> None:
     data = random.Random(7).randbytes(stage.bulk)
     server = stage.server(switch_and_echo)
@@ -143,6 +147,7 @@ def test_large_transfers_through_a_tunnel_keep_every_byte(stage: Stage) -> None:
     assert hashlib.sha256(back).digest() == hashlib.sha256(data).digest()
 
 
+@pytest.mark.h1_only
 def test_a_half_closed_tunnel_still_carries_the_other_way(stage: Stage) -> None:
     def script(connection: Connection) -> None:
         connection.head_only()
@@ -169,6 +174,7 @@ def test_a_client_that_resets_a_tunnel_ends_it_at_the_server(stage: Stage) -> No
     server.wait_idle()
 
 
+@pytest.mark.h1_only
 def test_a_server_that_resets_a_tunnel_ends_it_at_the_client(stage: Stage) -> None:
     server = stage.server(lambda c: (c.head_only(), c.send(SWITCH), c.read_exactly(1), c.reset()))
     stage.http(server)
