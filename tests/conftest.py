@@ -2,14 +2,19 @@
 
 The sources have no compiled modules beside them, and half a package imported from there would hide a build
 that is out of date. `make test` sets PYTHONPATH=build/<flavour>/lib and PYTHONSAFEPATH=1.
+
+The suite tells the same each time: hypothesis takes its examples from the test's name. `make fuzz` sets
+LB_FUZZ_SECONDS, and then it looks for new ones.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 import lb
 
@@ -18,6 +23,11 @@ sys.path.append(str(ROOT))  # for `bench`; at the end, so that `lb` still comes 
 HERE = Path(lb.__file__).resolve()
 FLAVOURS = {ROOT / "build" / name / "lib": name for name in ("release", "debug", "sanitize")}
 FLAVOUR = FLAVOURS.get(HERE.parent.parent, "")
+
+
+settings.register_profile("suite", derandomize=True, database=None, deadline=None)
+if not os.environ.get("LB_FUZZ_SECONDS"):
+    settings.load_profile("suite")
 
 
 def pytest_configure(config: pytest.Config) -> None:
