@@ -103,9 +103,14 @@ cdef void run(stream_t *st) noexcept nogil:
         conn_run(st.up.src)
     if b == FLOW_MORE:
         conn_run(st.down.src)
-    # Bytes either way are activity of both ends.
-    link_deadline(st.client.link, now, st.frontend.client_ms)
-    link_deadline(st.server.link, now, st.backend.server_ms)
+    # Bytes either way are activity of both ends. Once both have spoken it is a tunnel, as in HAProxy: a session that is
+    # used now and then (a database's, say) is not cut for a silence that would be odd in a request.
+    if st.up.moved and st.down.moved:
+        link_deadline(st.client.link, 0, 0)
+        link_deadline(st.server.link, now, st.backend.tunnel_ms if st.backend.tunnel_ms else st.frontend.tunnel_ms)
+    else:
+        link_deadline(st.client.link, now, st.frontend.client_ms)
+        link_deadline(st.server.link, now, st.backend.server_ms)
 
 
 cdef void tcp_wake(stream_t *st, side_t *who) noexcept nogil:
@@ -129,7 +134,10 @@ cdef void tcp_wake(stream_t *st, side_t *who) noexcept nogil:
 cdef void tcp_timeout(stream_t *st, side_t *who) noexcept nogil:
     cdef int r
     if st.phase == PHASE_BODY:
-        finish(st, c'c' if who == &st.client else c's', c'D', True)
+        if st.up.moved and st.down.moved:     # the tunnel's: whoever said less is taken for the silent one
+            finish(st, c'c' if st.up.moved <= st.down.moved else c's', c'D', True)
+        else:
+            finish(st, c'c' if who == &st.client else c's', c'D', True)
         return
     if st.flags & STREAM_DEFERRED:
         assigned(st, server_retry(st))

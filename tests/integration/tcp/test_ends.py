@@ -59,3 +59,14 @@ def test_bytes_keep_a_connection_open(stage: Stage) -> None:
         client.send(b"x")
         assert client.read_exactly(1) == b"x"
         assert not client.readable(0.2), "ended although it was used"
+
+
+@pytest.mark.ours
+def test_once_both_have_spoken_the_timeout_is_the_tunnels(stage: Stage) -> None:
+    stage.tcp(stage.server(echoing), timeouts={"client": "100ms", "server": "100ms", "tunnel": "20s"})
+    client = stage.client()
+    client.send(b"x")
+    assert client.read_exactly(1) == b"x"
+    assert not client.readable(0.4), "closed by a timeout that is not the tunnel's"
+    client.send(b"y")
+    assert client.read_exactly(1) == b"y"
