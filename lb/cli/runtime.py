@@ -3,6 +3,7 @@
 import contextlib
 import os
 import socket
+import stat
 
 import click
 
@@ -46,6 +47,9 @@ def ask(path: str, command: str) -> str:
         except FileNotFoundError:
             fail(f"admin socket '{path}': there is none; is lb running? say where it is with --socket or -f")
         except ConnectionRefusedError:
+            # The kernel says the same of a file that is no socket at all.
+            if os.path.exists(path) and not stat.S_ISSOCK(os.stat(path).st_mode):
+                fail(f"admin socket '{path}': is not a socket; give the path of 'global.admin.path', or -f")
             fail(f"admin socket '{path}': nobody listens; lb is not running")
         except PermissionError:
             fail(f"admin socket '{path}': permission denied; its mode is set by 'global.admin.mode'")

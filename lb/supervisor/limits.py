@@ -1,7 +1,8 @@
-"""The limit on file descriptors."""
+"""File descriptors: the limit on them, and which are open."""
 
 from __future__ import annotations
 
+import os
 import resource
 
 from lb.config.part import Part
@@ -17,6 +18,13 @@ def raise_descriptor_limit() -> int:
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     return hard
+
+
+def open_descriptors() -> frozenset[int]:
+    """Return the descriptors that are open now: those that this process was started with, if it is asked first."""
+    listed = [int(name) for name in os.listdir("/proc/self/fd")]
+    # The one that the listing itself was read from is closed by now.
+    return frozenset(each for each in listed if os.path.exists(f"/proc/self/fd/{each}"))
 
 
 def descriptors_needed(part: Part) -> int:

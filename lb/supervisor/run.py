@@ -28,11 +28,12 @@ def main(path: str, ready_fd: int = -1) -> int:
         return 1
     from lb.supervisor import compiler
     from lb.supervisor.journal import Journal
-    from lb.supervisor.limits import raise_descriptor_limit
+    from lb.supervisor.limits import open_descriptors, raise_descriptor_limit
     from lb.supervisor.sockets import why
     from lb.supervisor.zygote import Heritage, fork_zygote
 
     journal = Journal()
+    inherited = open_descriptors()
     try:
         limit = raise_descriptor_limit()
         become_subreaper()
@@ -41,16 +42,17 @@ def main(path: str, ready_fd: int = -1) -> int:
         heritage = Heritage(mapping, eventfds)
         zygote = fork_zygote(heritage, {"worker": worker.main, "compiler": compiler.main})
     except OSError as error:
-        journal.error(f"cannot start: {why(error)}")
+        journal.error(f"cannot start: {why(error, 'process')}")
         return 1
     # Here and not above: this is what children need not carry.
     from lb.supervisor.supervisor import Supervisor
 
     set_name("lb supervisor")
     loop = uvloop.new_event_loop()
+    supervisor = Supervisor(
+        loop, heritage, zygote, path, journal, descriptor_limit=limit, inherited=inherited, ready_fd=ready_fd
+    )
     try:
-        return loop.run_until_complete(
-            Supervisor(loop, heritage, zygote, path, journal, descriptor_limit=limit, ready_fd=ready_fd).run()
-        )
+        return loop.run_until_complete(supervisor.run())
     finally:
         loop.close()

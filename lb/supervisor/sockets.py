@@ -16,7 +16,7 @@ import errno
 import os
 import socket
 import stat
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 
@@ -36,20 +36,48 @@ _WHY = {
     errno.EMFILE: "too few file descriptors",
     errno.ENFILE: "the system has no free file descriptor",
     errno.EAFNOSUPPORT: "the kernel does not support this family of addresses",
+    errno.EEXIST: "a file that is not a socket is there",
+    errno.EBADF: "lb was started without this descriptor",
+    errno.ENOTSOCK: "the descriptor is not a socket",
+    errno.EPROTOTYPE: "the descriptor is not a stream socket",
+}
+
+# What to do about it, by kind of place. What speaks for itself has none.
+_ANYWHERE = {errno.EMFILE: "raise the limit (ulimit -n, LimitNOFILE=)"}
+_WAYS_OUT = {
+    "address": {
+        errno.EADDRINUSE: "'ss -ltnp' shows who listens there",
+        errno.EACCES: "low ports (below 1024 on most machines) need root or CAP_NET_BIND_SERVICE",
+        errno.EADDRNOTAVAIL: "'ip address' lists those it has",
+    },
+    "path": {
+        errno.EADDRINUSE: "'ss -lxp' shows who listens there",
+        errno.EEXIST: "remove it or choose another path",
+        errno.ENOENT: "make its directory first",
+        errno.EACCES: "lb's user must be able to write to its directory",
+    },
+    "file": {
+        errno.ENOENT: "make its directory first",
+        errno.EACCES: "lb's user must be able to write to it and its directory",
+    },
 }
 
 
 def _failure(bind: Bind, error: OSError) -> ListenFailed:
-    return ListenFailed(f"frontend '{bind.frontend}': cannot listen on '{bind.text}': {why(error)}")
+    kind = {"unix": "path", "fd": "descriptor"}.get(bind.family, "address")
+    return ListenFailed(f"frontend '{bind.frontend}': cannot listen on '{bind.text}': {why(error, kind)}")
 
 
 class ListenFailed(Exception):
     """Raise when an address cannot be listened on; the argument is the whole line."""
 
 
-def why(error: OSError) -> str:
-    """Return the reason of an error in plain words."""
-    return _WHY.get(error.errno or 0, os.strerror(error.errno or 0).lower())
+def why(error: OSError, kind: str = "") -> str:
+    """Return the reason of an error in plain words and, if a kind of place is given, what to do about it."""
+    number = error.errno or 0
+    reason = _WHY.get(number, os.strerror(number).lower())
+    way_out = (_ANYWHERE | _WAYS_OUT.get(kind, {})).get(number)
+    return f"{reason}; {way_out}" if kind and way_out else reason
 
 
 def address_text(sock: socket.socket) -> str:
@@ -114,7 +142,9 @@ def key_of(bind: Bind) -> Key:
 class Sockets:
     """Every address that is listened on, by its key, and the change that is being prepared."""
 
-    def __init__(self) -> None:
+    def __init__(self, inherited: Container[int] | None = None) -> None:
+        """Take `fd@` addresses from these descriptors only; without them, from any."""
+        self._inherited = inherited
         self.addresses: dict[Key, Address] = {}
         self._next: dict[Key, Address] = {}
         self._fresh: list[tuple[Address, Numbered]] = []
@@ -146,6 +176,9 @@ class Sockets:
             found = os.stat(bind.path)
             address.inode = (found.st_dev, found.st_ino)
         elif bind.family == "fd":
+            if self._inherited is not None and bind.fd not in self._inherited:
+                # Under this number may be a socket of our own.
+                raise OSError(errno.EBADF, os.strerror(errno.EBADF))
             sock = _adopt(bind.fd)
         else:
             if bind.port != 0:
@@ -249,7 +282,7 @@ def _bind_unix(bind: Bind) -> socket.socket:
 def bind_path(path: str, mode: int | None) -> socket.socket:
     """Return a unix stream socket bound to this path, with these permissions; a stale file there is replaced.
 
-    Raise OSError: EADDRINUSE when someone listens there or it is not a socket.
+    Raise OSError: EADDRINUSE when someone listens there, EEXIST when it is not a socket.
     """
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
@@ -277,7 +310,7 @@ def _remove_stale(path: str) -> None:
     except FileNotFoundError:
         return
     if not stat.S_ISSOCK(found.st_mode):
-        raise OSError(errno.EADDRINUSE, "not a socket")
+        raise OSError(errno.EEXIST, "not a socket")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.setblocking(False)
         try:

@@ -53,6 +53,7 @@ class Supervisor:
         journal: Journal,
         *,
         descriptor_limit: int,
+        inherited: frozenset[int],
         ready_fd: int = -1,
     ) -> None:
         self._loop = loop
@@ -68,7 +69,7 @@ class Supervisor:
         self.generation: Generation | None = None
         self.rates = Rates(self.mapping)
         self._retired = Retired(self.mapping)
-        self.sockets = Sockets()
+        self.sockets = Sockets(inherited)
         self._places: list[tuple[Bind, str]] = []  # kept here: `show stat` also works when the sockets are closed
         self.workers = Workers(loop, self._zygote, heritage, self.sockets, journal)
         self._admin: AdminServer | None = None
@@ -203,7 +204,7 @@ class Supervisor:
             self.journal.error("log: a file hangs; it will be reopened when it moves again")
             return
         for failure in failures:
-            self.journal.error(f"log '{failure.filename}': cannot be reopened: {why(failure)}")
+            self.journal.error(f"log '{failure.filename}': cannot be reopened: {why(failure, 'file')}")
         if not failures:
             self.journal.note("log files reopened")
 
@@ -262,7 +263,7 @@ class Supervisor:
         except NoRoom as error:
             raise Failed(f"lb: error: {error}") from error
         except OSError as error:
-            raise Failed(f"lb: error: {why(error)}") from error
+            raise Failed(f"lb: error: {why(error, 'process')}") from error
         finally:
             await compiler.close()
         generation = Generation(this, image, reading.part, numbering)
@@ -312,7 +313,7 @@ class Supervisor:
                 raise Failed(f"lb: error: {error}") from error
             except OSError as error:
                 # Descriptors for workers, most likely.
-                raise Failed(f"lb: error: {why(error)}") from error
+                raise Failed(f"lb: error: {why(error, 'process')}") from error
             undo.pop_all()
         # From here on nothing fails.
         generation.apply_limits(self.mapping)
@@ -336,7 +337,7 @@ class Supervisor:
         try:
             await admin.open()
         except OSError as error:
-            raise Failed(f"lb: error: admin socket '{part.admin.path}': {why(error)}") from error
+            raise Failed(f"lb: error: admin socket '{part.admin.path}': {why(error, 'path')}") from error
         undo.push_async_callback(admin.close)
         return admin
 
@@ -353,7 +354,7 @@ class Supervisor:
         except TimeoutError:
             self.journal.warn("log: a target hangs; the new ones will be used when it moves again")
         except OSError as error:
-            raise Failed(f"lb: error: log '{error.filename}': {why(error)}") from error
+            raise Failed(f"lb: error: log '{error.filename}': {why(error, 'file')}") from error
 
     # ---- for the admin socket ------------------------------------------------------------------------------
 

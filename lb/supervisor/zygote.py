@@ -1,6 +1,6 @@
 """The zygote: a process with everything imported and nothing started, from which children are forked.
 
-A supervisor that runs a loop, a log thread and aiohttp is no place to fork from. The zygote is forked before all of
+A supervisor that runs a loop and a log thread is no place to fork from. The zygote is forked before all of
 those, so its children begin with clean state and share its memory pages (`gc.freeze` keeps the collector from touching
 them). It forks twice: the middle process ends at once, and the child falls to the supervisor, which is a subreaper and
 waits for it by pidfd. The zygote itself ends when its channel does.

@@ -133,7 +133,7 @@ def test_a_broken_configuration_keeps_the_generation_in_force(tmp_path: Path) ->
 def test_an_address_in_use_keeps_the_generation_in_force(tmp_path: Path) -> None:
     with Echo(tmp_path) as lb, socket.create_server(("127.0.0.1", 0)) as other:
         lb.binds.append(f"127.0.0.1:{other.getsockname()[1]}")
-        assert "address in use\n" in lb.reload()
+        assert "address in use; " in lb.reload()
         assert lb.ask()[2] == 1
 
 
@@ -237,7 +237,7 @@ def test_logs_change_and_are_reopened(tmp_path: Path) -> None:
         assert first.exists()
         assert lb.reload(log=[{"to": str(second)}]).startswith("Success=1\n")
         assert second.exists()
-        assert "lb: error: log '/nowhere/x': no such file or directory\n" in lb.reload(log=[{"to": "/nowhere/x"}])
+        assert "lb: error: log '/nowhere/x': no such file or directory; " in lb.reload(log=[{"to": "/nowhere/x"}])
         assert lb.ask()
 
 

@@ -52,7 +52,10 @@ def test_an_address_in_use_is_an_error_and_not_a_second_instance(tmp_path: Path)
         second = Echo(tmp_path / "second")
         second.binds = [lb.addresses()[0]]
         second.write()
-        assert failure(second) == [f"lb: error: frontend 'web': cannot listen on '{lb.addresses()[0]}': address in use"]
+        (line,) = failure(second)
+        said, _, way_out = line.partition("; ")
+        assert said == f"lb: error: frontend 'web': cannot listen on '{lb.addresses()[0]}': address in use"
+        assert way_out == "'ss -ltnp' shows who listens there"
         assert lb.ask()
 
 
@@ -61,7 +64,10 @@ def test_a_foreign_address_is_an_error(tmp_path: Path) -> None:
     lb.binds = ["192.0.2.1:80"]
     lb.write()
     (line,) = failure(lb)
-    assert line == "lb: error: frontend 'web': cannot listen on '192.0.2.1:80': no such address on this machine"
+    assert line == (
+        "lb: error: frontend 'web': cannot listen on '192.0.2.1:80': no such address on this machine; "
+        "'ip address' lists those it has"
+    )
 
 
 def test_too_few_descriptors_are_an_error_with_both_numbers(tmp_path: Path) -> None:
@@ -92,12 +98,14 @@ def test_no_worker_is_an_error(tmp_path: Path) -> None:
 
 def test_an_admin_path_without_its_directory_is_an_error(tmp_path: Path) -> None:
     (line,) = failure(Echo(tmp_path, admin={"path": "/nowhere/admin.sock"}))
-    assert line == "lb: error: admin socket '/nowhere/admin.sock': no such file or directory"
+    assert line == (
+        "lb: error: admin socket '/nowhere/admin.sock': no such file or directory; make its directory first"
+    )
 
 
 def test_a_log_file_without_its_directory_is_an_error(tmp_path: Path) -> None:
     (line,) = failure(Echo(tmp_path, log=[{"to": "/nowhere/access.log"}]))
-    assert line == "lb: error: log '/nowhere/access.log': no such file or directory"
+    assert line == ("lb: error: log '/nowhere/access.log': no such file or directory; make its directory first")
 
 
 def test_a_worker_that_refuses_its_plan_is_an_error(tmp_path: Path) -> None:
@@ -152,7 +160,7 @@ def test_a_unix_socket_of_someone_else_is_in_use(tmp_path: Path) -> None:
         other.bind(str(path))
         other.listen()
         (line,) = failure(lb)
-    assert line.endswith("address in use")
+    assert line.endswith("address in use; 'ss -lxp' shows who listens there")
     assert path.exists()
 
 
@@ -179,7 +187,7 @@ def test_a_descriptor_that_is_no_socket_is_an_error(tmp_path: Path) -> None:
     finally:
         os.close(read)
         os.close(write)
-    assert line.startswith(f"lb: error: frontend 'web': cannot listen on 'fd@{read}': ")
+    assert line == f"lb: error: frontend 'web': cannot listen on 'fd@{read}': the descriptor is not a socket"
 
 
 def sockets_of(pid: int) -> set[str]:

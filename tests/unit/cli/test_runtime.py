@@ -203,3 +203,9 @@ def test_nobody_there_is_one_clear_line(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as bound:
         bound.bind(str(path))
         assert call("reload", "-s", path).stderr == f"admin socket '{path}': nobody listens; lb is not running\n"
+
+
+def test_a_path_that_is_no_socket_is_called_so(tmp_path: Path) -> None:
+    done = call("stats", "-s", tmp_path)
+    assert done.exit_code == 1
+    assert done.stderr.startswith(f"admin socket '{tmp_path}': is not a socket; ")

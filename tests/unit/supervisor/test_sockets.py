@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from lb.config.part import Bind
+from lb.supervisor.limits import open_descriptors
 from lb.supervisor.sockets import ListenFailed, Sockets, bind_path, why
 
 
@@ -161,3 +162,39 @@ def test_a_path_that_is_too_long_has_a_reason(sockets: Sockets, tmp_path: Path) 
 )
 def test_reasons_are_plain_words(number: int, text: str) -> None:
     assert why(OSError(number, "?")) == text
+
+
+@pytest.mark.parametrize(
+    ("number", "kind", "way_out"),
+    [
+        (errno.EACCES, "address", "CAP_NET_BIND_SERVICE"),
+        (errno.EACCES, "path", "write to its directory"),
+        (errno.EEXIST, "path", "remove it"),
+        (errno.ENOENT, "file", "make its directory"),
+        (errno.EMFILE, "process", "ulimit -n"),
+        (errno.EMFILE, "descriptor", "ulimit -n"),
+    ],
+)
+def test_a_reason_comes_with_a_way_out(number: int, kind: str, way_out: str) -> None:
+    reason, _, rest = why(OSError(number, "?"), kind).partition("; ")
+    assert reason == why(OSError(number, "?"))
+    assert way_out in rest
+
+
+def test_a_descriptor_that_was_not_inherited_is_named(sockets: Sockets) -> None:
+    bind = Bind(object=0, frontend="web", name="f", text="fd@999", family="fd", fd=999)
+    with pytest.raises(ListenFailed, match="cannot listen on 'fd@999': lb was started without this descriptor"):
+        sockets.prepare([bind], 1)
+    sockets.rollback()
+
+
+def test_a_socket_of_lbs_own_is_not_taken_for_an_inherited_one() -> None:
+    inherited = open_descriptors()
+    sockets = Sockets(inherited)
+    with socket.create_server(("127.0.0.1", 0)) as own:
+        bind = Bind(object=0, frontend="web", name="f", text="fd", family="fd", fd=own.fileno())
+        with pytest.raises(ListenFailed, match="lb was started without this descriptor"):
+            sockets.prepare([bind], 1)
+        sockets.rollback()
+        assert own.fileno() in open_descriptors()
+    assert open_descriptors() == inherited
