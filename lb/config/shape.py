@@ -147,17 +147,19 @@ class Examination:
         section = kind.cls.__name__
         fields = {each.encode_name: each for each in kind.fields if self.hidden or not bare(each.type)[1].hidden}
         rest: dict[str, object] = {}
+        hints = set()
         for key, each in value.items():
             field = fields.get(key) if isinstance(key, str) else None
             if field is None:
-                self._unknown(section, str(key), fields, path)
+                hints.add(self._unknown(section, str(key), fields, path))
                 continue
             left = self._value(field.type, each, (*path, field.encode_name), (section, field.encode_name))
             if left is not _GONE:
                 rest[field.encode_name] = left
         missing = [name for name, each in fields.items() if each.required and name not in value]
         for name in missing:
-            self._report(path, f"'{_inside(path, name)}' is missing", _EXAMPLES.get((section, name), ""))
+            if f"did you mean '{name}'?" not in hints:  # that one mistake has been told
+                self._report(path, f"'{_inside(path, name)}' is missing", _EXAMPLES.get((section, name), ""))
             self.gone.add((*path, name))
         if any(each.required and name not in rest for name, each in fields.items()) and section not in (
             "Frontend",
@@ -168,7 +170,7 @@ class Examination:
             return _GONE
         return rest
 
-    def _unknown(self, section: str, key: str, fields: Iterable[str], path: Path) -> None:
+    def _unknown(self, section: str, key: str, fields: Iterable[str], path: Path) -> str:
         shown = line_text(key)
         inside = label_of(path)
         where = f" in '{inside}'" if inside else ""
@@ -185,6 +187,7 @@ class Examination:
             message, hint = f"unknown keyword '{shown}'{where}", _did_you_mean(section, key, fields)
         self._report((*path, key), message, hint, at_key=True)
         self.gone.add((*path, key))
+        return hint
 
     def _named(self, kind: inspect.DictType, value: Mapping[object, object], path: Path) -> object:
         rest: dict[str, object] = {}

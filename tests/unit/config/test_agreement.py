@@ -104,7 +104,11 @@ KEYS = [
     "",
 ]
 values = st.recursive(
-    st.none() | st.booleans() | st.integers(-2, 70_000) | st.floats(allow_nan=False, allow_infinity=False) | st.sampled_from(WORDS),
+    st.none()
+    | st.booleans()
+    | st.integers(-2, 70_000)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.sampled_from(WORDS),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=3),
     max_leaves=4,
 )
