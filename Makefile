@@ -56,6 +56,7 @@ $(VENV)/.runtime: pyproject.toml | build/.system
 
 .PHONY: _runtime _dev _install
 _runtime:
+	@echo "installing what lb needs into $(VENV)"
 	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
 	@$(call requirements,p["build-system"]["requires"] + p["project"]["dependencies"]) > build/requirements.txt
 	@$(PY) -m pip install -q --disable-pip-version-check -r build/requirements.txt </dev/null
@@ -65,6 +66,7 @@ $(VENV)/.dev: $(VENV)/.runtime
 	@$(LOCK) $(MAKE) _dev
 
 _dev:
+	@echo "installing what tests and lint need into $(VENV)"
 	@$(call requirements,p["project"]["optional-dependencies"]["dev"]) > build/requirements-dev.txt
 	@$(PY) -m pip install -q --disable-pip-version-check -r build/requirements-dev.txt </dev/null
 	@touch $(VENV)/.dev
@@ -77,11 +79,13 @@ $(VENV)/.lb: $(SOURCES) $(VENV)/.runtime
 	@$(LOCK) $(MAKE) _install
 
 _install:
+	@echo "compiling lb into $(VENV): a minute or two"
 	@LB_FLAVOUR=release $(PY) -m pip install -q --disable-pip-version-check --no-build-isolation --no-deps --force-reinstall . </dev/null
 	@touch $(VENV)/.lb
 
 # The trees that tests and benches import. setup.py decides what is stale, by content.
 build/debug/.built build/release/.built build/sanitize/.built: build/%/.built: $(SOURCES) $(VENV)/.runtime
+	@echo "compiling the $* build: a minute or two when much has changed"
 	@$(LOCK) env LB_FLAVOUR=$* $(PY) -W ignore setup.py -q build
 	@touch $@
 
