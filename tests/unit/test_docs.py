@@ -8,17 +8,37 @@ import sys
 from pathlib import Path
 
 import pytest
+from _pytest.mark import ParameterSet
 
 import lb.config
+from lb.cli import main
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-FENCED = re.compile(r"^```yaml\n(version:.*?)^```$", re.MULTILINE | re.DOTALL)
-EXAMPLES = [
-    pytest.param(text, id=f"{page.relative_to(ROOT)}-{number}")
-    for page in PAGES
-    for number, text in enumerate(FENCED.findall(page.read_text()))
-]
+FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+INDENTED = re.compile(r"(?:^ {4}\S.*\n)+", re.MULTILINE)
+COMMAND = re.compile(r"^ *`?(?:\S*/)?lb ([a-z]+)((?: +(?!#)[^`\s]+)*)", re.MULTILINE)
+# What a fragment leaves out.
+FRAME = """\
+version: 1
+frontends: {web: {bind: [":8080"], default_backend: app}}
+backends: {app: {servers: ["127.0.0.1:9001"]}}
+"""
+
+
+def fences(*kinds: str) -> list[ParameterSet]:
+    """Return the fenced blocks of these kinds on all pages."""
+    return [
+        pytest.param(text, id=f"{page.relative_to(ROOT)}-{number}")
+        for page in PAGES
+        for number, (kind, text) in enumerate(FENCED.findall(page.read_text()))
+        if kind in kinds
+    ]
+
+
+def anchor(heading: str) -> str:
+    """Return what a heading is called in a link, as GitHub makes it."""
+    return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
 
 
 def test_generated_pages_are_current() -> None:
@@ -27,16 +47,48 @@ def test_generated_pages_are_current() -> None:
     assert (ended.returncode, ended.stderr) == (0, "")
 
 
-@pytest.mark.parametrize("text", EXAMPLES)
+@pytest.mark.parametrize("text", fences("yaml"))
 def test_an_example_of_a_page_is_valid(text: str, tmp_path: Path) -> None:
     path = tmp_path / "example.yaml"
-    path.write_text(text)
-    lb.config.load(str(path))
+    path.write_text(text if text.startswith("version:") else FRAME + text)
+    lb.config.effective(lb.config.load(str(path)))
+
+
+@pytest.mark.parametrize("text", fences("python"))
+def test_a_program_of_a_page_has_a_valid_configuration(text: str) -> None:
+    names: dict[str, object] = {}
+    exec(compile(text, "example", "exec"), names)
+    lb.config.load(names["config"])
+
+
+def test_every_kind_of_block_is_looked_at() -> None:
+    kinds = {kind for page in PAGES for kind, _ in FENCED.findall(page.read_text())}
+    assert kinds <= {"yaml", "python", ""}
+
+
+def test_every_command_on_a_page_is_one_that_lb_has() -> None:
+    """In code, `lb word`: the word is a command, and its options are the command's."""
+    wrong = []
+    for page in PAGES:
+        text = page.read_text()
+        code = [block for _, block in FENCED.findall(text)] + INDENTED.findall(text) + re.findall(r"`[^`\n]+`", text)
+        for name, rest in COMMAND.findall("\n".join(code)):
+            command = main.commands.get(name)
+            if command is None:
+                wrong.append(f"{page.relative_to(ROOT)}: lb {name}")
+                continue
+            known = {option for each in command.params for option in each.opts}
+            wrong += [
+                f"{page.relative_to(ROOT)}: lb {name} {word}"
+                for word in rest.split()
+                if word.startswith("-") and word not in known
+            ]
+    assert not wrong
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "conf").iterdir()), ids=lambda path: path.name)
 def test_a_configuration_in_conf_is_valid(path: Path) -> None:
-    lb.config.load(str(path))
+    lb.config.effective(lb.config.load(str(path)))
 
 
 def test_links_between_pages_lead_somewhere() -> None:
@@ -47,3 +99,18 @@ def test_links_between_pages_lead_somewhere() -> None:
         if not (page.parent / target).exists()
     ]
     assert not broken
+
+
+def test_links_into_pages_lead_to_a_heading() -> None:
+    broken = []
+    for page in PAGES:
+        for target, part in re.findall(r"\]\(([^)#:]*)#([^)]+)\)", page.read_text()):
+            aim = page.parent / target if target else page
+            if part not in {anchor(heading) for heading in re.findall(r"^#+ (.+)$", aim.read_text(), re.MULTILINE)}:
+                broken.append(f"{page.relative_to(ROOT)}: {target}#{part}")
+    assert not broken
+
+
+def test_every_page_is_in_the_index() -> None:
+    index = (ROOT / "docs/README.md").read_text()
+    assert [page.name for page in (ROOT / "docs").glob("*.md") if f"]({page.name})" not in index] == ["README.md"]
