@@ -88,7 +88,7 @@ cdef void h1link_request(link_t *l, message_t *m) noexcept nogil:
         return
     if l.body_done:
         st.client.flags |= SIDE_IN_END
-    if l.window_kind == WINDOW_MESSAGE:
+    if l.window_kind == WINDOW_MESSAGE or l.body_done:
         st.flags |= STREAM_REPLAY
     http_begin(st)
 
@@ -408,7 +408,8 @@ cdef int h1_flush(side_t *s) noexcept nogil:
 cdef int h1_rewind(side_t *s) noexcept nogil:
     if not (s.stream.flags & STREAM_REPLAY):
         return -1
-    h1link_begin(s.link, s.stream.request)
+    if s.link.window_kind == WINDOW_MESSAGE:  # else it has no body, and what stands in the buffer is the next request's
+        h1link_begin(s.link, s.stream.request)
     s.stream.bytes_in = s.stream.request.head_len
     if not s.link.body_done:
         s.flags &= <uint8_t> ~SIDE_IN_END
@@ -467,8 +468,9 @@ cdef void h1_finish(side_t *s) noexcept nogil:
         conn_run(&l.conn)
         return
     if l.flags & LINK_CLOSE or l.engine.draining:
-        if l.at < l.end or l.conn.flags & CONN_READABLE:
-            # Bytes nobody will read would turn the close into a reset and cost the client our answer.
+        if l.at < l.end or l.conn.flags & CONN_READABLE or st.request.flags & MESSAGE_KEEP_ALIVE:
+            # Bytes nobody will read would turn the close into a reset and cost the client our answer. A client that
+            # did not ask for the end may be sending its next request.
             link_window_drop(l)
             l.flags |= LINK_LINGER | LINK_CLOSE
             conn_shut(&l.conn)

@@ -8,7 +8,7 @@ from lb._speedups.io.conn cimport (
 )
 from lb._speedups.io.sys cimport iovec
 from lb._speedups.relay.relay cimport (
-    BUFFER_SIZE, LINK_CLIENT, LINK_CLOSE, LINK_IDLE, WINDOW_BUFFER, WINDOW_NONE, engine_t, idle_t, link_t,
+    BUFFER_SIZE, LINK_BROKEN, LINK_CLIENT, LINK_CLOSE, LINK_IDLE, WINDOW_BUFFER, WINDOW_NONE, engine_t, idle_t, link_t,
 )
 
 cdef extern from "lb.h" nogil:
@@ -177,7 +177,7 @@ cdef int link_put(link_t *l, const char *p, size_t n) noexcept nogil:
 
 
 cdef int link_broken(link_t *l) noexcept nogil:
-    l.flags |= LINK_CLOSE
+    l.flags |= LINK_CLOSE | LINK_BROKEN
     l.conn.flags |= CONN_READABLE
     return -1
 
@@ -226,6 +226,10 @@ cdef ssize_t link_send(link_t *l, const char *p, size_t n) noexcept nogil:
     cdef int r
     cdef size_t pending = 0
     cdef ssize_t sent = 0
+    if l.flags & LINK_BROKEN:
+        if e.scratch_link == l:
+            e.scratch_link = NULL
+        return -1
     if l.out != NULL:
         r = push_out(l)
         if r != 0:
@@ -267,7 +271,7 @@ cdef ssize_t link_send(link_t *l, const char *p, size_t n) noexcept nogil:
 
 cdef int link_flush(link_t *l) noexcept nogil:
     if l.out == NULL and l.engine.scratch_link != l:
-        return 0
+        return -1 if l.flags & LINK_BROKEN else 0
     if link_send(l, NULL, 0) < 0:
         return -1
     return 1 if l.out != NULL else 0

@@ -143,6 +143,7 @@ cdef enum:                       # link_t.flags
     LINK_LINGER = 1 << 5         # reading and dropping before the close
     LINK_HEARD = 1 << 6          # a byte of the present message has arrived
     LINK_STARTED = 1 << 7        # client: a byte has ever arrived
+    LINK_BROKEN = 1 << 8         # bytes written to it were lost: nothing more is sent
     LINK_PARKS = 1 << 12         # client: its requests are parked (debug)
 
 cdef enum:                       # link_t.window_kind: whose memory the window is

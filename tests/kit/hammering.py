@@ -1,0 +1,73 @@
+"""The hammer on an engine in this process, and the books that must agree afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+
+from kit.hammer import Hammer, Tally
+from kit.inprocess import InProcess, InProcessPlane
+from kit.log import parse
+from kit.settings import relay
+from kit.stage import Stage
+
+PLANES = {
+    "tcp": lambda seed: InProcessPlane("tcp"),
+    "twisted": lambda seed: InProcessPlane("twisted", transport="twisted"),
+    "chaos": lambda seed: InProcessPlane("chaos", chaos=seed),
+    "scarce": lambda seed: InProcessPlane("scarce", chaos=seed, scarce=97),
+}
+
+
+async def hammer(stage: Stage, seed: int, connections: int, scarce: bool) -> None:
+    hammer = Hammer(seed, scarce=scarce)
+    await hammer.listen(2)
+    servers = [f"{host}:{port}" for host, port in hammer.addresses]
+    settings = relay("http", *servers, frontend={"forwarded_for": True})
+    proxy = await asyncio.to_thread(stage.start, settings)
+    assert isinstance(proxy, InProcess)
+    hammer.describe = lambda: proxy.ask(proxy.engine.sessions)
+    try:
+        await hammer.run(proxy.addresses["web"][0], connections)
+    finally:
+        proxy.calm()
+        await hammer.close()
+    await asyncio.to_thread(proxy.settle)
+    tally = hammer.tally
+    assert not tally.wrong, "\n".join(explained(proxy, tally))
+    assert len(tally.answered) > connections // 2
+    check_books(proxy, hammer)
+
+
+def explained(proxy: InProcess, tally: Tally) -> list[str]:
+    """Return what went wrong, and what the log has of the same requests."""
+    wrong = tally.wrong[:10]
+    lines = [
+        line for line in proxy.log_lines() for token in tally.asked if any(token in w for w in wrong) and token in line
+    ]
+    return wrong + lines
+
+
+def check_books(proxy: InProcess, hammer: Hammer) -> None:
+    """Compare what clients saw with the log and the counters."""
+    tally = hammer.tally
+    records = [parse(line) for line in proxy.log_lines()]
+    web, app = proxy.counters("web"), proxy.counters("app")
+    assert web["log_dropped"] == 0
+    assert web["req_total"] == len(records)
+    logged: dict[str, int] = {}
+    refused = 0
+    for record in records:
+        parts = record.request.split(" ")
+        token = parts[1].split("/")[2] if len(parts) == 3 and parts[1].count("/") == 5 else ""
+        if not token:
+            refused += 1
+            continue
+        assert token in tally.asked, record.line
+        assert token not in logged, f"logged twice: {record.line}"
+        logged[token] = record.status
+    for token, status in tally.answered.items():
+        assert logged.get(token) == status, (tally.asked[token], logged.get(token), status)
+    assert refused >= tally.refused
+    for name in ("web", "app", "app/s1", "app/s2"):
+        assert proxy.counters(name)["cur"] == 0, name
+    assert app["connects"] + app["reuses"] == app["chosen"]
