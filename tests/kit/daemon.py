@@ -141,6 +141,11 @@ class Lb:
         """Send a signal to the supervisor."""
         self.process.send_signal(number)
 
+    def rest(self) -> None:
+        """Take the present workers as those that must come back to as many descriptors: others have died."""
+        descriptors = next(iter(self._at_rest.values()))
+        self._at_rest = dict.fromkeys(self.workers(), descriptors)
+
     # ---- the end
 
     def settle(self) -> None:
