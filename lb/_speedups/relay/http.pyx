@@ -27,7 +27,7 @@ from lb._speedups.relay.reply cimport reply_error
 from lb._speedups.relay.server cimport (
     SERVER_NONE, SERVER_READY, server_assign, server_check, server_failed, server_left, server_retry,
 )
-from lb._speedups.relay.stream cimport stream_cause, stream_free, stream_new
+from lb._speedups.relay.stream cimport stream_account, stream_cause, stream_free, stream_new
 
 cdef extern from "lb.h" nogil:
     bint UNLIKELY(bint x)
@@ -64,6 +64,7 @@ cdef void drop_server(stream_t *st) noexcept nogil:
 cdef void cut(stream_t *st, char cause, char phase) noexcept nogil:
     stream_cause(st, cause, phase)
     drop_server(st)
+    stream_account(st)
     if not (st.client.flags & SIDE_GONE):
         st.client.codec.abort(&st.client)
     done(st)
@@ -115,6 +116,7 @@ cdef void finish_reply(stream_t *st) noexcept nogil:
     if r > 0:
         side_deadline(&st.client, st.client.active_ms[0], st.frontend.client_ms)
         return
+    stream_account(st)
     st.client.codec.finish(&st.client)
     done(st)
 
@@ -521,6 +523,7 @@ cdef void run_tunnel(stream_t *st) noexcept nogil:
         cut(st, c'R', c'D')
         return
     if a == FLOW_DONE and b == FLOW_DONE:
+        stream_account(st)
         st.client.codec.abort(&st.client)
         drop_server(st)
         done(st)

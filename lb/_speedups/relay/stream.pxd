@@ -16,7 +16,11 @@ cdef inline void stream_cause(stream_t *st, char cause, char phase) noexcept nog
         st.end_cause = cause
         st.end_phase = phase
 
-# Count it, log it, give it back. Both sides must be gone.
+# The stream is over: leave its server and backend, count it, write its record. Once; to be called while the client's
+# connection still counts, so that a record says what HAProxy's would (the client's connection in, the server's out).
+cdef void stream_account(stream_t *st) noexcept nogil
+
+# Account for it, give it back. Both sides must be gone.
 cdef void stream_free(stream_t *st) noexcept nogil
 
 # Give the reference of a generation back; the last one unmaps a generation that is not current.

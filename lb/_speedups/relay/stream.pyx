@@ -16,7 +16,8 @@ from lb._speedups.policy.plan cimport (
 from lb._speedups.proto.h1 cimport h1_reason_text
 from lb._speedups.proto.message cimport MESSAGE_HTTP10, message_t
 from lb._speedups.relay.relay cimport (
-    REQUEST_ID, STREAM_DOWN_FLOW, STREAM_HTTP, STREAM_REDISPATCHED, STREAM_REPLIED, STREAM_REUSED, STREAM_UP_FLOW,
+    REQUEST_ID, STREAM_DOWN_FLOW, STREAM_HTTP, STREAM_LOGGED, STREAM_REDISPATCHED, STREAM_REPLIED, STREAM_REUSED,
+    STREAM_UP_FLOW,
     engine_t, link_t, plan_ref_t, stream_t,
 )
 from lb._speedups.relay.server cimport server_left
@@ -216,14 +217,21 @@ cdef void record(stream_t *st) noexcept nogil:
         logring_commit(e.ring, <uint32_t> n, <uint16_t> plan_log(p, i).target, 0)
 
 
-cdef void stream_free(stream_t *st) noexcept nogil:
-    cdef engine_t *e = st.engine
+cdef void stream_account(stream_t *st) noexcept nogil:
+    if st.flags & STREAM_LOGGED:
+        return
+    st.flags |= STREAM_LOGGED
+    server_left(st)
+    if st.backend != NULL:
+        st.engine.rows[st.backend.oid].cur -= 1
     count(st)
     if st.frontend.flags & FRONTEND_LOG:
         record(st)
-    server_left(st)
-    if st.backend != NULL:
-        e.rows[st.backend.oid].cur -= 1
+
+
+cdef void stream_free(stream_t *st) noexcept nogil:
+    cdef engine_t *e = st.engine
+    stream_account(st)
     if st.flags & STREAM_UP_FLOW:
         flow_free(&st.up)
     if st.flags & STREAM_DOWN_FLOW:

@@ -11,7 +11,7 @@ from lb._speedups.relay.relay cimport (
 from lb._speedups.relay.server cimport (
     SERVER_NONE, SERVER_READY, server_assign, server_check, server_failed, server_retry,
 )
-from lb._speedups.relay.stream cimport stream_cause, stream_free, stream_new
+from lb._speedups.relay.stream cimport stream_account, stream_cause, stream_free, stream_new
 
 
 cdef void tcp_begin(link_t *client) noexcept nogil:
@@ -45,6 +45,7 @@ cdef void finish(stream_t *st, char cause, char phase, bint broken) noexcept nog
         if broken:
             conn_reset(&s.conn)
         link_close(s)
+    stream_account(st)
     st.client.link.stream = NULL
     if broken:
         conn_reset(&st.client.link.conn)

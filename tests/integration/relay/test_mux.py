@@ -325,7 +325,8 @@ def test_a_client_that_resets_cancels_its_server_stream_only(stage: Stage) -> No
     eventually(lambda: codes == [CANCEL], "the cancelled stream")
     assert client.get().status == 200
     assert len(server.connections) == 1
-    assert [record.state for record in stage.records(3)] == ["--", "CH", "--"]
+    # In whatever order they end: an answer may have been read before all of its frames are known to have left.
+    assert sorted(record.state for record in stage.records(3)) == ["--", "--", "CH"]
 
 
 def test_an_h1_client_that_leaves_cancels_its_server_stream(stage: Stage) -> None:
