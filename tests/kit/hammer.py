@@ -329,7 +329,8 @@ class Hammer:
 
     async def _connect(self, address: Address, number: int, chance: random.Random) -> None:
         asks = [self._ask(number, i, chance) for i in range(chance.choice((1, 2, 3, 8)))]
-        closing = [i for i, one in enumerate(asks) if one.close]
+        # An answer to 1.0 whose length is not known ends the connection too.
+        closing = [i for i, one in enumerate(asks) if one.close or (one.version == "1.0" and one.framing != "length")]
         if closing:
             del asks[closing[0] + 1 :]  # whoever says so sends nothing more
         for one in asks:

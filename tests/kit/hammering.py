@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 
 from kit.hammer import Hammer, Tally
 from kit.inprocess import InProcess, InProcessPlane
 from kit.log import parse
-from kit.settings import relay
+from kit.settings import Settings, relay
 from kit.stage import Stage
 
 PLANES = {
@@ -18,17 +19,21 @@ PLANES = {
 }
 
 
-async def hammer(stage: Stage, seed: int, connections: int, scarce: bool) -> None:
+async def hammer(stage: Stage, seed: int, connections: int, *, scarce: bool, reloads: bool = False) -> None:
+    """Run the hammer on a stage, perhaps with reloads meanwhile, and compare the books."""
     hammer = Hammer(seed, scarce=scarce)
-    await hammer.listen(2)
-    servers = [f"{host}:{port}" for host, port in hammer.addresses]
-    settings = relay("http", *servers, frontend={"forwarded_for": True})
-    proxy = await asyncio.to_thread(stage.start, settings)
+    await hammer.listen(3)
+    configurations = variants([f"{host}:{port}" for host, port in hammer.addresses])
+    proxy = await asyncio.to_thread(stage.start, configurations[0])
     assert isinstance(proxy, InProcess)
     hammer.describe = lambda: proxy.ask(proxy.engine.sessions)
+    over = asyncio.Event()
+    storm = asyncio.create_task(reload_until(over, proxy, configurations if reloads else []))
     try:
         await hammer.run(proxy.addresses["web"][0], connections)
     finally:
+        over.set()
+        count = await storm
         proxy.calm()
         await hammer.close()
     await asyncio.to_thread(proxy.settle)
@@ -36,6 +41,34 @@ async def hammer(stage: Stage, seed: int, connections: int, scarce: bool) -> Non
     assert not tally.wrong, "\n".join(explained(proxy, tally))
     assert len(tally.answered) > connections // 2
     check_books(proxy, hammer)
+    assert count > 5 or not reloads
+
+
+def variants(servers: list[str]) -> list[Settings]:
+    """Return configurations with servers and backends that come, go and change their address under the same name."""
+    one, two, three = servers
+    forwarded: Settings = {"forwarded_for": True}
+    found = [
+        relay("http", one, two, frontend=forwarded),
+        relay("http", one, two, three, frontend=forwarded),
+        relay("http", three, frontend=forwarded),
+        relay("http", two, one, frontend=forwarded),
+        relay("http", {"address": one, "weight": 5}, {"address": three, "weight": 200}, frontend=forwarded),
+    ]
+    other = relay("http", one, frontend=forwarded | {"default_backend": "other"})
+    other["backends"]["other"] = {"servers": [{"name": "o1", "address": two}]}
+    return [*found, other]
+
+
+async def reload_until(over: asyncio.Event, proxy: InProcess, configurations: list[Settings]) -> int:
+    """Reload one configuration after the other; return how often."""
+    count = 0
+    for configuration in itertools.cycle(configurations):
+        if over.is_set():
+            break
+        await asyncio.to_thread(proxy.reload, configuration)
+        count += 1
+    return count
 
 
 def explained(proxy: InProcess, tally: Tally) -> list[str]:
@@ -68,6 +101,6 @@ def check_books(proxy: InProcess, hammer: Hammer) -> None:
     for token, status in tally.answered.items():
         assert logged.get(token) == status, (tally.asked[token], logged.get(token), status)
     assert refused >= tally.refused
-    for name in ("web", "app", "app/s1", "app/s2"):
+    for name in proxy.oids:
         assert proxy.counters(name)["cur"] == 0, name
     assert app["connects"] + app["reuses"] == app["chosen"]

@@ -16,6 +16,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -27,7 +28,7 @@ from lb._speedups.face.engine import ACCEPT_DESCRIPTORS, ACCEPT_LIMIT, STEP_ACCE
 from lb._speedups.face.logdrain import LogDrain
 from lb._speedups.face.mapping import WORKER_RUNNING, WORKER_STARTING, Mapping
 from lb.config import compile as compile_configuration
-from lb.supervisor.generation import Generation, number
+from lb.supervisor.generation import Generation, Retired, number
 
 T = TypeVar("T")
 SLOT = 1
@@ -42,6 +43,7 @@ class EngineThread:
         self.failure: BaseException | None = None
         self._asked: queue.SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = queue.SimpleQueue()
         self._bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._poll = select.poll()
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._thread.start()
 
@@ -53,6 +55,11 @@ class EngineThread:
         if self.failure is not None:
             raise self.failure
         return future.result(DEADLINE)
+
+    def unlisten(self, descriptor: int) -> None:
+        """Stop watching a listening socket and close it; called in this thread."""
+        self._poll.unregister(descriptor)
+        self.engine.unlisten(descriptor)
 
     def stop(self) -> None:
         """End the thread; the engine stays."""
@@ -74,7 +81,7 @@ class EngineThread:
 
     def _drive(self) -> None:
         engine = self.engine
-        poll = select.poll()
+        poll = self._poll
         for descriptor in (self._bell, engine.fileno(), *(fd for _, fd in engine.listening())):
             poll.register(descriptor, select.POLLIN)
         paused: set[int] = set()
@@ -93,7 +100,7 @@ class EngineThread:
                     except BaseException as e:
                         future.set_exception(e)
             retry = False
-            for descriptor in ready - {self._bell, engine.fileno()}:
+            for descriptor in ready.intersection(fd for _, fd in engine.listening()):
                 accepted = engine.accept(descriptor)
                 if accepted == ACCEPT_LIMIT:
                     poll.unregister(descriptor)
@@ -113,6 +120,7 @@ class InProcess:
     def __init__(self, settings: Settings, directory: Path, *, transport: str = "tcp", chaos: int = 0,
                  scarce: int = 0) -> None:  # fmt: skip
         self._log = LogFile(directory / "access.log")
+        self._transport = transport
         os.environ["LB_DEBUG_CONFIG"] = "1"
         compiled = compile_configuration(_prepared(settings, str(self._log.path), transport))
         self.mapping = Mapping.create()
@@ -122,12 +130,13 @@ class InProcess:
         image = compiled.image(1, numbering.oids, numbering.offsets)
         generation = Generation(1, image, compiled.part, numbering)
         generation.apply_limits(self.mapping)
+        self._generation = generation
+        self._retired = Retired(self.mapping)
         self.oids = {name: oid for (_, _, name), oid in zip(compiled.objects, numbering.oids, strict=True)}
         """Object ids by name."""
         self._drain = LogDrain(self.mapping, [log.to for log in compiled.part.logs])
         self.engine = Engine(self.mapping, SLOT, eventfd=self._eventfd)
         self.engine.prepare(image)
-        generation.close()
         self.mapping.generation = 1
         self.mapping.set_worker(SLOT, state=WORKER_RUNNING)
         if chaos:
@@ -151,6 +160,27 @@ class InProcess:
     def ask(self, call: Callable[[], T]) -> T:
         """Run `call` in the engine's thread, between two steps."""
         return self._thread.ask(call)
+
+    def reload(self, settings: Settings) -> None:
+        """Put another configuration in force; new listeners are not bound, those that are gone are closed."""
+        compiled = compile_configuration(_prepared(settings, str(self._log.path), self._transport))
+        before = self._generation
+        numbering = asyncio.run(number(self.mapping, compiled.objects, compiled.balances, before))
+        image = compiled.image(before.number + 1, numbering.oids, numbering.offsets)
+        generation = Generation(before.number + 1, image, compiled.part, numbering)
+        self.ask(lambda: self.engine.prepare(image))
+        generation.apply_limits(self.mapping)
+        self.mapping.generation = generation.number
+        os.eventfd_write(self._eventfd, 1)
+        eventually(lambda: self.ask(lambda: self.engine.generation) == generation.number, "the new generation")
+        for oid, descriptor in self.ask(self.engine.listening):
+            if oid not in numbering.oids:
+                self.ask(partial(self._thread.unlisten, descriptor))
+        generation.mark(self.mapping)
+        self.oids |= {name: oid for (_, _, name), oid in zip(compiled.objects, numbering.oids, strict=True)}
+        before.close()
+        self._retired.replace(before, generation)
+        self._generation = generation
 
     @contextmanager
     def halted(self) -> Iterator[None]:
@@ -204,6 +234,7 @@ class InProcess:
         try:
             self._thread.stop()
         finally:
+            self._generation.close()
             self.engine.close()
             left = {name: pool["live"] for name, pool in self.engine.pools().items() if pool["live"]}
             del self.engine, self._thread.engine

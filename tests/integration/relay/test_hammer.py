@@ -20,3 +20,12 @@ def test_no_stream_sees_another_whatever_peers_do(name: str, seed: int, tmp_path
         asyncio.run(hammer(stage, seed, CONNECTIONS[name], scarce=name == "scarce"))
     finally:
         stage.close()
+
+
+@pytest.mark.parametrize("name", ["tcp", "chaos"])
+def test_reloads_cost_no_request_whatever_peers_do(name: str, tmp_path: Path) -> None:
+    stage = Stage(PLANES[name](3), tmp_path)
+    try:
+        asyncio.run(hammer(stage, 3, CONNECTIONS[name], scarce=False, reloads=True))
+    finally:
+        stage.close()
