@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
 from collections.abc import Mapping as Dictionary
 from os import PathLike
 from types import TracebackType
@@ -44,13 +43,11 @@ class Running:
         self._sockets = Sockets()
         self._generation: Generation | None = None
         self._next: Generation | None = None
-        self._started = 0.0
         self._drained = asyncio.Event()
         self._pools: dict[str, dict[str, int]] = {}  # as they were at the end
 
     async def __aenter__(self) -> Running:
         """Start. Raise ConfigError, ListenFailed, OSError."""
-        self._started = time.monotonic()
         self._mapping = Mapping.create()
         self._retired = Retired(self._mapping)
         self._eventfd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
@@ -98,8 +95,7 @@ class Running:
         """Return the rows of `show stat` by column name, without the empty columns."""
         assert self._generation is not None
         places = self._sockets.places(self._generation.part.binds)
-        age_s = int(time.monotonic() - self._started)
-        return list(statistics.rows(self._mapping, self._generation, places, age_s))
+        return list(statistics.rows(self._mapping, self._generation, places))
 
     def pools(self) -> dict[str, dict[str, int]]:
         """Return the engine's pools: size, live, peak, cached, taken, failed. At the end no object is live."""

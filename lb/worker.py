@@ -249,6 +249,8 @@ class Process:
         match question:
             case "pools":
                 return self._engine.pools()
+            case "load":
+                return {"runnable": self._engine.runnable(), "pools": self._engine.pools()}
             case "sessions":
                 return self._engine.sessions()
             case _:

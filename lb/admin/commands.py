@@ -6,7 +6,6 @@ says on failure is a line like any other: the protocol has no status.
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import NamedTuple
 
@@ -41,8 +40,11 @@ class Command(NamedTuple):
 
 
 async def _show_info(session: Session, arguments: Sequence[str]) -> AsyncIterator[str]:
-    unknown = _unbuilt(arguments)
-    yield unknown or "".join(information.lines(session.process))
+    if unknown := _unbuilt(arguments):
+        yield unknown
+        return
+    load = information.load_of(await session.process.glance("load"))
+    yield "".join(information.lines(session.process, load))
 
 
 async def _show_stat(session: Session, arguments: Sequence[str]) -> AsyncIterator[str]:
@@ -56,9 +58,8 @@ async def _show_stat(session: Session, arguments: Sequence[str]) -> AsyncIterato
         return
     generation = process.generation
     assert generation is not None
-    age_s = max(0, int(time.time() - process.started))
     piece = statistics.header()
-    for row in statistics.rows(process.mapping, generation, process.places(), age_s, rates=process.rates, **limits):
+    for row in statistics.rows(process.mapping, generation, process.places(), rates=process.rates, **limits):
         piece += statistics.line(row)
         if len(piece) >= PIECE:
             yield piece

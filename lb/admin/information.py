@@ -1,29 +1,68 @@
 """`show info`: what concerns the whole process, under HAProxy's names.
 
 HAProxy-only notions that a tool insists on have the value that is true of lb: there is one process as its tools see it,
-and it reads `Name: HAProxy` because haproxyadmin and others refuse any other name.
+and it reads `Name: HAProxy` because haproxyadmin and others refuse any other name. Limits that lb does not have are 0,
+which is how HAProxy writes that there is none.
 """
 
 from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 import lb
+from lb._speedups.face.engine import PIPES_MAX
 from lb.admin.process import Process
 from lb.supervisor.limits import maxconn_possible
 
 RELEASE_DATE = "2026/11/22"
 
 
-def lines(process: Process) -> Iterator[str]:
+MIB = 1 << 20
+
+
+@dataclass
+class Load:
+    """What only the workers know, added up."""
+
+    runnable: int = 0  # connections with work that is known and not done
+    tasks: int = 0  # connections and streams
+    pipes_used: int = 0
+    pipes_free: int = 0
+    allocated: int = 0  # bytes in pools, used or kept for use
+    used: int = 0
+    failed: int = 0  # times that a pool had nothing to give
+
+
+def load_of(answers: Mapping[int, object]) -> Load:
+    """Return the sum of what workers answered to the question "load"."""
+    load = Load()
+    for answer in answers.values():
+        assert isinstance(answer, dict)
+        load.runnable += answer["runnable"]
+        for name, pool in answer["pools"].items():
+            if name == "pipe":
+                # Descriptors: what they hold is the kernel's memory.
+                load.pipes_used += pool["live"]
+                load.pipes_free += pool["cached"]
+                continue
+            if name in ("link", "stream"):
+                load.tasks += pool["live"]
+            load.allocated += (pool["live"] + pool["cached"]) * pool["size"]
+            load.used += pool["live"] * pool["size"]
+            load.failed += pool["failed"]
+    return load
+
+
+def lines(process: Process, load: Load) -> Iterator[str]:
     """Yield `Name: value` lines. No value contains a colon: Datadog's check splits at every one."""
-    for name, value in fields(process).items():
+    for name, value in fields(process, load).items():
         yield f"{name}: {value}\n"
 
 
-def fields(process: Process) -> dict[str, int | str]:
+def fields(process: Process, load: Load) -> dict[str, int | str]:
     """Return names and values in HAProxy's order."""
     generation = process.generation
     assert generation is not None
@@ -44,6 +83,9 @@ def fields(process: Process) -> dict[str, int | str]:
         "Uptime": uptime_text(uptime),
         "Uptime_sec": uptime,
         "Memmax_MB": 0,
+        "PoolAlloc_MB": load.allocated // MIB,
+        "PoolUsed_MB": load.used // MIB,
+        "PoolFailed": load.failed,
         "Ulimit-n": process.descriptor_limit,
         "Maxsock": process.descriptor_limit,
         "Maxconn": part.maxconn or possible,
@@ -51,14 +93,14 @@ def fields(process: Process) -> dict[str, int | str]:
         "CurrConns": connections,
         "CumConns": sum(front["conn_total"] for front in fronts),
         "CumReq": sum(front["req_total"] for front in fronts),
-        "Maxpipes": 0,
-        "PipesUsed": 0,
-        "PipesFree": 0,
+        "Maxpipes": PIPES_MAX * part.workers,
+        "PipesUsed": load.pipes_used,
+        "PipesFree": load.pipes_free,
         "ConnRate": process.rates.connections.now,
         "ConnRateLimit": 0,
         "MaxConnRate": process.rates.connections.maximum,
-        "Tasks": connections,
-        "Run_queue": 0,
+        "Tasks": load.tasks,
+        "Run_queue": load.runnable,
         "Idle_pct": process.rates.idle_percent,
         "node": socket.gethostname().replace(":", "_"),
         "Stopping": int(process.is_stopping),
@@ -67,6 +109,8 @@ def fields(process: Process) -> dict[str, int | str]:
         "DroppedLogs": sum(front["log_dropped"] for front in fronts),
         "TotalBytesOut": sum(front["bytes_out"] for front in fronts),
         "Build info": lb.__version__,
+        "PoolAlloc_bytes": load.allocated,
+        "PoolUsed_bytes": load.used,
         "Start_time_sec": int(process.started),
     }
 

@@ -32,5 +32,8 @@ class Process(Protocol):
     async def ask(self, question: str) -> dict[int, object]:
         """Ask every worker; return the answers by slot."""
 
+    async def glance(self, question: str) -> dict[int, object]:
+        """Ask every worker; return the answers by slot at once, of a slow one the previous answer."""
+
     async def reload(self) -> bool:
         """Read the configuration anew; whether that worked."""

@@ -60,7 +60,6 @@ def rows(
     mapping: Mapping,
     generation: Generation,
     places: Sequence[tuple[Bind, str]],
-    age_s: int,
     *,
     rates: Rates | None = None,
     iid: int = -1,
@@ -69,11 +68,10 @@ def rows(
 ) -> Iterator[Row]:
     """Yield the rows of a generation; each counts at the moment it is asked for. -1 means every one.
 
-    `age_s`: seconds since the start, which is also since when every state is what it is. Without `rates` their columns
-    are empty.
+    Without `rates` their columns are empty. So are those of what is not built: queues, checks, rules on connections.
     """
     part = generation.part
-    found = _Rows(mapping, generation, age_s, rates)
+    found = _Rows(mapping, generation, rates)
     listeners: dict[str, list[tuple[Bind, str]]] = {}
     for bind, text in places:
         listeners.setdefault(bind.frontend, []).append((bind, text))
@@ -100,11 +98,10 @@ def rows(
 
 
 class _Rows:
-    def __init__(self, mapping: Mapping, generation: Generation, age_s: int, rates: Rates | None) -> None:
+    def __init__(self, mapping: Mapping, generation: Generation, rates: Rates | None) -> None:
         self._rates = rates
         self._mapping = mapping
         self._generation = generation
-        self._age_s = age_s
 
     def _counters(self, index: int) -> dict[str, int]:
         return self._mapping.counters(self._generation.oid(index))
@@ -130,9 +127,6 @@ class _Rows:
             "dresp": c["denied_resp"],
             "ereq": c["err_req"],
             "conn_tot": c["conn_total"],
-            "dcon": 0,
-            "dses": 0,
-            "wrew": 0,
             "intercepted": c["intercepted"],
             "eint": c["internal_errors"],
         }
@@ -160,17 +154,12 @@ class _Rows:
             "dresp": c["denied_resp"],
             "ereq": c["err_req"],
             "conn_tot": c["conn_total"],
-            "dcon": 0,
-            "dses": 0,
-            "wrew": 0,
             "eint": c["internal_errors"],
         }
 
-    def _target(self, c: dict[str, int]) -> Row:
+    def _target(self, index: int, c: dict[str, int]) -> Row:
         """Return what a server and a backend have in common."""
         return {
-            "qcur": 0,
-            "qmax": 0,
             "scur": c["cur"],
             "smax": c["cur_max"],
             "stot": c["sess_total"],
@@ -181,7 +170,8 @@ class _Rows:
             "eresp": c["err_resp"],
             "wretr": c["retries"],
             "wredis": c["redispatches"],
-            "lastchg": self._age_s,
+            # Without checks a state is what it was when the object came.
+            "lastchg": self._generation.age_s(index),
             "lbtot": c["chosen"],
             "cli_abrt": c["client_aborts"],
             "srv_abrt": c["server_aborts"],
@@ -190,7 +180,6 @@ class _Rows:
             "ctime": _mean(c["connect_ms"], c["timed"]),
             "rtime": _mean(c["response_ms"], c["timed"]),
             "ttime": _mean(c["total_ms"], c["timed"]),
-            "wrew": 0,
             "connect": c["connects"],
             "reuse": c["reuses"],
             "eint": c["internal_errors"],
@@ -205,7 +194,7 @@ class _Rows:
 
     def server(self, backend: Backend, server: Server) -> Row:
         c = self._counters(server.object)
-        row = self._target(c) | {
+        row = self._target(server.object, c) | {
             "svname": server.name,
             "type": SERVER,
             "status": "no check",
@@ -215,7 +204,6 @@ class _Rows:
             "bck": 0,
             "addr": server.address,
             "srv_icur": c["idle"],
-            "idle_conn_cur": 0,
             "safe_conn_cur": c["idle"],
             "used_conn_cur": c["cur"],
         }
@@ -225,7 +213,7 @@ class _Rows:
     def backend(self, backend: Backend) -> Row:
         c = self._counters(backend.object)
         usable = sum(server.weight > 0 for server in backend.servers)
-        row = self._target(c) | {
+        row = self._target(backend.object, c) | {
             "svname": "BACKEND",
             "type": BACKEND,
             "sid": 0,
@@ -234,8 +222,6 @@ class _Rows:
             "uweight": sum(server.weight for server in backend.servers),
             "act": usable,
             "bck": 0,
-            "chkdown": 0,
-            "downtime": 0,
             "dreq": c["denied_req"],
             "algo": backend.algorithm,
             "intercepted": c["intercepted"],

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from lb._speedups.face.mapping import (
     OBJECT_BACKEND,
@@ -44,6 +45,7 @@ class Numbering:
 
     oids: list[int]  # by index of the compiler's objects
     balances: dict[int, Balance]  # by the backend's object id, in the compiler's order
+    since: dict[int, float] = field(default_factory=dict)  # by object id: monotonic seconds of its first generation
 
     @property
     def offsets(self) -> list[int]:
@@ -63,6 +65,10 @@ class Generation:
     def oid(self, index: int) -> int:
         """Return the object id of the compiler's object `index`."""
         return self.numbering.oids[index]
+
+    def age_s(self, index: int) -> int:
+        """Return for how many seconds every generation has named the compiler's object `index`."""
+        return int(time.monotonic() - self.numbering.since[self.oid(index)])
 
     def listening(self, sockets: Sockets, slot: int) -> list[Listening]:
         """Return what this worker slot listens on in this generation."""
@@ -114,7 +120,9 @@ async def number(
     except (MemoryError, OSError) as error:
         release(mapping, Numbering(oids, made), before)
         raise NoRoom(f"the shared mapping has no room for this configuration: {error}") from error
-    return Numbering(oids, made)
+    now = time.monotonic()
+    known = before.numbering.since if before else {}
+    return Numbering(oids, made, {oid: known.get(oid, now) for oid in oids})
 
 
 def new_offsets(numbering: Numbering, before: Generation | None) -> list[int]:

@@ -75,7 +75,7 @@ class Stop(Struct, tag=True, frozen=True):
 
 
 class Ask(Struct, tag=True, frozen=True):
-    """Supervisor to worker: answer this question ("pools", "sessions") under this number."""
+    """Supervisor to worker: answer this question ("pools", "load", "sessions") under this number."""
 
     number: int
     question: str

@@ -366,6 +366,10 @@ class Supervisor:
         """Ask every worker; return the answers by slot."""
         return await self.workers.ask(question)
 
+    async def glance(self, question: str) -> dict[int, object]:
+        """Ask every worker; return the answers by slot at once, of a slow one the previous answer."""
+        return await self.workers.glance(question)
+
     # ---- watching ------------------------------------------------------------------------------------------
 
     def _tick(self) -> None:

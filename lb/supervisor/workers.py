@@ -51,6 +51,7 @@ QUICK_S = 10.0  # a worker that dies earlier than this died quickly
 PAUSES_S = (0.0, 0.1, 0.2, 0.5, 1.0)  # before the replacement, by quick deaths in a row
 
 ANSWER_S = 2.0  # a question to a busy worker
+GLANCE_S = 0.1  # the same, asked by somebody who would rather have an old answer than wait
 
 
 def now_ms() -> int:
@@ -88,6 +89,7 @@ class Worker:
     woken_ms: int = 0  # it was woken then and has not beaten since; 0 = it beats
     is_aborted: bool = False
     answers: dict[int, asyncio.Future[object]] = field(default_factory=dict)
+    said: dict[str, object] = field(default_factory=dict)  # its latest answer to each question
 
 
 class Workers:
@@ -285,7 +287,12 @@ class Workers:
         worker.known.update(missing)
         worker.channel.send(Prepare(plan.number, listening, plan.part.grace_ms), [plan.image])
 
-    async def ask(self, question: str) -> dict[int, object]:
+    async def glance(self, question: str) -> dict[int, object]:
+        """Ask every worker at once; return the answers by slot, of one that is slow what it said the last time."""
+        answers = await self.ask(question, GLANCE_S)
+        return {w.slot: w.said[question] for w in self.present() if question in w.said} | answers
+
+    async def ask(self, question: str, within_s: float = ANSWER_S) -> dict[int, object]:
         """Ask every worker at once; return the answers by slot of those that answer in time."""
         asked = []
         for worker in self.present():
@@ -295,12 +302,12 @@ class Workers:
             worker.channel.send(Ask(self._questions, question))
             asked.append((worker, self._questions, answer))
         if asked:
-            await asyncio.wait([answer for _, _, answer in asked], timeout=ANSWER_S)
+            await asyncio.wait([answer for _, _, answer in asked], timeout=within_s)
         found = {}
         for worker, number, answer in asked:
             worker.answers.pop(number, None)
             if answer.done() and answer.exception() is None:
-                found[worker.slot] = answer.result()
+                found[worker.slot] = worker.said[question] = answer.result()
             elif not answer.done():
                 answer.cancel()
         return found

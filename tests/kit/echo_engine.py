@@ -19,6 +19,7 @@ import time
 from contextlib import suppress
 
 STEP_AGAIN, STEP_ACCEPT, STEP_DRAINED, STEP_SWITCHED = 1, 2, 4, 8
+PIPES_MAX = 256
 ACCEPT_LIMIT, ACCEPT_DESCRIPTORS = -1, -2
 
 HEADER = struct.Struct("=IIQQ")  # plan_t: magic, version, size, generation
@@ -160,6 +161,9 @@ class Engine:
     def pools(self):
         live = len(self.conns)
         return {"conn": {"size": 256, "live": live, "peak": live, "cached": 0, "taken": live, "failed": 0}}
+
+    def runnable(self):
+        return 0
 
     def sessions(self):
         return []

@@ -18,6 +18,9 @@ ACCEPT_LIMIT: Final = -1
 ACCEPT_DESCRIPTORS: Final = -2
 """No descriptor or memory is free (EMFILE, ENFILE, ENOBUFS, ENOMEM): stop watching this listener for 100 ms."""
 
+PIPES_MAX: Final[int]
+"""Pipes that one engine opens at most for splice(2)."""
+
 class Engine:
     """Connections, streams, timers and idle server connections of one worker.
 
@@ -79,6 +82,9 @@ class Engine:
 
     def pools(self) -> dict[str, dict[str, int]]:
         """Return per pool: size, live, peak, cached, taken, failed. Zero live objects after close(), or it is a leak."""
+
+    def runnable(self) -> int:
+        """Return the number of connections on the run list: work that is known and not done yet."""
 
     def sessions(self) -> list[dict[str, object]]:
         """Return what `show sess` needs: per client connection its age in ms, addresses, frontend, backend, server, state."""

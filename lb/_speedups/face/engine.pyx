@@ -6,6 +6,7 @@ from libc.errno cimport errno
 from libc.stdint cimport int64_t, uint64_t
 from lb._speedups.base.pool cimport pool_t
 from lb._speedups.face.mapping cimport Mapping
+from lb._speedups.io.flow cimport FLOW_PIPES
 from lb._speedups.io.sys cimport AF_INET, AF_INET6, inet_ntop
 from lb._speedups.policy.plan cimport plan_text
 from lb._speedups.relay.engine cimport (
@@ -26,6 +27,7 @@ STEP_DRAINED = 4
 STEP_SWITCHED = 8
 ACCEPT_LIMIT = -1
 ACCEPT_DESCRIPTORS = -2
+PIPES_MAX = FLOW_PIPES
 
 
 cdef class Engine:
@@ -138,6 +140,9 @@ cdef class Engine:
             "cached": self.e.flows.idle, "taken": self.e.flows.spliced, "failed": 0,
         }
         return found
+
+    def runnable(self):
+        return self.running().loop.run_count
 
     def sessions(self):
         cdef engine_t *e = self.running()
