@@ -117,8 +117,8 @@ class Lb:
         return found
 
     def workers(self) -> list[int]:
-        """Return the process ids of the workers: those that have an epoll descriptor and serve."""
-        return [pid for pid in self.processes() if descriptors_of(pid)["socket"] > 1]
+        """Return the process ids of the workers; they are known by their names."""
+        return [pid for pid in self.processes() if name_of(pid).startswith("lb worker")]
 
     def admin(self, command: str) -> str:
         """Send one command to the admin socket and return the answer."""
@@ -216,6 +216,14 @@ def children_of(pid: int) -> list[int]:
     except (FileNotFoundError, ProcessLookupError):
         pass  # it has ended meanwhile
     return found
+
+
+def name_of(pid: int) -> str:
+    """Return the name a process has given itself; empty when it has ended."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
 
 
 def descriptors_of(pid: int) -> Counter[str]:

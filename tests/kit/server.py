@@ -32,7 +32,11 @@ class Connection(Wire):
         self._reader: Reader | None = None
 
     def head(self) -> Request:
-        """Read the head of the next request; raise Ended when the peer closes instead."""
+        """Read the head of the next request; raise Ended when the peer closes instead.
+
+        Its first byte may take as long as it likes: connections stay idle. Server.close() ends the wait.
+        """
+        self.wait_readable()
         reader = self._reader = Reader(self, h11.SERVER)
         event = reader.next_event()
         assert isinstance(event, h11.Request), event

@@ -104,6 +104,11 @@ class Wire:
         """Wait at most this long until there is something to read (or the end), and tell whether there is."""
         return bool(self._unread) or bool(select.select([self.sock], [], [], seconds)[0])
 
+    def wait_readable(self) -> None:
+        """Wait without a deadline until there is something to read, or the end."""
+        if not self._unread and not self.ended:
+            select.select([self.sock], [], [])
+
     def read(self, most: int = READ) -> bytes:
         """Return at least one byte, or nothing at the end; raise Late or Reset."""
         if self._unread:
