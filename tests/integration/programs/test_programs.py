@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import hashlib
 import random
 import re
-import threading
-from collections.abc import Iterator
 
 import pytest
 from kit import programs
@@ -16,7 +13,7 @@ from kit.deadline import eventually
 from kit.message import reply
 from kit.stage import Stage
 from websockets.asyncio.client import connect
-from websockets.sync.server import ServerConnection, serve
+from websockets.asyncio.server import ServerConnection, serve
 
 
 def test_curl_downloads_and_uploads(daemon: Stage) -> None:
@@ -89,34 +86,22 @@ def test_wrk_with_a_connection_a_request(daemon: Stage) -> None:
     assert not re.search(r"Socket errors: connect [1-9]|, write [1-9]|, timeout [1-9]", text)
 
 
-@pytest.fixture
-def websocket_server() -> Iterator[tuple[str, int]]:
-    """A `websockets` server that echoes."""
-
-    def echo(connection: ServerConnection) -> None:
-        for message in connection:
-            connection.send(message)
-
-    with serve(echo, "127.0.0.1", 0, max_size=None) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield server.socket.getsockname()[:2]
-        server.shutdown()
-        thread.join()
-    del server
-    gc.collect()  # its selector is closed by nobody else
-
-
-def test_websockets_echo_through_the_tunnel(websocket_server: tuple[str, int], daemon: Stage) -> None:
-    daemon.http(f"{websocket_server[0]}:{websocket_server[1]}")
+def test_websockets_echo_through_the_tunnel(daemon: Stage) -> None:
     big = random.Random(5).randbytes(2 << 20)
 
+    async def echo(connection: ServerConnection) -> None:
+        async for message in connection:
+            await connection.send(message)
+
     async def talk() -> None:
-        async with connect(daemon.url("/chat", scheme="ws"), max_size=None) as socket:
-            for message in ("hello", "", "ü" * 5000, b"\x00\xff", big):
-                await socket.send(message)
-                assert await socket.recv() == message
-            await (await socket.ping())
+        async with serve(echo, "127.0.0.1", 0, max_size=None) as server:
+            host, port = next(iter(server.sockets)).getsockname()
+            await asyncio.to_thread(daemon.http, f"{host}:{port}")
+            async with connect(daemon.url("/chat", scheme="ws"), max_size=None) as socket:
+                for message in ("hello", "", "\u00fc" * 5000, b"\x00\xff", big):
+                    await socket.send(message)
+                    assert await socket.recv() == message
+                await (await socket.ping())
 
     asyncio.run(talk())
     record = daemon.record()
