@@ -79,11 +79,18 @@ class Stream:
     credit: int = STREAM_CREDIT
     granted: int = STREAM_CREDIT
     held: bool = False
+    done: bool = False
+    """END or RESET was sent."""
+    cancelled: bool = False
+    """RESET was sent."""
+    dropped: bool = False
+    """Nobody reads it any more: what comes only gives the connection its credit back."""
 
     # ---- writing
 
     def send_head(self, fields: Fields, end: bool = False) -> None:
         """Send a head."""
+        self.done = self.done or end
         self.mux.send(frame(HEAD, self.number, head_payload(fields, end)))
 
     def send_data(self, data: bytes) -> None:
@@ -96,10 +103,13 @@ class Stream:
 
     def send_end(self) -> None:
         """Send END."""
+        self.done = True
         self.mux.send(frame(END, self.number))
 
     def reset(self, code: int = CANCEL) -> None:
         """Give the stream up."""
+        self.done = self.cancelled = True
+        self.drop()
         self.mux.send(frame(RESET, self.number, bytes((code,))))
 
     def respond(self, body: bytes = b"", status: int = 200, more: Fields = [], length: bool = True) -> None:  # noqa: B006
@@ -112,6 +122,14 @@ class Stream:
         self.send_end()
 
     # ---- reading
+
+    def drop(self) -> None:
+        """Read no more of it."""
+        with self.mux.changed:
+            self.dropped = True
+            count = len(self.data)
+            self.data.clear()
+        self.mux.give_connection(count)
 
     def hold(self) -> None:
         """Do not give credit back for what comes from now on."""
@@ -166,6 +184,11 @@ class Stream:
         self.mux.wait(lambda: self.code is not None or self.mux.lost, f"a reset of stream {self.number}")
         assert self.code is not None, "the connection ended without a reset"
         return self.code
+
+    @property
+    def is_open(self) -> bool:
+        """It counts among those that may be open at a time."""
+        return self.code is None and not self.cancelled and not (self.ended and self.done)
 
     @property
     def over(self) -> bool:
@@ -244,6 +267,16 @@ class Mux:
             if not self.lost and not stream.over:
                 raise
 
+    def give_connection(self, count: int) -> None:
+        """Give credit of the connection back, for bytes of streams that nobody reads."""
+        if count:
+            with self.changed:
+                self.granted += count
+            try:
+                self.send(frame(WINDOW, 0, count.to_bytes(2, "big")))
+            except (Reset, OSError):
+                pass  # the connection has ended
+
     def _read(self) -> None:
         try:
             while True:
@@ -252,6 +285,8 @@ class Mux:
                 with self.changed:
                     new = self._frame(kind, number, payload)
                     self.changed.notify_all()
+                    unread = self._unread(number, kind, payload)
+                self.give_connection(unread)
                 if new is not None and self.opened is not None:
                     self.opened(new)
         except (EOFError, Reset, OSError):
@@ -261,6 +296,13 @@ class Mux:
         with self.changed:
             self.lost = True
             self.changed.notify_all()
+
+    def _unread(self, number: int, kind: int, payload: bytes) -> int:
+        stream = self.streams.get(number)
+        if kind != DATA or stream is None or not stream.dropped:
+            return 0
+        stream.data.clear()
+        return len(payload)
 
     def _frame(self, kind: int, number: int, payload: bytes) -> Stream | None:
         if kind == GOAWAY:
@@ -273,7 +315,7 @@ class Mux:
         if kind == HEAD and number not in self.streams:
             assert self.opened is not None, "a HEAD of a stream that was not opened"
             assert number > max(self.streams, default=0), "ids must rise"
-            assert sum(not each.ended for each in self.streams.values()) < 3 * STREAMS
+            assert sum(each.is_open for each in self.streams.values()) < STREAMS, "too many streams at a time"
             new = self.streams[number] = Stream(self, number)
         stream = self.streams[number]
         assert stream.code is None, "a frame behind RESET"
@@ -356,7 +398,7 @@ def _send_body(stream: Stream, body: bytes) -> None:
     try:
         stream.send_data(body)
         stream.send_end()
-    except (StreamReset, Truncated, Reset):
+    except (StreamReset, Truncated, Reset, OSError):
         pass  # whoever reads the stream sees it too
 
 
@@ -374,6 +416,7 @@ def serving(answer: Callable[[Stream], None]) -> Script:
                 pass  # an answer that cares catches this itself
             except BaseException as e:
                 failures.append(e)
+            stream.drop()
 
         def opened(stream: Stream) -> None:
             thread = threading.Thread(target=run, args=(stream,), daemon=True)

@@ -708,6 +708,7 @@ cdef int put_end(muxstream_t *ms) noexcept nogil:
     if frame_room(ms, 0) == NULL:
         return -1
     frame_done(ms, FRAME_END, 0)
+    ms.flags |= MUX_OUT_END                   # only now: without it the end is told by a reset
     return 0
 
 
@@ -723,7 +724,6 @@ cdef int release(muxstream_t *ms) noexcept nogil:
         ms.kept_at += <uint16_t> n
     give(ms.link, &ms.kept)
     if ms.flags & MUX_END_LATER:
-        ms.flags |= MUX_OUT_END
         return put_end(ms)
     return 0
 
@@ -750,7 +750,6 @@ cdef int mux_send_end(side_t *s) noexcept nogil:
     if ms.kept != NULL:
         ms.flags |= MUX_END_LATER
         return 0
-    ms.flags |= MUX_OUT_END
     return put_end(ms)
 
 
