@@ -51,6 +51,18 @@ def test_known_names_are_found_in_any_case_and_nothing_else_is() -> None:
     assert name_id(b"") == 0
 
 
+def test_every_byte_at_every_place_of_a_long_name_is_told_apart() -> None:
+    # Sixteen bytes are looked at together: no place among them may be special.
+    name = b"x-a-name-of-Forty-bytes-0123456789-abcdef"
+    for at in range(len(name)):
+        for byte in range(256):
+            if byte == ord(":") and at:
+                continue  # ends the name
+            line = name[:at] + bytes([byte]) + name[at + 1 :] + b": value\r\n"
+            answer, _ = read(REQUEST, [b"GET / HTTP/1.1\r\nHost: a\r\n" + line + b"\r\n"]).said
+            assert (answer > 0) == (byte in TOKEN), (at, byte)
+
+
 def test_reasons_have_numbers_and_words_of_their_own() -> None:
     header = (ROOT / "lb/_speedups/proto/h1_reason.pxd").read_text()
     enum = re.findall(r"^    H1_(\w+)", header, re.MULTILINE)
