@@ -75,6 +75,14 @@ cdef inline char *put_pair(char *p, uint32_t n) noexcept nogil:
 cdef char *put_long(char *p, uint64_t n) noexcept nogil:
     cdef char digits[20]
     cdef char *first = digits + 20
+    cdef uint32_t high
+    if LIKELY(n < 10000):
+        high = <uint32_t>n // 100
+        if high < 10:
+            p = put_char(p, <char>(48 + high))
+        else:
+            p = put_pair(p, high)
+        return put_pair(p, <uint32_t>n % 100)
     while n >= 100:
         first -= 2
         memcpy(first, pair_of(<uint32_t>(n % 100)), 2)
@@ -249,6 +257,18 @@ cdef inline uint64_t has_special(uint64_t w, uint64_t other) noexcept nogil:
     ) & (ones * 0x80)
 
 
+# The n bytes at s, 1..7 of them, as the low bytes of a word; spaces above.
+cdef inline uint64_t load_short(const char *s, size_t n) noexcept nogil:
+    cdef uint32_t low, high
+    cdef uint64_t spaces = <uint64_t>0x2020202020202020 << (8 * n)
+    if n >= 4:
+        memcpy(&low, s, 4)
+        memcpy(&high, s + n - 4, 4)
+        return spaces | low | (<uint64_t>high << (8 * (n - 4)))
+    return spaces | <uint8_t>s[0] | (<uint64_t><uint8_t>s[n >> 1] << (8 * (n >> 1))) \
+        | (<uint64_t><uint8_t>s[n - 1] << (8 * (n - 1)))
+
+
 # Copy text to p[0:end-p] with HAProxy's escape #XX; what does not fit is left out.
 cdef char *put_hashed(char *p, const char *end, slice_t text) noexcept nogil:
     cdef const char *hex = b"0123456789ABCDEF"
@@ -256,13 +276,19 @@ cdef char *put_hashed(char *p, const char *end, slice_t text) noexcept nogil:
     cdef const char *last = text.p + text.len
     cdef uint64_t w
     cdef uint8_t c
+    cdef size_t n
     while s < last:
-        if last - s >= 8 and end - p >= 8:
-            memcpy(&w, s, 8)
+        if end - p >= 8:
+            n = last - s
+            if n >= 8:
+                n = 8
+                memcpy(&w, s, 8)
+            else:
+                w = load_short(s, n)
             if LIKELY(not has_special(w, <uint64_t>0x2323232323232323)):
                 memcpy(p, &w, 8)
-                p += 8
-                s += 8
+                p += n
+                s += n
                 continue
         c = <uint8_t>s[0]
         if LIKELY(0x20 <= c < 0x7f and c != 0x22 and c != 0x23):
@@ -311,12 +337,17 @@ cdef char *put_escaped(char *p, const char *end, slice_t text, bint *cut) noexce
     cdef uint8_t c
     cdef size_t n
     while s < last:
-        if last - s >= 8 and end - p >= 8:
-            memcpy(&w, s, 8)
+        if end - p >= 8:
+            n = last - s
+            if n >= 8:
+                n = 8
+                memcpy(&w, s, 8)
+            else:
+                w = load_short(s, n)
             if LIKELY(not has_special(w, <uint64_t>0x5c5c5c5c5c5c5c5c)):
                 memcpy(p, &w, 8)
-                p += 8
-                s += 8
+                p += n
+                s += n
                 continue
         c = <uint8_t>s[0]
         n = 1
