@@ -2,7 +2,7 @@ from libc.stdint cimport uint16_t, uint32_t, uint64_t
 from lb._speedups.base.pool cimport pool_give
 from lb._speedups.base.timers cimport lb_timer_t, timer_init
 from lb._speedups.io.conn cimport (
-    CONN_CONNECTING, CONN_HUP, CONN_TWISTED, CONN_WRITABLE, conn_connected, conn_open, conn_t,
+    CONN_CONNECTING, CONN_HUP, CONN_READABLE, CONN_TWISTED, CONN_WRITABLE, conn_connected, conn_open, conn_t,
 )
 from lb._speedups.io.sys cimport (
     AF_UNIX, EINPROGRESS, IPPROTO_TCP, SO_KEEPALIVE, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM, SOL_SOCKET, TCP_KEEPCNT,
@@ -17,9 +17,8 @@ from lb._speedups.relay.link cimport (
 )
 from lb._speedups.relay.relay cimport (
     IDLE_SERVER_MS, LINK_CLOSE, LINK_IDLE, LINK_REUSED, LINK_SERVER, PHASE_ASSIGN, PHASE_CONNECT,
-    STREAM_DEFERRED, STREAM_HTTP, STREAM_PICKED, STREAM_REDISPATCHED, STREAM_RESENT, STREAM_REUSED, TURNAROUND_MS,
-    engine_t, idle_t,
-    link_t, stream_t,
+    STREAM_DEFERRED, STREAM_HTTP, STREAM_PICKED, STREAM_REDISPATCHED, STREAM_REPLAY, STREAM_RESENT, STREAM_REUSED,
+    TURNAROUND_MS, engine_t, idle_t, link_t, stream_t,
 )
 
 cdef extern from "lb.h" nogil:
@@ -160,6 +159,22 @@ cdef int server_assign(stream_t *st, bint fresh) noexcept nogil:
 
 
 # Connect to st.server_at.
+# An idle link of this server, or NULL. A request that cannot be sent again must not meet a server that has just closed:
+# for it the link is asked once more, because the event of the close may still lie in this batch.
+cdef link_t *idle_link(stream_t *st, const plan_server_t *s) noexcept nogil:
+    cdef engine_t *e = st.engine
+    cdef link_t *l = e.idle[s.oid].head
+    if st.flags & STREAM_REPLAY:
+        return l
+    while l != NULL and l.stream == NULL and l.state == NULL:
+        l.conn.flags |= CONN_READABLE
+        if link_quiet(l):
+            return l
+        link_close(l)
+        l = e.idle[s.oid].head
+    return l
+
+
 cdef int server_connect(stream_t *st, bint fresh) noexcept nogil:
     cdef engine_t *e = st.engine
     cdef const plan_server_t *s = st.server_at
@@ -173,7 +188,7 @@ cdef int server_connect(stream_t *st, bint fresh) noexcept nogil:
     e.rows[s.oid].last_ms = e.now_ms
     st.flags |= STREAM_PICKED
     if st.flags & STREAM_HTTP and not fresh and not (st.flags & STREAM_RESENT) and st.plan == e.current:
-        l = e.idle[s.oid].head
+        l = idle_link(st, s)
         if l != NULL:
             join(st, l)
             attach(st, l)
