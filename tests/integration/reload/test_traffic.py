@@ -192,7 +192,8 @@ def test_killing_a_worker_leaves_gauges_and_successor_right(tmp_path: Path, serv
             for pid in lb.ready["workers"]:
                 os.kill(pid, signal.SIGKILL)
             wait_until(lambda: len(wrong) >= 8)
-        assert len(wrong) == 8  # each client lost its connection, and nothing else happened
+        # Each client lost its connection; one that came back between the two deaths lost it twice, and nothing else happened.
+        assert 8 <= len(wrong) <= 16
         lb.said("was ended by SIGKILL", times=2)
         wait_until(lambda: set(current()) == {"0"})
         with clients(lb, 4, {each.name for each in servers}) as wrong:
