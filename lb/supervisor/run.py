@@ -28,7 +28,7 @@ def main(path: str, ready_fd: int = -1) -> int:
         return 1
     from lb.supervisor import compiler
     from lb.supervisor.journal import Journal
-    from lb.supervisor.limits import open_descriptors, raise_descriptor_limit
+    from lb.supervisor.limits import RESERVE, open_descriptors, raise_descriptor_limit
     from lb.supervisor.sockets import why
     from lb.supervisor.zygote import Heritage, fork_zygote
 
@@ -36,6 +36,12 @@ def main(path: str, ready_fd: int = -1) -> int:
     inherited = open_descriptors()
     try:
         limit = raise_descriptor_limit()
+        if limit < RESERVE:
+            journal.error(
+                f"cannot start: {RESERVE} file descriptors are the least, the limit is {limit}; "
+                "raise it (ulimit -n, LimitNOFILE=)"
+            )
+            return 1
         become_subreaper()
         mapping = Mapping.create()
         eventfds = [os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC) for _ in range(MAX_SLOTS)]

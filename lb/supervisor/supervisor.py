@@ -286,9 +286,12 @@ class Supervisor:
             )
         needed = descriptors_needed(part)
         if needed > self.descriptor_limit:
+            who, way_out = (
+                (f"{part.maxconn} connections", " or lower maxconn") if part.maxconn else ("these listeners", "")
+            )
             raise Failed(
-                f"lb: error: global: {part.maxconn} connections need {needed} file descriptors, the limit is "
-                f"{self.descriptor_limit}; raise it (ulimit -n, LimitNOFILE=) or lower maxconn"
+                f"lb: error: global: {who} need {needed} file descriptors, the limit is "
+                f"{self.descriptor_limit}; raise it (ulimit -n, LimitNOFILE=){way_out}"
             )
 
     async def _put_in_force(self, generation: Generation) -> None:

@@ -76,6 +76,23 @@ def test_too_few_descriptors_are_an_error_with_both_numbers(tmp_path: Path) -> N
     assert line.endswith("; raise it (ulimit -n, LimitNOFILE=) or lower maxconn")
 
 
+@pytest.mark.parametrize(
+    ("limit", "wanted"),
+    [
+        *((limit, "cannot start: 200 file descriptors are the least") for limit in (20, 75, 199)),
+        (201, "global: these listeners need 204 file descriptors"),
+    ],
+)
+def test_a_low_limit_of_descriptors_is_one_line(limit: int, wanted: str, tmp_path: Path) -> None:
+    lb = Echo(tmp_path)
+    program = "import resource, sys; resource.setrlimit(resource.RLIMIT_NOFILE, (int(sys.argv[2]),) * 2)\n"
+    program += "from lb.supervisor.run import main; sys.exit(main(sys.argv[1]))"
+    command = [sys.executable, "-c", program, str(lb.file), str(limit)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"lb: error: {wanted}, the limit is {limit}; raise it (ulimit -n, LimitNOFILE=)\n"
+
+
 def test_every_mistake_of_a_configuration_is_named(tmp_path: Path) -> None:
     lb = Echo(tmp_path)
     lb.file.write_text('{"version": 1, "frontends": {"web": {"bind": [":1"], "default_backend": "a", "x": 1, "y": 2}}}')
