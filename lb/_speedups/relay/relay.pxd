@@ -53,7 +53,6 @@ cdef enum fault_t:               # side_t.fault
     FAULT_CLOSED                 # the peer closed where more was due
     FAULT_ERROR                  # the connection failed
     FAULT_SYNTAX                 # what came is not HTTP; side.reason is its h1_reason
-    FAULT_TIMEOUT
     FAULT_RESET                  # the peer gave this stream up; its connection lives
 
 cdef enum:                       # side_t.flags
@@ -142,7 +141,6 @@ cdef enum:                       # link_t.flags
     LINK_BUFFERED = 1 << 4       # unread bytes of the next message are here: no event will announce them
     LINK_LINGER = 1 << 5         # reading and dropping before the close
     LINK_HEARD = 1 << 6          # a byte of the present message has arrived
-    LINK_STARTED = 1 << 7        # client: a byte has ever arrived
     LINK_BROKEN = 1 << 8         # bytes written to it were lost: nothing more is sent
     LINK_PARKS = 1 << 12         # client: its requests are parked (debug)
 
@@ -187,8 +185,7 @@ ctypedef struct link_t:
     uint32_t frontend_oid
     uint32_t listener_oid
     uint64_t generation          # the generation its frontend was looked up in
-    uint64_t accept_us           # CLOCK_REALTIME
-    uint64_t accept_ms
+    uint64_t accept_ms           # when it was accepted
     uint64_t began_ms            # first byte of the present head (or the accept)
     uint64_t linger              # bytes dropped while lingering
     uint16_t family              # its address
@@ -219,12 +216,10 @@ cdef enum:                       # stream_t.flags
     STREAM_REDISPATCHED = 1 << 3
     STREAM_REPLIED = 1 << 4      # answered by lb itself
     STREAM_UPGRADE = 1 << 5      # the client asked for an upgrade
-    STREAM_LATE = 1 << 6         # response ended while the request was still coming
     STREAM_LOGGED = 1 << 7
     STREAM_RESENT = 1 << 8       # was sent again after a stale connection
     STREAM_UP_FLOW = 1 << 9      # `up` is in use
     STREAM_DOWN_FLOW = 1 << 10   # `down` is in use
-    STREAM_EXPECT = 1 << 11      # the client waits for 100 Continue
     STREAM_PICKED = 1 << 12      # counted as current on backend and server
     STREAM_DEFERRED = 1 << 13    # waits for its turnaround
 
@@ -288,7 +283,6 @@ ctypedef struct listen_t:        # a listening socket
     int fd
     uint32_t oid                 # its listener
     int stash                    # accepted when a limit was reached: waits here as in the kernel's queue; -1 = none
-    uint32_t closing             # accept until EAGAIN, then close
     sockaddr_storage stash_address
     listen_t *next
 

@@ -19,7 +19,7 @@ from lb._speedups.proto.message cimport MESSAGE_HEAD_MAX, MESSAGE_REQUEST, messa
 from lb._speedups.relay.h1link cimport h1link_begin, h1link_frame, h1link_refuse, h1link_request
 from lb._speedups.relay.link cimport leave, link_close, link_deadline, link_take, link_window_drop
 from lb._speedups.relay.relay cimport (
-    LINGER_BYTES, LINK_BUFFERED, LINK_CLIENT, LINK_LINGER, LINK_PARKS, LINK_REUSED, LINK_STARTED, LINK_TCP, SIDE_LEFT,
+    LINGER_BYTES, LINK_BUFFERED, LINK_CLIENT, LINK_LINGER, LINK_PARKS, LINK_REUSED, LINK_TCP, SIDE_LEFT,
     SIDE_LOST, engine_t, link_t, listen_t, plan_ref_t, stream_t,
 )
 from lb._speedups.relay.tcp cimport tcp_begin
@@ -263,7 +263,6 @@ cdef void read_head(link_t *l) noexcept nogil:
         r = h1_read_request(m)
         if r > 0:
             l.in_ = NULL
-            l.flags |= LINK_STARTED
             if l.at < l.end:                  # the rest of a long window: behind this head, so part of it is ours
                 keep_rest(l, m)
             else:
