@@ -80,8 +80,3 @@ class LogFile:
             return []
         text = self.path.read_bytes().decode("ascii")
         return text.split("\n")[:-1]
-
-    def wait_lines(self, count: int) -> list[str]:
-        """Wait until there are this many lines; return all."""
-        eventually(lambda: len(self.lines()) >= count, f"{count} lines in the access log, it has {self.lines()}")
-        return self.lines()

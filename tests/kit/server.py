@@ -128,11 +128,6 @@ class Server:
         self.wait(lambda s: len(s.requests) >= count, f"waits for {count} requests")
         return self.requests
 
-    def wait_connections(self, count: int) -> list[Connection]:
-        """Wait until this many connections were accepted; return all of them."""
-        self.wait(lambda s: len(s.connections) >= count, f"waits for {count} connections")
-        return self.connections
-
     def wait_idle(self) -> None:
         """Wait until every connection is closed."""
         self.wait(lambda s: all(c.closed.is_set() for c in s.connections), "waits for every connection to end")
