@@ -1,7 +1,18 @@
 from collections.abc import Sequence
-from typing import TypedDict
+from typing import Literal, NamedTuple, TypedDict
 
 from lb._speedups.face.mapping import Mapping
+
+class Syslog(NamedTuple):
+    """A target that gets syslog messages."""
+
+    to: str
+    """`udp:ADDRESS:PORT`, `tcp:ADDRESS:PORT` (IPv6 in brackets) or `unix:PATH`."""
+    form: Literal["local", "rfc3164", "rfc5424"]
+    priority: int
+    """8 * facility + severity of access records."""
+    tag: str
+    """Who sends it: at most 48 printable ASCII characters."""
 
 class TargetStats(TypedDict):
     to: str
@@ -12,7 +23,7 @@ class TargetStats(TypedDict):
     dropped: int
     """Records it did not take."""
     error: str
-    """What the last write failed with; empty = it went well, or the target is only full."""
+    """What the last write or connection failed with; empty = it went well, or the target is only full."""
     reopen_error: str
     """What the last reopening failed with; the old file is still in use then."""
 
@@ -36,20 +47,21 @@ class DrainStats(TypedDict):
 class LogDrain:
     """The log thread: it carries records from the rings of all workers to the log targets.
 
-    A target is `stdout`, `stderr` or the path of a file, which is appended to and made with mode 0640. Its number, which
-    a record names, is its place in the list; the same target may have several numbers. Use it from one thread.
+    A target is `stdout`, `stderr`, the path of a file, which is appended to and made with mode 0640, or a `Syslog`, which
+    need not be there yet. Its number, which a record names, is its place in the list; the same target may have several
+    numbers. Use it from one thread.
     """
 
-    def __init__(self, mapping: Mapping, targets: Sequence[str]) -> None:
+    def __init__(self, mapping: Mapping, targets: Sequence[str | Syslog]) -> None:
         """Open the targets and start the thread, which uses the mapping until stop().
 
-        Raises OSError with the target's name.
+        Raises OSError with the target's name, ValueError for an address that is none.
         """
 
-    def set_targets(self, targets: Sequence[str], *, timeout_s: float = 1.0) -> None:
+    def set_targets(self, targets: Sequence[str | Syslog], *, timeout_s: float = 1.0) -> None:
         """Use other targets from now on; what is in the rings still goes to the old ones.
 
-        A target that stays keeps its open file. Raises OSError, and then nothing has changed, or TimeoutError, and then
+        A target that stays keeps its open file or connection. Raises OSError, and then nothing has changed, or TimeoutError, and then
         the change comes later.
         """
 
