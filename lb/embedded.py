@@ -19,6 +19,7 @@ from lb._speedups.face.mapping import WORKER_RUNNING, WORKER_STARTING, Mapping
 from lb.admin import statistics
 from lb.config import compile as compile_configuration
 from lb.supervisor.generation import Generation, Retired, number, release
+from lb.supervisor.logs import targets_of
 from lb.supervisor.sockets import Sockets
 from lb.worker import Driver
 
@@ -133,7 +134,7 @@ class Running:
 
     def _put_in_force(self, generation: Generation) -> None:
         part = generation.part
-        targets = [log.to for log in part.logs]
+        targets = targets_of(part)
         self._sockets.prepare(part.binds, 1)
         if self._logs is None:
             self._logs = LogDrain(self._mapping, targets)

@@ -106,7 +106,7 @@ def fields(process: Process, load: Load) -> dict[str, int | str]:
         "Stopping": int(process.is_stopping),
         "Jobs": connections + len(part.binds),
         "Listeners": len(part.binds),
-        "DroppedLogs": sum(front["log_dropped"] for front in fronts),
+        "DroppedLogs": sum(front["log_dropped"] for front in fronts) + process.dropped_logs,
         "TotalBytesOut": sum(front["bytes_out"] for front in fronts),
         "Build info": lb.__version__,
         "PoolAlloc_bytes": load.allocated,

@@ -26,6 +26,10 @@ class Process(Protocol):
     def generation(self) -> Generation | None:
         """Return the generation in force."""
 
+    @property
+    def dropped_logs(self) -> int:
+        """Return how many records log targets did not take."""
+
     def places(self) -> list[tuple[Bind, str]]:
         """Return where each bind really listens."""
 

@@ -10,8 +10,8 @@ from msgspec import UNSET, UnsetType
 
 from lb.config.diagnostic import Finding, Path, line_text
 from lb.config.suggestion import nearest
-from lb.model import Backend, Bind, Configuration, Debug, Frontend, Keepalive, Route, Server
-from lb.model.address import Address, AddressError, Family, ForeignAddressError, parse_bind, parse_server
+from lb.model import Backend, Bind, Configuration, Debug, Frontend, Keepalive, Log, Route, Server
+from lb.model.address import Address, AddressError, Family, ForeignAddressError, parse_bind, parse_server, parse_syslog
 from lb.model.keywords import UNBUILT_WORDS
 from lb.model.naming import bind_name, bind_of, server_name, server_of
 from lb.model.route import RouteError, parse_host, parse_path
@@ -68,9 +68,21 @@ class Review:
             else:
                 self.bound[address] = "the admin socket"
         for index, log in enumerate(configuration.global_.log):
-            self._log(("global", "log", index, "to"), log.to)
+            self._log(("global", "log", index), log)
 
-    def _log(self, path: Path, to: str) -> None:
+    def _log(self, at: Path, log: Log) -> None:
+        path, to = (*at, "to"), log.to
+        try:
+            is_syslog = parse_syslog(to) is not None
+        except AddressError as error:
+            self._report(path, "global", f"log target '{line_text(to)}' {error}")
+            return
+        if is_syslog:
+            return
+        for word in ("syslog", "facility", "severity", "tag"):
+            if getattr(log, word) is not UNSET:
+                message = f"'log.{word}' is for syslog servers, not for '{line_text(to)}'"
+                self._report((*at, word), "global", message, "remove it", at_key=True)
         if to in ("stdout", "stderr") or (to.startswith("/") and "\0" not in to and not to.endswith("/")):
             return
         scheme = to.partition("@")[0].partition(":")[0]
@@ -79,11 +91,15 @@ class Review:
                 path,
                 "global",
                 f"log target '{line_text(to)}' is known but not built yet",
-                "built: stdout, stderr, the absolute path of a file",
+                "built: stdout, stderr, the absolute path of a file, udp:, tcp:, unix:",
             )
             return
         near = nearest(to, ("stdout", "stderr"))
-        hint = f"did you mean '{near}'?" if near else "write stdout, stderr or the absolute path of a file"
+        hint = f"did you mean '{near}'?" if near else _LOG_TARGETS
+        if to == "syslog":
+            hint = "write 'unix:/dev/log'"
+        elif scheme in ("udp", "tcp", "unix"):
+            hint = f"write '{scheme}:{line_text(to[len(scheme) + 1 :])}'"
         self._report(path, "global", f"unknown log target '{line_text(to)}'", hint)
 
     def _frontend(self, name: str, frontend: Frontend) -> None:
@@ -312,6 +328,9 @@ class Review:
             )
 
 
+_LOG_TARGETS = (
+    "write stdout, stderr, the absolute path of a file, 'udp:127.0.0.1:514', 'tcp:127.0.0.1:601' or 'unix:/dev/log'"
+)
 _TIMEOUTS = ("connect", "client", "server", "http_request", "http_keep_alive", "tunnel")
 _FRONTEND_TIMEOUTS = ("client", "http_request", "http_keep_alive", "tunnel")
 _BACKEND_TIMEOUTS = ("connect", "server", "tunnel")

@@ -24,8 +24,11 @@ class Admin(Struct, frozen=True):
 class Log(Struct, frozen=True):
     """A target of the access log."""
 
-    to: str  # "stdout", "stderr" or an absolute path
+    to: str  # "stdout", "stderr", an absolute path, or a syslog server: "udp:127.0.0.1:514", "tcp:[::1]:601", "unix:/dev/log"
     format: str  # "json", "haproxy"
+    syslog: Literal["", "local", "rfc3164", "rfc5424"] = ""  # header, "" = no syslog server
+    priority: int = 0  # syslog: 8 * facility + severity of access records
+    tag: str = ""  # syslog: who sends it
 
 
 class Bind(Struct, frozen=True):

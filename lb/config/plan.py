@@ -11,7 +11,7 @@ import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from os import PathLike
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 from msgspec import UNSET, UnsetType
 
@@ -23,10 +23,11 @@ from lb.config.source import Source
 from lb.model import Backend as BackendModel
 from lb.model import Configuration, Debug, Keepalive
 from lb.model import Frontend as FrontendModel
+from lb.model import Log as LogModel
 from lb.model import Server as ServerModel
-from lb.model.address import Address, Family, parse_bind, parse_server
+from lb.model.address import Address, Family, parse_bind, parse_server, parse_syslog
 from lb.model.naming import balance_of, bind_of, server_of
-from lb.model.process import WORKERS_MAX
+from lb.model.process import WORKERS_MAX, Facility, Severity
 from lb.model.route import parse_host, parse_path
 from lb.model.units import duration_ms
 
@@ -215,7 +216,7 @@ class _Compiler:
         process = self.configuration.global_
         maxconn = _or(process.maxconn, 0)
         grace_ms = duration_ms(process.grace)
-        logs = tuple(Log(to=each.to, format=each.format) for each in process.log)
+        logs = tuple(_log(each) for each in process.log)
         part = Part(
             workers=_usable_cores() if process.workers == "auto" else int(process.workers),
             maxconn=maxconn,
@@ -380,6 +381,23 @@ class _Compiler:
         if source is None:
             return [f"{each.subject}: {each.message}" for each in unused]
         return [str(each) for each in source.error(unused).errors]
+
+
+def _log(log: LogModel) -> Log:
+    found = parse_syslog(log.to)
+    if found is None:
+        return Log(log.to, log.format)
+    transport, address = found
+    facility = "local0" if log.facility is UNSET else log.facility
+    severity = "info" if log.severity is UNSET else log.severity
+    otherwise: Literal["local", "rfc3164"] = "local" if transport == "unix" else "rfc3164"
+    return Log(
+        to=f"{transport}:{address.path or address}",
+        format=log.format,
+        syslog=otherwise if log.syslog is UNSET else log.syslog,
+        priority=8 * get_args(Facility).index(facility) + get_args(Severity).index(severity),
+        tag="lb" if log.tag is UNSET else log.tag,
+    )
 
 
 def _or(value: int | UnsetType, otherwise: int) -> int:

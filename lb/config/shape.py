@@ -27,6 +27,7 @@ _EXPECTED = {
     "backend": "the name of a backend",
     "mode": 'octal digits in quotes such as "0660"',
     "text": "a text",
+    "tag": "a text",
     "bind": "an address such as ':8080'",
     "server": "an address such as '10.0.0.1:8080'",
     "workers": "'auto' or a whole number from 0 to 64",
@@ -217,6 +218,12 @@ class Examination:
             wrong = name_problem(value)
             if wrong:
                 return self._refuse(path, f"'{label}': '{line_text(value)}' {wrong}")
+        elif extra.kind == "tag" and not re.fullmatch("[A-Za-z0-9_./-]{1,48}", value):
+            return self._refuse(
+                path,
+                f"'{label}': '{line_text(value)}' is no tag",
+                "take 1 to 48 letters, digits and '_', '.', '/', '-'",
+            )
         elif extra.kind == "mode" and not re.fullmatch("0?[0-7]{3}", value):
             return self._refuse(
                 path, f"'{label}': '{line_text(value)}' is not a file mode", 'write three octal digits, such as "0660"'

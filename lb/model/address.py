@@ -8,6 +8,8 @@
 ``unix@/run/x.sock``   a unix socket; the path alone means the same
 ``fd@3``               an inherited descriptor (binds only)
 =====================  ==========================================================
+
+Log targets put a transport in front: ``udp:127.0.0.1:514``, ``tcp:[::1]:601``, ``unix:/dev/log``.
 """
 
 import ipaddress
@@ -118,6 +120,28 @@ def parse_server(text: str) -> Address:
             f"has no usable host name: '{host}' must be an IP address or DNS labels of letters, digits and '-'"
         )
     return Address(Family.NAME, host.lower(), number)
+
+
+def parse_syslog(text: str) -> tuple[str, Address] | None:
+    """Parse a syslog server into its transport (`udp`, `tcp`, `unix`) and address; None if it names no transport.
+
+    Raise AddressError.
+    """
+    transport, colon, place = text.partition(":")
+    if not colon or transport not in ("udp", "tcp", "unix"):
+        return None
+    if transport == "unix":
+        if not place.startswith("/"):
+            raise AddressError("has no absolute path behind its colon; write 'unix:/dev/log'")
+        return transport, _unix(place)
+    if place.startswith("//"):
+        raise AddressError(f"is a URL; write '{transport}:{place[2:]}'")
+    host, port = _split(place, f"'{transport}:127.0.0.1:514'")
+    number = _port(port, lowest=1)
+    found = _literal(host, place)
+    if found is None:
+        raise AddressError(f"needs an IP address, not the host '{host}'; write '{transport}:127.0.0.1:{number}'")
+    return transport, Address(found[0], found[1], number)
 
 
 def is_host_name(text: str) -> bool:

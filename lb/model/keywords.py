@@ -68,11 +68,8 @@ UNBUILT: dict[str, dict[str, str]] = {
     },
     "Admin": {"user": "process", "group": "process", "address": "admin", "tls": "tls"},
     "Log": {
-        "facility": "log",
-        "severity": "log",
         "sample": "log",
         "length": "log",
-        "tag": "log",
         "fields": "log",
         "mode": "log",
     },
@@ -240,13 +237,9 @@ UNBUILT_WORDS: dict[str, dict[str, str]] = {
         "sticky": "balance",
     },
     "mode": {"udp": "connection", "log": "log", "spop": "policy", "health": "checks"},
-    "log format": {"clf": "log", "rfc3164": "log", "rfc5424": "log", "otlp": "log", "httpslog": "tls", "raw": "log"},
+    "log format": {"clf": "log", "otlp": "log", "httpslog": "tls", "raw": "log"},
     "log target": {
-        "syslog": "log",
         "journald": "log",
-        "udp": "log",
-        "tcp": "log",
-        "unix": "log",
         "ring": "log",
         "fd": "log",
         "kafka": "log",
@@ -255,6 +248,9 @@ UNBUILT_WORDS: dict[str, dict[str, str]] = {
     "transport": {},
     "level": {},
     "version": {},
+    "syslog header": {"iso": "log", "timed": "log", "short": "log", "priority": "log", "raw": "log"},
+    "facility": {},
+    "severity": {},
 }
 
 # Forms of a value that are known but not built: {(section, keyword): what the form is}.
@@ -392,5 +388,13 @@ INSTEAD_WORDS: dict[str, dict[str, str]] = {
     "log format": {
         "httplog": "write 'haproxy': it is httplog for frontends of mode http, tcplog for mode tcp",
         "tcplog": "write 'haproxy': it is httplog for frontends of mode http, tcplog for mode tcp",
+        "rfc3164": "it is a syslog header: write 'syslog: rfc3164'",
+        "rfc5424": "it is a syslog header: write 'syslog: rfc5424'",
+    },
+    "severity": {
+        "emergency": "write 'emerg'",
+        "critical": "write 'crit'",
+        "error": "write 'err'",
+        "warn": "write 'warning'",
     },
 }

@@ -20,4 +20,6 @@ Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.:-]{1,63}$(?!\n)", extra={"kin
 Duration = Annotated[str, Meta(pattern=DURATION_PATTERN, extra={"kind": "duration"})]
 Mode = Annotated[str, Meta(pattern=r"^0?[0-7]{3}$(?!\n)", extra={"kind": "mode"})]
 Text = Annotated[str, Meta(min_length=1, extra={"kind": "text"})]
+# RFC 5424 6.2.5: 48 printable characters; without those that end a tag in RFC 3164 5.3.
+Tag = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_./-]{1,48}$(?!\n)", extra={"kind": "tag"})]
 Connections = Annotated[int, Meta(ge=1, le=MAXCONN_MAX, extra={"kind": "count"})]

@@ -4,9 +4,17 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from lb.model.kinds import Connections, Duration, Mode, Text
+from lb.model.kinds import Connections, Duration, Mode, Tag, Text
 
 WORKERS_MAX = 64
+
+# HAProxy's words (manual 4.2, `log`); the place in the list is the number in RFC 5424 6.2.1.
+Facility = Literal[
+    "kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news",
+    "uucp", "cron", "auth2", "ftp", "ntp", "audit", "alert", "cron2",
+    "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7",
+]  # fmt: skip
+Severity = Literal["emerg", "alert", "crit", "err", "warning", "notice", "info", "debug"]
 
 
 class Admin(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -31,8 +39,9 @@ class Log(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     to: Annotated[
         Text,
         Meta(
-            description="`stdout`, `stderr` or the absolute path of a file, which SIGUSR1 reopens.",
-            examples=["stdout", "/var/log/lb/access.log"],
+            description="`stdout`, `stderr`, the absolute path of a file, which SIGUSR1 reopens, or a syslog server: "
+            "`udp:ADDRESS:PORT`, `tcp:ADDRESS:PORT` (octet counting), `unix:PATH` (datagrams).",
+            examples=["stdout", "/var/log/lb/access.log", "udp:127.0.0.1:514", "tcp:[::1]:601", "unix:/dev/log"],
         ),
     ]
     format: Annotated[
@@ -43,6 +52,29 @@ class Log(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
             extra={"noun": "log format"},
         ),
     ] = "json"
+    syslog: Annotated[
+        Literal["local", "rfc3164", "rfc5424"] | UnsetType,
+        Meta(
+            description="Header of syslog messages. `local` is `rfc3164` without the host name, which daemons on the same "
+            "machine expect. Without it: `local` for `unix:`, `rfc3164` for `udp:` and `tcp:`.",
+            extra={"noun": "syslog header"},
+        ),
+    ] = UNSET
+    facility: Annotated[
+        Facility | UnsetType,
+        Meta(description="Syslog facility; `local0` if not given.", extra={"noun": "facility"}),
+    ] = UNSET
+    severity: Annotated[
+        Severity | UnsetType,
+        Meta(
+            description="Syslog severity of access records, in HAProxy's words; `info` if not given.",
+            extra={"noun": "severity"},
+        ),
+    ] = UNSET
+    tag: Annotated[
+        Tag | UnsetType,
+        Meta(description="Who sends the syslog messages; `lb` if not given.", examples=["edge"]),
+    ] = UNSET
 
 
 class Global(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -24,6 +24,7 @@ from lb.supervisor.compiler import Compiler, Refused
 from lb.supervisor.generation import Generation, NoRoom, Retired, number, release
 from lb.supervisor.journal import Journal
 from lb.supervisor.limits import descriptors_needed
+from lb.supervisor.logs import targets_of
 from lb.supervisor.sockets import ListenFailed, Sockets, why
 from lb.supervisor.workers import Workers
 from lb.supervisor.zygote import Heritage, Zygote
@@ -345,13 +346,13 @@ class Supervisor:
         return admin
 
     def _open_logs(self, part: Part, undo: AsyncExitStack) -> None:
-        targets = _targets(part)
+        targets = targets_of(part)
         try:
             if self._logs is None:
                 # Before workers live: what they log is read from the first record on.
                 self._logs = LogDrain(self.mapping, targets)
                 self.journal.use(self._logs.write)
-            elif self.generation is not None and targets != (before := _targets(self.generation.part)):
+            elif self.generation is not None and targets != (before := targets_of(self.generation.part)):
                 self._logs.set_targets(targets)
                 undo.callback(self._logs.set_targets, before)
         except TimeoutError:
@@ -360,6 +361,11 @@ class Supervisor:
             raise Failed(f"lb: error: log '{error.filename}': {why(error, 'file')}") from error
 
     # ---- for the admin socket ------------------------------------------------------------------------------
+
+    @property
+    def dropped_logs(self) -> int:
+        """Return how many records log targets did not take."""
+        return 0 if self._logs is None else self._logs.stats()["dropped"]
 
     def places(self) -> list[tuple[Bind, str]]:
         """Return where each bind really listens."""
@@ -387,7 +393,3 @@ class Supervisor:
             self.rates.advance(self.generation, seconds)
             self.rates.look_at_workers([worker.child.pid for worker in self.workers.present()], seconds)
         self._zygote.reap_strangers()
-
-
-def _targets(part: Part) -> list[str]:
-    return [log.to for log in part.logs]

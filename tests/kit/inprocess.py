@@ -29,6 +29,7 @@ from lb._speedups.face.logdrain import LogDrain
 from lb._speedups.face.mapping import WORKER_RUNNING, WORKER_STARTING, Mapping
 from lb.config import compile as compile_configuration
 from lb.supervisor.generation import Generation, Retired, number
+from lb.supervisor.logs import targets_of
 
 T = TypeVar("T")
 SLOT = 1
@@ -134,7 +135,7 @@ class InProcess:
         self._retired = Retired(self.mapping)
         self.oids = {name: oid for (_, _, name), oid in zip(compiled.objects, numbering.oids, strict=True)}
         """Object ids by name."""
-        self._drain = LogDrain(self.mapping, [log.to for log in compiled.part.logs])
+        self._drain = LogDrain(self.mapping, targets_of(compiled.part))
         self.engine = Engine(self.mapping, SLOT, eventfd=self._eventfd)
         self.engine.prepare(image)
         self.mapping.generation = 1

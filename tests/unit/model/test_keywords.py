@@ -53,6 +53,8 @@ WORDS: dict[str, tuple[str | int, ...]] = {
     "mode": ("frontends", "web", "mode"),
     "log format": ("global", "log", 0, "format"),
     "log target": ("global", "log", 0, "to"),
+    "syslog header": ("global", "log", 0, "syslog"),
+    "severity": ("global", "log", 0, "severity"),
     "admin level": ("global", "admin", "level"),
 }
 
