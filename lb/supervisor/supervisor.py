@@ -24,7 +24,7 @@ from lb.supervisor.compiler import Compiler, Refused
 from lb.supervisor.generation import Generation, NoRoom, Retired, number, release
 from lb.supervisor.journal import Journal
 from lb.supervisor.limits import descriptors_needed
-from lb.supervisor.logs import targets_of
+from lb.supervisor.logs import Complaints, targets_of
 from lb.supervisor.sockets import ListenFailed, Sockets, why
 from lb.supervisor.workers import Workers
 from lb.supervisor.zygote import Heritage, Zygote
@@ -75,6 +75,7 @@ class Supervisor:
         self.workers = Workers(loop, self._zygote, heritage, self.sockets, journal)
         self._admin: AdminServer | None = None
         self._logs: LogDrain | None = None
+        self._complaints = Complaints()
         self._changing = asyncio.Lock()
         self._tasks: set[asyncio.Task[object]] = set()
         self._rated = loop.time()
@@ -392,4 +393,16 @@ class Supervisor:
             self._rated = now
             self.rates.advance(self.generation, seconds)
             self.rates.look_at_workers([worker.child.pid for worker in self.workers.present()], seconds)
+            self._look_at_logs(now)
         self._zygote.reap_strangers()
+
+    def _look_at_logs(self, now: float) -> None:
+        if self._logs is None:
+            return
+        for to, error in self._complaints.news(self._logs.stats()["targets"], now):
+            if error:
+                self.journal.warn(
+                    f"log '{to}': {error[0].lower()}{error[1:]}; records wait, then they are dropped and counted"
+                )
+            else:
+                self.journal.note(f"log '{to}': takes records again")

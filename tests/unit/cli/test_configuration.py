@@ -105,7 +105,7 @@ def test_schema_is_a_json_schema_without_test_devices() -> None:
     schema = json.loads(call("schema").stdout)
     assert schema["$schema"].startswith("https://json-schema.org/")
     assert "Debug" not in schema["$defs"]
-    assert "debug" not in json.dumps(schema)
+    assert '"debug":' not in json.dumps(schema)  # the word itself is also a severity of syslog
 
 
 def test_every_value_in_the_schema_may_be_a_variable() -> None:
