@@ -29,11 +29,15 @@ def main(path: str, ready_fd: int = -1) -> int:
     from lb.supervisor import compiler
     from lb.supervisor.journal import Journal
     from lb.supervisor.limits import RESERVE, open_descriptors, raise_descriptor_limit
-    from lb.supervisor.sockets import why
+    from lb.supervisor.notify import from_environment, passed_sockets
+    from lb.supervisor.sockets import Sockets, why
     from lb.supervisor.zygote import Heritage, fork_zygote
 
     journal = Journal()
     inherited = open_descriptors()
+    passed = passed_sockets()
+    # Before the fork: no child finds in its environment what is meant for this process.
+    notifier = from_environment(journal)
     try:
         limit = raise_descriptor_limit()
         if limit < RESERVE:
@@ -56,9 +60,18 @@ def main(path: str, ready_fd: int = -1) -> int:
     set_name("lb supervisor")
     loop = uvloop.new_event_loop()
     supervisor = Supervisor(
-        loop, heritage, zygote, path, journal, descriptor_limit=limit, inherited=inherited, ready_fd=ready_fd
+        loop,
+        heritage,
+        zygote,
+        path,
+        journal,
+        Sockets(inherited, passed),
+        notifier,
+        descriptor_limit=limit,
+        ready_fd=ready_fd,
     )
     try:
         return loop.run_until_complete(supervisor.run())
     finally:
         loop.close()
+        notifier.close()
