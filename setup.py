@@ -28,6 +28,7 @@ import multiprocessing
 import os
 import shlex
 import shutil
+import subprocess
 import sys
 import sysconfig
 from collections.abc import Iterator
@@ -225,6 +226,20 @@ def run_all(translations: list[Translation]) -> Iterator[Translation]:
             yield translation
 
 
+def find_ccache() -> str | None:
+    """Return ccache if it can write its cache; without a home (a system user's, say) it fails every compilation."""
+    program = shutil.which("ccache")
+    if program is None:
+        return None
+    asked = subprocess.run([program, "--get-config", "cache_dir"], capture_output=True, text=True, check=False)
+    folder = asked.stdout.strip()
+    try:
+        os.makedirs(folder, exist_ok=True)
+    except OSError:
+        return None
+    return program if os.access(folder, os.W_OK) else None
+
+
 class build_ext(setuptools_build_ext):
     def finalize_options(self) -> None:
         super().finalize_options()
@@ -236,7 +251,7 @@ class build_ext(setuptools_build_ext):
     def build_extensions(self) -> None:
         if self.inplace:
             sys.exit("lb is not built in place; use: LB_FLAVOUR=debug python setup.py build")
-        ccache = shutil.which("ccache")
+        ccache = find_ccache()
         if ccache and "CC" not in os.environ:
             # Debug information names the directory of the build; without this two clones never share a hit.
             os.environ.setdefault("CCACHE_NOHASHDIR", "1")

@@ -14,6 +14,11 @@ from kit.deadline import DEADLINE, eventually
 from kit.stage import Stage
 
 
+def own_environment() -> dict[str, str]:
+    """Return this process's environment without the sanitizers' libraries, which are lb's business alone."""
+    return {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
+
+
 def need(program: str) -> str:
     """Return the path of a program; skip the test where it is not installed."""
     found = shutil.which(program)
@@ -27,6 +32,7 @@ def run(*command: str, seconds: float = DEADLINE, check: bool = True) -> str:
     ended = subprocess.run(
         [need(command[0]), *command[1:]],
         stdin=subprocess.DEVNULL,
+        env=own_environment(),
         capture_output=True,
         timeout=seconds,
         check=False,
@@ -54,7 +60,12 @@ def start(stage: Stage, *command: str, port: int) -> str:
     """Start a server program in the stage's directory and return its address once it listens."""
     log = (stage.directory / f"{Path(command[0]).name}.out").open("wb")
     process = subprocess.Popen(
-        [need(command[0]), *command[1:]], cwd=stage.directory, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+        [need(command[0]), *command[1:]],
+        cwd=stage.directory,
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log,
+        env=own_environment(),
     )
     log.close()
 

@@ -112,7 +112,7 @@ def test_a_broken_configuration_starts_nothing_and_names_every_mistake(tmp_path:
     assert not (tmp_path / "admin.sock").exists()
 
 
-def test_a_check_takes_less_than_a_quarter_of_a_second(tmp_path: Path) -> None:
+def test_a_check_takes_less_than_a_quarter_of_a_second(tmp_path: Path, flavour: str) -> None:
     file = tmp_path / "lb.yaml"
     write(file, "app")
     taken: list[float] = []
@@ -122,4 +122,4 @@ def test_a_check_takes_less_than_a_quarter_of_a_second(tmp_path: Path) -> None:
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         # Of the processor: how long it waits for one depends on who else is here.
         taken.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    assert min(taken) < 0.25
+    assert min(taken) < (1 if flavour == "sanitize" else 0.25)  # what the sanitizers cost is not lb's
