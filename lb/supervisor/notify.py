@@ -30,8 +30,10 @@ class Notifier:
         if address and address[0] not in "@/":
             self._give_up(f"'{address}' is no unix socket")
         elif address:
-            self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-            self._sock.setblocking(False)
+            try:
+                self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+            except OSError as error:
+                self._give_up(os.strerror(error.errno or 0).lower())
 
     def ready(self, status: str) -> None:
         """Say that lb serves: after the start, and after every reload however it ended."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from kit.programs import need, own_environment
 
 import lb.config
 from lb.cli.installation import SERVICE, SOCKET
@@ -132,13 +132,16 @@ def test_the_units_in_conf_are_those_that_are_installed() -> None:
 
 
 def test_systemd_finds_nothing_wrong_with_the_units(tmp_path: Path) -> None:
-    analyze = shutil.which("systemd-analyze")
-    if analyze is None:
-        pytest.skip("systemd-analyze is not here (package systemd)")
+    analyze = need("systemd-analyze")
     # It wants a program that is there.
     install("--root", tmp_path, "--socket", "--program", "/bin/true")
     units = [str(tmp_path / UNITS / name) for name in ("lb.service", "lb.socket")]
     done = subprocess.run(
-        [analyze, "verify", *units], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+        [analyze, "verify", *units],
+        stdin=subprocess.DEVNULL,
+        env=own_environment(),
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

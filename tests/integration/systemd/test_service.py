@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing
@@ -86,6 +87,20 @@ def test_a_start_that_fails_leaves_its_reason(tmp_path: Path, manager: Manager) 
         assert lb.wait() == 1
     (line,) = lb.errors().splitlines()
     assert manager.hear() == {"STATUS": line}
+
+
+def test_what_keeps_lb_from_starting_at_all_is_told_too(tmp_path: Path, manager: Manager) -> None:
+    program = "import resource, sys; resource.setrlimit(resource.RLIMIT_NOFILE, (100, 100))\n"
+    program += "from lb.supervisor.run import main; sys.exit(main('x'))"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "NOTIFY_SOCKET": str(manager.path)},
+    )
+    assert done.returncode == 1
+    assert manager.hear() == {"STATUS": done.stderr.removeprefix("lb: error: ").rstrip("\n")}
 
 
 def test_the_watchdog_is_fed(tmp_path: Path, manager: Manager) -> None:

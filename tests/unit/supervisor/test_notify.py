@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import socket
@@ -152,3 +153,14 @@ def test_passed_sockets_have_names(
     monkeypatch.setenv("LISTEN_FDNAMES", names)
     assert passed_sockets() == found
     assert not {"LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"} & os.environ.keys()
+
+
+def test_a_socket_that_cannot_be_had_keeps_nobody_from_starting(
+    manager: Manager, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: object) -> socket.socket:
+        raise OSError(errno.EMFILE, "?")
+
+    monkeypatch.setattr(notify.socket, "socket", refuse)
+    Notifier(journal, manager.name).ready("fine")
+    assert journal.text().startswith("lb: warning: NOTIFY_SOCKET: too many open files; ")
