@@ -91,6 +91,18 @@ def doctor() -> None:
 
 
 @main.command()
+@click.option("--root", metavar="DIR", default="/", help="Write below this directory: for images and packages.")
+@click.option("--program", metavar="PATH", help="The lb that the service runs (else this one).")
+@click.option("--socket", "with_socket", is_flag=True, help="Also a socket unit: systemd holds port 80.")
+@click.option("--dry-run", "is_dry", is_flag=True, help="Only say what would be written.")
+def install(root: str, program: str | None, with_socket: bool, is_dry: bool) -> None:
+    """Make lb a systemd service: unit, user, example configuration."""
+    from lb.cli.installation import install as write
+
+    write(root, program, with_socket, is_dry)
+
+
+@main.command()
 @_SOCKET
 @_SOCKET_FILE
 def reload(path: str | None, file: str | None) -> None:

@@ -43,6 +43,7 @@ class Bind(Struct, frozen=True):
     port: int = 0  # 0 = the kernel's choice
     path: str = ""  # of a unix socket
     fd: int = -1  # inherited descriptor
+    fd_name: str = ""  # the same by the name that systemd gives it
     mode: int | None = None  # permissions of a unix socket, None = umask
     backlog: int = 0  # 0 = as many as the kernel allows
 

@@ -267,6 +267,7 @@ class _Compiler:
                     port=address.port,
                     path=address.path,
                     fd=address.fd,
+                    fd_name=address.name,
                     mode=None if bind.mode is UNSET else int(bind.mode, 8),
                     backlog=_or(bind.backlog, 0),
                 )

@@ -7,6 +7,7 @@
 ``app.internal:80``    a host name, resolved when the configuration is loaded (servers only)
 ``unix@/run/x.sock``   a unix socket; the path alone means the same
 ``fd@3``               an inherited descriptor (binds only)
+``fd@web``             the sockets that systemd passes under this name (binds only)
 =====================  ==========================================================
 
 Log targets put a transport in front: ``udp:127.0.0.1:514``, ``tcp:[::1]:601``, ``unix:/dev/log``.
@@ -44,6 +45,9 @@ _FOREIGN = (
     "ipv6",
 )
 
+# systemd takes any printable ASCII but ':' (fdname_is_valid); this is what people write. A number is not a name.
+_NAMED = re.compile(r"(?=.*[A-Za-z])[A-Za-z0-9_.@-]{1,255}")
+
 _LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
 
 
@@ -58,20 +62,24 @@ class Family(StrEnum):
 
 
 class Address(NamedTuple):
-    """One parsed address; `host` is empty for unix and fd, `port` is 0 where there is none."""
+    """One parsed address; `host` is empty for unix and fd, `port` is 0 where there is none.
+
+    An inherited descriptor has a number `fd` or a `name`.
+    """
 
     family: Family
     host: str = ""
     port: int = 0
     path: str = ""
     fd: int = -1
+    name: str = ""
 
     def __str__(self) -> str:
         match self.family:
             case Family.UNIX:
                 return f"unix@{self.path}"
             case Family.FD:
-                return f"fd@{self.fd}"
+                return f"fd@{self.name or self.fd}"
             case Family.IPV6:
                 return f"[{self.host}]:{self.port}"
             case _:
@@ -160,8 +168,12 @@ def _special(text: str) -> Address | None:
     if kind == "unix":
         return _unix(rest)
     if kind == "fd":
+        if _NAMED.fullmatch(rest):
+            return Address(Family.FD, name=rest)
         if not rest.isdecimal() or not rest.isascii() or len(rest) > 6:
-            raise AddressError("is not a descriptor; write 'fd@' and its number, such as 'fd@3'")
+            raise AddressError(
+                "is not a descriptor; write 'fd@' and its number or the name that systemd gives it, such as 'fd@3', 'fd@web'"
+            )
         return Address(Family.FD, fd=int(rest))
     if kind in _FOREIGN:
         raise ForeignAddressError(f"'{kind}@' is known but not built yet; use an IP address and port, 'unix@' or 'fd@'")

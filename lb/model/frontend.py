@@ -18,7 +18,7 @@ class Bind(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         Text,
         Meta(
             description="`:8080` and `*:8080` (every IPv4 address), `10.0.0.1:80`, `[::1]:80`, `unix@/run/app.sock` or the path "
-            "alone, `fd@3` (inherited). Port 0 lets the kernel choose.",
+            "alone, `fd@3` (inherited), `fd@web` (passed by systemd under this name). Port 0 lets the kernel choose.",
             examples=[":8080", "[::1]:8080", "unix@/run/app.sock"],
         ),
     ]

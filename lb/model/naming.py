@@ -42,7 +42,7 @@ def _made(address: Address) -> str:
     if address.family is Family.UNIX:
         text = address.path.rpartition("/")[2]
     elif address.family is Family.FD:
-        text = f"fd:{address.fd}"
+        text = f"fd:{address.name or address.fd}"
     elif address.host == "0.0.0.0":
         text = f":{address.port}"
     else:

@@ -11,5 +11,6 @@ child        a process known by its pidfd
 channel      messages and descriptors between two processes
 messages     all of these messages
 journal      what lb says about itself
+notify       what systemd says to lb at the start, and is told
 limits       the limit on descriptors
 """

@@ -8,6 +8,11 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lb.supervisor.journal import Journal
+    from lb.supervisor.notify import Notifier
 
 MAX_SLOTS = 64
 
@@ -29,36 +34,55 @@ def main(path: str, ready_fd: int = -1) -> int:
     from lb.supervisor import compiler
     from lb.supervisor.journal import Journal
     from lb.supervisor.limits import RESERVE, open_descriptors, raise_descriptor_limit
-    from lb.supervisor.sockets import why
+    from lb.supervisor.notify import from_environment, passed_sockets
+    from lb.supervisor.sockets import Sockets, why
     from lb.supervisor.zygote import Heritage, fork_zygote
 
     journal = Journal()
     inherited = open_descriptors()
+    passed = passed_sockets()
+    # Before the fork: no child finds in its environment what is meant for this process.
+    notifier = from_environment(journal)
     try:
         limit = raise_descriptor_limit()
         if limit < RESERVE:
-            journal.error(
-                f"cannot start: {RESERVE} file descriptors are the least, the limit is {limit}; "
-                "raise it (ulimit -n, LimitNOFILE=)"
+            return _refuse(
+                f"{RESERVE} file descriptors are the least, the limit is {limit}; raise it (ulimit -n, LimitNOFILE=)",
+                journal,
+                notifier,
             )
-            return 1
         become_subreaper()
         mapping = Mapping.create()
         eventfds = [os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC) for _ in range(MAX_SLOTS)]
         heritage = Heritage(mapping, eventfds)
         zygote = fork_zygote(heritage, {"worker": worker.main, "compiler": compiler.main})
     except OSError as error:
-        journal.error(f"cannot start: {why(error, 'process')}")
-        return 1
+        return _refuse(why(error, "process"), journal, notifier)
     # Here and not above: this is what children need not carry.
     from lb.supervisor.supervisor import Supervisor
 
     set_name("lb supervisor")
     loop = uvloop.new_event_loop()
     supervisor = Supervisor(
-        loop, heritage, zygote, path, journal, descriptor_limit=limit, inherited=inherited, ready_fd=ready_fd
+        loop,
+        heritage,
+        zygote,
+        path,
+        journal,
+        Sockets(inherited, passed),
+        notifier,
+        descriptor_limit=limit,
+        ready_fd=ready_fd,
     )
     try:
         return loop.run_until_complete(supervisor.run())
     finally:
         loop.close()
+        notifier.close()
+
+
+def _refuse(reason: str, journal: Journal, notifier: Notifier) -> int:
+    journal.error(f"cannot start: {reason}")
+    notifier.status(f"cannot start: {reason}")
+    notifier.close()
+    return 1

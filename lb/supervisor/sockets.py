@@ -1,9 +1,9 @@
 """Listening sockets: they belong to the supervisor and outlive workers and generations.
 
 A TCP address has one SO_REUSEPORT socket per worker slot, so that the kernel spreads connections and no worker wakes
-for another's; a unix socket or an inherited descriptor is one socket that all workers share. A socket keeps its number
-for life. With fewer workers than sockets the remaining ones adopt: socket i is served by slot (i mod workers) + 1, so
-nothing that waits in a queue is lost.
+for another's; a unix socket or an inherited descriptor is one socket that all workers share, and a name that systemd
+gives to several sockets is all of them. A socket keeps its number for life. With fewer workers than sockets the
+remaining ones adopt: socket i is served by slot (i mod workers) + 1, so nothing that waits in a queue is lost.
 
 A change is made in two steps, like the generation it belongs to: `prepare` binds what is new, `listen` opens it just
 before the commit, and then either `commit` closes what is gone or `rollback` what was new.
@@ -16,7 +16,7 @@ import errno
 import os
 import socket
 import stat
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 
@@ -63,9 +63,13 @@ _WAYS_OUT = {
 }
 
 
+def _refusal(bind: Bind, reason: str) -> ListenFailed:
+    return ListenFailed(f"frontend '{bind.frontend}': cannot listen on '{bind.text}': {reason}")
+
+
 def _failure(bind: Bind, error: OSError) -> ListenFailed:
     kind = {"unix": "path", "fd": "descriptor"}.get(bind.family, "address")
-    return ListenFailed(f"frontend '{bind.frontend}': cannot listen on '{bind.text}': {why(error, kind)}")
+    return _refusal(bind, why(error, kind))
 
 
 class ListenFailed(Exception):
@@ -132,7 +136,7 @@ def key_of(bind: Bind) -> Key:
     if bind.family == "unix":
         return ("unix", bind.path)
     if bind.family == "fd":
-        return ("fd", bind.fd)
+        return ("fd", bind.fd, bind.fd_name)
     if bind.port == 0:
         # The kernel chose its port: only its name tells it from another one.
         return (bind.family, bind.host, 0, bind.frontend, bind.name)
@@ -142,9 +146,12 @@ def key_of(bind: Bind) -> Key:
 class Sockets:
     """Every address that is listened on, by its key, and the change that is being prepared."""
 
-    def __init__(self, inherited: Container[int] | None = None) -> None:
-        """Take `fd@` addresses from these descriptors only; without them, from any."""
+    def __init__(
+        self, inherited: Container[int] | None = None, passed: Mapping[str, Sequence[int]] | None = None
+    ) -> None:
+        """Take `fd@NUMBER` from these descriptors only (without them, from any), `fd@NAME` from those that were passed."""
         self._inherited = inherited
+        self._passed = passed or {}
         self.addresses: dict[Key, Address] = {}
         self._next: dict[Key, Address] = {}
         self._fresh: list[tuple[Address, Numbered]] = []
@@ -153,6 +160,7 @@ class Sockets:
         """Bind what these need beyond what is there. Raise ListenFailed: then roll back."""
         self._next = {}
         self._fresh = []
+        self._check_descriptors(binds)
         for bind in binds:
             key = key_of(bind)
             address = self.addresses.get(key)
@@ -169,6 +177,39 @@ class Sockets:
             except OSError as error:
                 raise _failure(bind, error) from error
 
+    def _check_descriptors(self, binds: Sequence[Bind]) -> None:
+        """Raise ListenFailed for a descriptor that is not there, or that two binds take."""
+        taken: dict[int, str] = {}
+        for bind in binds:
+            if bind.family != "fd":
+                continue
+            if bind.fd_name and bind.fd_name not in self._passed:
+                others = ", ".join(f"'{name}'" for name in self._passed)
+                raise _refusal(
+                    bind,
+                    f"systemd has passed no socket of this name; those that it passed: {others}"
+                    if others
+                    else "systemd has passed no socket; start the socket unit that has it (FileDescriptorName=)",
+                )
+            for descriptor in self._descriptors_of(bind):
+                if self._inherited is not None and descriptor not in self._inherited:
+                    # Under this number may be a socket of our own.
+                    raise _failure(bind, OSError(errno.EBADF, os.strerror(errno.EBADF)))
+                if descriptor in taken:
+                    raise _refusal(bind, f"it is the same socket as '{taken[descriptor]}'; keep one of the two")
+                taken[descriptor] = bind.text
+
+    def _descriptors_of(self, bind: Bind) -> Sequence[int]:
+        return self._passed[bind.fd_name] if bind.fd_name else [bind.fd]
+
+    def unused(self) -> list[str]:
+        """Return the names of passed sockets that nobody listens on."""
+        used: set[int] = set()
+        for address in self.addresses.values():
+            if address.bind.family == "fd":
+                used.update(self._descriptors_of(address.bind))
+        return [name for name, descriptors in self._passed.items() if not used.issuperset(descriptors)]
+
     def _open_first(self, address: Address) -> None:
         bind = address.bind
         if bind.family == "unix":
@@ -176,10 +217,10 @@ class Sockets:
             found = os.stat(bind.path)
             address.inode = (found.st_dev, found.st_ino)
         elif bind.family == "fd":
-            if self._inherited is not None and bind.fd not in self._inherited:
-                # Under this number may be a socket of our own.
-                raise OSError(errno.EBADF, os.strerror(errno.EBADF))
-            sock = _adopt(bind.fd)
+            for descriptor in self._descriptors_of(bind):
+                self._add(address, _adopt(descriptor))
+            address.text = ", ".join(address_text(each.sock) for each in address.sockets)
+            return
         else:
             if bind.port != 0:
                 # SO_REUSEPORT would let a second instance share the port in silence.

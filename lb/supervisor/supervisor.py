@@ -25,12 +25,14 @@ from lb.supervisor.generation import Generation, NoRoom, Retired, number, releas
 from lb.supervisor.journal import Journal
 from lb.supervisor.limits import descriptors_needed
 from lb.supervisor.logs import Complaints, targets_of
+from lb.supervisor.notify import Notifier
 from lb.supervisor.sockets import ListenFailed, Sockets, why
 from lb.supervisor.workers import Workers
 from lb.supervisor.zygote import Heritage, Zygote
 
 TICK_S = 0.5
 RATE_S = 0.99  # every second tick
+STOP_S = 10.0  # to end workers, logs and children, at the most
 LATE_S = 1.0  # a tick later than this: the supervisor was stopped or starved, and judges nobody by old beats
 
 
@@ -52,9 +54,10 @@ class Supervisor:
         zygote: tuple[int, socket.socket],
         path: str,
         journal: Journal,
+        sockets: Sockets,
+        notifier: Notifier,
         *,
         descriptor_limit: int,
-        inherited: frozenset[int],
         ready_fd: int = -1,
     ) -> None:
         self._loop = loop
@@ -70,7 +73,8 @@ class Supervisor:
         self.generation: Generation | None = None
         self.rates = Rates(self.mapping)
         self._retired = Retired(self.mapping)
-        self.sockets = Sockets(inherited)
+        self.sockets = sockets
+        self._notifier = notifier
         self._places: list[tuple[Bind, str]] = []  # kept here: `show stat` also works when the sockets are closed
         self.workers = Workers(loop, self._zygote, heritage, self.sockets, journal)
         self._admin: AdminServer | None = None
@@ -114,18 +118,24 @@ class Supervisor:
         except Failed as error:
             if not self.is_stopping:
                 self._tell(error)
+                self._notifier.status(error.lines[0])
             return False
         self._announce(generation)
+        if not self.is_stopping:
+            self._notifier.ready(self._status(generation))
         return True
+
+    def _status(self, generation: Generation) -> str:
+        workers = generation.part.workers
+        return f"ready, {workers} worker{'s' if workers != 1 else ''}, generation {generation.number}"
 
     def _announce(self, generation: Generation) -> None:
         part = generation.part
-        workers = f"{part.workers} worker{'s' if part.workers != 1 else ''}"
-        self.journal.note(f"ready, {workers}, generation {generation.number}")
+        self.journal.note(self._status(generation))
         listeners: dict[str, list[str]] = {}
         for bind, text in self._places:
             self.journal.note(f"listening on {text} ({bind.frontend})")
-            listeners.setdefault(bind.frontend, []).append(text)
+            listeners.setdefault(bind.frontend, []).extend(text.split(", "))
         if self._ready_fd >= 0:
             ready = {
                 "listeners": listeners,
@@ -172,6 +182,7 @@ class Supervisor:
             return
         grace_s = self.generation.part.grace_ms / 1000
         self.journal.note(f"draining, up to {grace_s:g} s")
+        self._notifier.stopping(f"draining, up to {grace_s:g} s", grace_s + STOP_S)
         self._end_workers()
         self.mapping.stopping = True
         # Workers hold copies and empty the queues; with ours gone their last close frees the address.
@@ -181,6 +192,8 @@ class Supervisor:
 
     def stop(self) -> None:
         """End now."""
+        if self.generation is not None and not self._ended.done():
+            self._notifier.stopping("stopping", STOP_S)
         self._end_workers()
         for worker in self.workers.present():
             self.workers.stop(worker)
@@ -226,12 +239,19 @@ class Supervisor:
                 return False
             self.journal.begin()
             began = self._loop.time()
+            status = failure = f"reload failed, generation {self._number()} goes on"
+            self._notifier.reloading()
             try:
                 generation = await self._change()
+                status = self._status(generation)
             except Failed as error:
                 self._tell(error)
-                self.journal.error(f"reload failed, generation {self._number()} goes on")
+                self.journal.error(failure)
+                status = f"{failure}: {error.lines[0]}"
                 return False
+            finally:
+                if not self.is_stopping:
+                    self._notifier.ready(status)
             self.reloads += 1
             took_ms = (self._loop.time() - began) * 1000
             self.journal.note(f"reloaded, generation {generation.number}, {took_ms:.0f} ms")
@@ -327,6 +347,10 @@ class Supervisor:
         await self.workers.commit(generation)
         self.sockets.commit()
         self._places = self.sockets.places(part.binds)
+        for name in self.sockets.unused():
+            self.journal.warn(
+                f"socket '{name}' was passed to lb and no bind takes it; write 'fd@{name}', or remove it from its unit"
+            )
         generation.mark(self.mapping)
         if self._admin is not None and self._admin is not admin:
             await self._admin.close()
@@ -388,6 +412,7 @@ class Supervisor:
         self._tick_due = now + TICK_S
         self._loop.call_later(TICK_S, self._tick)
         self.workers.listen_to_hearts(was_late)
+        self._notifier.tick(self.workers.are_beating())
         seconds = now - self._rated
         if self.generation is not None and seconds >= RATE_S:
             self._rated = now

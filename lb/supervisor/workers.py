@@ -414,6 +414,13 @@ class Workers:
         """Write the worker's eventfd: it looks at the generation word and what is granted to it."""
         os.eventfd_write(self._heritage.eventfds[worker.slot - 1], 1)
 
+    def are_beating(self) -> bool:
+        """Whether every slot has a worker, and none has stayed silent for a second after it was woken."""
+        now = now_ms()
+        if not self.is_stopping and any(slot not in self._by_slot for slot in range(1, self._target + 1)):
+            return False
+        return all(worker.woken_ms == 0 or now - worker.woken_ms < LATE_MS for worker in self.present())
+
     def listen_to_hearts(self, was_late: bool) -> None:
         """Wake workers whose last beat is old; abort those that stay silent when woken.
 

@@ -94,7 +94,8 @@ class Echo:
         return [str(RUN), str(self.file), str(ready_fd)]
 
     def _inherited(self) -> list[int]:
-        return [int(bind[3:]) for bind in self.binds if isinstance(bind, str) and bind.startswith("fd@")]
+        binds = [bind for bind in self.binds if isinstance(bind, str) and bind.startswith("fd@")]
+        return [int(bind[3:]) for bind in binds if bind[3:].isdecimal()]
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -23,6 +23,8 @@ from lb.model.naming import bind_name, server_name
         ("unix@/run/x.sock", Address(Family.UNIX, path="/run/x.sock")),
         ("/run/x.sock", Address(Family.UNIX, path="/run/x.sock")),
         ("fd@7", Address(Family.FD, fd=7)),
+        ("fd@web", Address(Family.FD, name="web")),
+        ("fd@7th", Address(Family.FD, name="7th")),
     ],
 )
 def test_a_bind_is_read(text: str, address: Address) -> None:
@@ -41,6 +43,7 @@ def test_a_bind_is_read(text: str, address: Address) -> None:
         ("/run/lb/", "unix"),
         ("/" + "x" * 80, "x" * 63),
         ("fd@3", "fd:3"),
+        ("fd@web", "fd:web"),
     ],
 )
 def test_a_name_is_made_from_the_address(text: str, name: str) -> None:

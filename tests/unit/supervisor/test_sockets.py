@@ -198,3 +198,38 @@ def test_a_socket_of_lbs_own_is_not_taken_for_an_inherited_one() -> None:
         sockets.rollback()
         assert own.fileno() in open_descriptors()
     assert open_descriptors() == inherited
+
+
+def passed(name: str, object_: int = 0) -> Bind:
+    return Bind(object=object_, frontend="web", name=name, text=f"fd@{name}", family="fd", fd_name=name)
+
+
+def test_a_name_is_every_socket_that_has_it() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("::1", 0), family=socket.AF_INET6) as two:
+        sockets = Sockets(open_descriptors(), {"web": [one.fileno(), two.fileno()]})
+        put(sockets, [passed("web")], 2)
+        assert sockets.unused() == []
+        for slot in (1, 2):
+            assert len(sockets.listening([passed("web")], [7], 2, slot)) == 2
+        ((_, text),) = sockets.places([passed("web")])
+        assert text == f"127.0.0.1:{one.getsockname()[1]}, [::1]:{two.getsockname()[1]}"
+        put(sockets, [], 2)
+        assert sockets.unused() == ["web"]
+        put(sockets, [passed("web")], 2)
+        sockets.close()
+        assert one.fileno() in open_descriptors()
+
+
+def test_a_name_that_was_not_passed_is_told_with_those_that_were() -> None:
+    with pytest.raises(ListenFailed, match="cannot listen on 'fd@web': systemd has passed no socket; start"):
+        Sockets().prepare([passed("web")], 1)
+    with pytest.raises(ListenFailed, match="no socket of this name; those that it passed: 'api', 'www'"):
+        Sockets(None, {"api": [3], "www": [4]}).prepare([passed("web")], 1)
+
+
+def test_a_socket_by_name_and_by_number_is_one_too_many() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as one:
+        number = one.fileno()
+        by_number = Bind(object=1, frontend="web", name="n", text=f"fd@{number}", family="fd", fd=number)
+        with pytest.raises(ListenFailed, match=f"cannot listen on 'fd@{number}': it is the same socket as 'fd@web'"):
+            Sockets(None, {"web": [number]}).prepare([passed("web"), by_number], 1)

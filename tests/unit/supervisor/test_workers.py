@@ -131,3 +131,22 @@ def test_who_waits_for_a_switch_goes_on_without_a_stuck_worker(heart: Heart) -> 
             await waiting
 
     asyncio.run(main())
+
+
+def test_all_beat_while_none_has_stayed_silent_for_a_second(heart: Heart) -> None:
+    heart.workers._target = 1
+    heart.tick(500, beats=True)
+    assert heart.workers.are_beating()
+    heart.tick(LATE_MS + 1)  # old, and woken
+    assert heart.workers.are_beating()
+    heart.tick(LATE_MS)
+    assert not heart.workers.are_beating()
+    heart.tick(1, beats=True)
+    assert heart.workers.are_beating()
+
+
+def test_an_empty_slot_does_not_beat_unless_lb_ends(heart: Heart) -> None:
+    heart.workers._target = 2
+    assert not heart.workers.are_beating()
+    heart.workers.is_stopping = True
+    assert heart.workers.are_beating()
