@@ -200,8 +200,8 @@ class _Rows:
             "status": "no check",
             "weight": server.weight,
             "uweight": server.weight,
-            "act": 1,
-            "bck": 0,
+            "act": int(not server.is_backup),
+            "bck": int(server.is_backup),
             "addr": server.address,
             "srv_icur": c["idle"],
             "safe_conn_cur": c["idle"],
@@ -212,16 +212,17 @@ class _Rows:
 
     def backend(self, backend: Backend) -> Row:
         c = self._counters(backend.object)
-        usable = sum(server.weight > 0 for server in backend.servers)
+        active = sum(server.weight > 0 and not server.is_backup for server in backend.servers)
+        backup = sum(server.weight > 0 and server.is_backup for server in backend.servers)
         row = self._target(backend.object, c) | {
             "svname": "BACKEND",
             "type": BACKEND,
             "sid": 0,
-            "status": "UP" if usable else "DOWN",
+            "status": "UP" if active or backup else "DOWN",
             "weight": sum(server.weight for server in backend.servers),
             "uweight": sum(server.weight for server in backend.servers),
-            "act": usable,
-            "bck": 0,
+            "act": active,
+            "bck": backup,
             "dreq": c["denied_req"],
             "algo": backend.algorithm,
             "intercepted": c["intercepted"],

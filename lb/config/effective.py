@@ -7,9 +7,23 @@ configuration, and the effective form of it is the same again.
 from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
-from lb.model import Backend, BackendTimeouts, Bind, Configuration, Defaults, Frontend, FrontendTimeouts, Server
+from lb.model import (
+    Backend,
+    BackendTimeouts,
+    Balance,
+    Bind,
+    Configuration,
+    Defaults,
+    Frontend,
+    FrontendTimeouts,
+    Server,
+)
 from lb.model.address import parse_bind, parse_server
+from lb.model.backend import HASHED
 from lb.model.naming import balance_of, bind_name, bind_of, server_name, server_of
+
+DRAWS = 2
+"""Of `random`: two are far better than one, three hardly better than two."""
 
 
 def effective(configuration: Configuration) -> Configuration:
@@ -66,7 +80,7 @@ def _backend(backend: Backend, defaults: Defaults, mode: str) -> Backend:
     return replace(
         backend,
         mode=said(backend.mode, mode),
-        balance=balance_of(backend.balance),
+        balance=_balance(balance_of(backend.balance)),
         servers=tuple(_server(server_of(each)) for each in backend.servers),
         timeouts=BackendTimeouts(
             connect=said(timeouts.connect, inherited.connect),
@@ -74,6 +88,22 @@ def _backend(backend: Backend, defaults: Defaults, mode: str) -> Backend:
             tunnel=said(timeouts.tunnel, inherited.tunnel),
         ),
         retries=defaults.retries if backend.retries is UNSET else backend.retries,
+    )
+
+
+def _balance(balance: Balance) -> Balance:
+    if balance.algorithm == "random":
+        return replace(balance, draws=DRAWS if balance.draws is UNSET else balance.draws)
+    if balance.algorithm not in HASHED:
+        return balance
+    kind = "map-based" if balance.type is UNSET else balance.type
+    mixed = kind != "map-based" and balance.hash is UNSET
+    return replace(
+        balance,
+        type=kind,
+        hash="sdbm" if balance.hash is UNSET else balance.hash,
+        avalanche=mixed if balance.avalanche is UNSET else balance.avalanche,
+        points="name" if kind == "consistent" and balance.points is UNSET else balance.points,
     )
 
 

@@ -2,6 +2,7 @@
 backends without servers.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TypeVar
@@ -10,17 +11,42 @@ from msgspec import UNSET, UnsetType
 
 from lb.config.diagnostic import Finding, Path, line_text
 from lb.config.suggestion import nearest
-from lb.model import Backend, Bind, Configuration, Debug, Frontend, Keepalive, Log, Route, Server
+from lb.model import Backend, Balance, Bind, Configuration, Debug, Frontend, Keepalive, Log, Route, Server
 from lb.model.address import Address, AddressError, Family, ForeignAddressError, parse_bind, parse_server, parse_syslog
+from lb.model.backend import HASHED
+from lb.model.hashkey import TOKEN, HashKeyError, parse_key
 from lb.model.keywords import UNBUILT_WORDS
-from lb.model.naming import bind_name, bind_of, server_name, server_of
+from lb.model.naming import balance_of, bind_name, bind_of, server_name, server_of
 from lb.model.route import RouteError, parse_host, parse_path
-from lb.model.units import UnitError, duration_ms
+from lb.model.units import UnitError, duration_ms, percent
 
 Part = TypeVar("Part")
 
 # Ids that the shared mapping has for frontends, binds, backends and servers; one is the process itself.
 OBJECTS_MAX = 65_535
+
+# BALANCE_TABLE_MAX, RING_SCALE and MAGLEV_MEMBERS of the data plane: slots or points of a backend, points for a unit of weight,
+# servers of a Maglev table.
+TABLE_MAX = 1_048_576
+RING_SCALE = 16
+MAGLEV_MAX = 6_553
+
+# What each option of a balance is for: algorithms.
+_BALANCE_OPTIONS = {
+    "key": ("hash",),
+    "name": ("hdr", "url_param"),
+    "type": HASHED,
+    "hash": HASHED,
+    "avalanche": HASHED,
+    "bound": HASHED,
+    "points": HASHED,
+    "draws": ("random",),
+    "depth": ("uri",),
+    "len": ("uri",),
+    "whole": ("uri",),
+    "path_only": ("uri",),
+    "use_domain_only": ("hdr",),
+}
 
 
 class Review:
@@ -250,6 +276,7 @@ class Review:
             server = server_of(given)
             weights += server.weight
             self._server((*path, "servers", index), name, server, names)
+        self._balance((*path, "balance"), name, backend)
         if not weights:
             self._report(
                 (*path, "servers"),
@@ -257,6 +284,85 @@ class Review:
                 "every server has weight 0, so none would get traffic",
                 "give one a weight from 1 to 256",
             )
+
+    def _balance(self, path: Path, name: str, backend: Backend) -> None:
+        subject = f"backend '{name}'"
+        balance = balance_of(backend.balance)
+        algorithm = balance.algorithm
+        for word, algorithms in _BALANCE_OPTIONS.items():
+            given = getattr(balance, word)
+            if given is not UNSET and given is not False and algorithm not in algorithms:
+                uses = ", ".join(algorithms)
+                self._report(
+                    (*path, word),
+                    subject,
+                    f"'balance.{word}' has no meaning for {algorithm}",
+                    f"it belongs to {uses}",
+                    at_key=True,
+                )
+        if algorithm in ("hdr", "url_param"):
+            self._key_name(path, subject, algorithm, balance.name)
+        if algorithm == "hash":
+            self._hash_key(path, subject, balance.key)
+        mode = backend.mode if backend.mode is not UNSET else next(iter(self.users.get(name, {"http": ""})))
+        if algorithm in HASHED and algorithm != "source" and mode == "tcp":
+            self._report(
+                path, subject, f"balance {algorithm} needs mode http", "of a TCP stream 'source' can be hashed"
+            )
+        if algorithm in HASHED:
+            self._ring(path, subject, balance)
+        self._table(path, subject, algorithm, balance, [server_of(each) for each in backend.servers])
+
+    def _key_name(self, path: Path, subject: str, algorithm: str, name: str | UnsetType) -> None:
+        what = "header" if algorithm == "hdr" else "parameter"
+        if name is UNSET:
+            self._report(
+                path, subject, f"balance {algorithm} needs a 'name'", f"write '{{algorithm: {algorithm}, name: ...}}'"
+            )
+        elif len(name.encode()) > 255 or (algorithm == "hdr" and TOKEN.fullmatch(name) is None):
+            self._report((*path, "name"), subject, f"'{line_text(name)}' cannot be the name of a {what}")
+
+    def _hash_key(self, path: Path, subject: str, key: str | UnsetType) -> None:
+        if key is UNSET:
+            way = "write '{algorithm: hash, key: \"req.hdr(x-user)\"}'"
+            self._report(path, subject, "balance hash needs a 'key'", way)
+            return
+        try:
+            parse_key(key)
+        except HashKeyError as error:
+            self._report((*path, "key"), subject, f"key '{line_text(key)}' {error}", error.hint)
+
+    def _ring(self, path: Path, subject: str, balance: Balance) -> None:
+        """Look at what only `type: consistent` has."""
+        for word in ("bound", "points"):
+            if getattr(balance, word) is not UNSET and balance.type != "consistent":
+                self._report(
+                    (*path, word), subject, f"'balance.{word}' needs a ring", "write 'type: consistent'", at_key=True
+                )
+        if balance.bound is not UNSET:
+            try:
+                percent(balance.bound)
+            except UnitError as error:
+                self._report((*path, "bound"), subject, f"'balance.bound': '{line_text(balance.bound)}' {error}")
+
+    def _table(self, path: Path, subject: str, algorithm: str, balance: Balance, servers: list[Server]) -> None:
+        """See that the table of the balance is not too large."""
+        kind = balance.type if algorithm in HASHED and balance.type is not UNSET else "map-based"
+        if algorithm not in HASHED and algorithm != "static-rr":
+            return
+        if kind == "maglev":
+            if len(servers) > MAGLEV_MAX:
+                message = f"{len(servers)} servers; at most {MAGLEV_MAX} are possible with 'type: maglev'"
+                self._report(path, subject, message, "write 'type: consistent'")
+            return
+        weights = sum(each.weight for each in servers)
+        if kind == "consistent":
+            limit, share = TABLE_MAX // RING_SCALE, 1
+        else:
+            limit, share = TABLE_MAX, math.gcd(*(each.weight for each in servers)) or 1
+        if weights // share > limit:
+            message = f"the weights add up to {weights // share}; at most {limit} are possible with '{kind}'"
+            self._report(path, subject, message, "give the servers smaller weights")
 
     def _server(self, path: Path, backend: str, server: Server, names: set[str]) -> None:
         shown = line_text(server.address)

@@ -13,6 +13,22 @@ from msgspec import Struct
 ObjectKind = Literal["process", "frontend", "listener", "backend", "server"]
 
 
+class Balance(Struct, frozen=True, array_like=True):
+    """A balance to be made in the shared mapping; numbers of `lb/_speedups/policy/balance.pxd`."""
+
+    backend: int  # index in Compilation.objects
+    servers: tuple[int, ...]  # indexes in Compilation.objects
+    weights: tuple[int, ...]  # in the servers' order, as all that follows
+    algorithm: int = 1  # BALANCE_*
+    table: int = 0  # TABLE_*
+    draws: int = 0
+    bound: int = 0  # percent, 0 = none
+    backups: tuple[bool, ...] = ()  # empty = none is one
+    all_backups: bool = False
+    identities: tuple[int, ...] = ()  # 64 bits of each name, where servers have places on a ring by name
+    by_position: bool = False  # or they have them by position
+
+
 class Admin(Struct, frozen=True):
     """The admin socket."""
 
@@ -64,6 +80,7 @@ class Server(Struct, frozen=True):
     name: str
     address: str  # resolved, "10.0.0.1:80"
     weight: int
+    is_backup: bool = False
 
 
 class Backend(Struct, frozen=True):
@@ -72,7 +89,7 @@ class Backend(Struct, frozen=True):
     object: int
     name: str
     mode: str
-    algorithm: str  # "roundrobin"
+    algorithm: str  # as configured
     servers: tuple[Server, ...] = ()
 
 
@@ -95,8 +112,8 @@ class Compilation(Protocol):
     objects: list[tuple[ObjectKind, int, str]]
     """(kind, index of the parent in this list or -1, name); parents come first. Names: 'lb', 'web', 'web/:8080', 'app',
     'app/s1'."""
-    balances: list[tuple[int, list[int], list[int]]]
-    """(backend, servers, weights): indexes in `objects`, and weights in the servers' order."""
+    balances: list[Balance]
+    """One for each backend."""
     part: Part
     warnings: list[str]
 

@@ -5,6 +5,7 @@ these rows. Object ids and places in the shared mapping are the supervisor's to 
 `CompiledPlan.image` is told the numbers.
 """
 
+import hashlib
 import os
 import socket
 import struct
@@ -18,22 +19,33 @@ from msgspec import UNSET, UnsetType
 from lb.config.diagnostic import ConfigError, Diagnostic, Finding
 from lb.config.effective import effective
 from lb.config.loading import read
-from lb.config.part import Admin, Backend, Bind, Frontend, Log, ObjectKind, Part, Server
+from lb.config.part import Admin, Backend, Balance, Bind, Frontend, Log, ObjectKind, Part, Server
 from lb.config.source import Source
 from lb.model import Backend as BackendModel
+from lb.model import Balance as BalanceModel
 from lb.model import Configuration, Debug, Keepalive
 from lb.model import Frontend as FrontendModel
 from lb.model import Log as LogModel
 from lb.model import Server as ServerModel
 from lb.model.address import Address, Family, parse_bind, parse_server, parse_syslog
+from lb.model.backend import HASHED
+from lb.model.hashkey import parse_key
 from lb.model.naming import balance_of, bind_of, server_of
 from lb.model.process import WORKERS_MAX, Facility, Severity
 from lb.model.route import parse_host, parse_path
-from lb.model.units import duration_ms
+from lb.model.units import duration_ms, percent
 
 # Numbers of plan.pxd.
 MODES = {"tcp": 1, "http": 2}
-BALANCES = {"roundrobin": 1}
+BALANCES = {"roundrobin": 1, "static-rr": 2, "leastconn": 3, "random": 4} | dict.fromkeys(HASHED, 5)
+TABLES = {"static-rr": 1, "random": 4}
+TABLE_TYPES = {"map-based": 1, "consistent": 2, "maglev": 3}
+HASHES = {"sdbm": 1, "djb2": 2, "wt6": 3, "crc32": 4, "xxh3": 5}
+KEYS = {"source": 1, "uri": 2, "hdr": 3, "req.hdr": 4, "req.cook": 5, "url_param": 6}
+KEY_AVALANCHE = 1 << 0
+KEY_WHOLE = 1 << 1
+KEY_PATH_ONLY = 1 << 2
+KEY_DOMAIN_ONLY = 1 << 3
 LOG_FORMATS = {"haproxy": 1, "json": 2}
 FRONTEND_FORWARDED_FOR = 1 << 0
 FRONTEND_LOG = 1 << 1
@@ -79,6 +91,17 @@ class FrontendRow(NamedTuple):
     routes: list[RouteRow]
 
 
+class KeyRow(NamedTuple):
+    """What a backend hashes, if it does."""
+
+    source: int = 0
+    function: int = 0
+    flags: int = 0
+    depth: int = 0
+    len: int = 0
+    name: bytes = b""
+
+
 class BackendRow(NamedTuple):
     """One plan_backend_t; its balance is the one of the same index."""
 
@@ -95,6 +118,7 @@ class BackendRow(NamedTuple):
     tunnel_ms: int
     queue_ms: int
     keepalive: tuple[int, int, int]
+    key: KeyRow = KeyRow()
 
 
 class ServerRow(NamedTuple):
@@ -126,7 +150,7 @@ class CompiledPlan:
     """One configuration, compiled: see `lb.config.part.Compilation`."""
 
     objects: list[tuple[ObjectKind, int, str]]
-    balances: list[tuple[int, list[int], list[int]]]
+    balances: list[Balance]
     part: Part
     rows: Rows
     warnings: list[str] = field(default_factory=list)
@@ -200,7 +224,7 @@ class _Compiler:
     def __init__(self, configuration: Configuration) -> None:
         self.configuration = configuration
         self.objects: list[tuple[ObjectKind, int, str]] = [("process", -1, "lb")]
-        self.balances: list[tuple[int, list[int], list[int]]] = []
+        self.balances: list[Balance] = []
         self.findings: list[Finding] = []
         self.backend_index = {name: index for index, name in enumerate(configuration.backends)}
         self.listeners: list[ListenerRow] = []
@@ -310,9 +334,10 @@ class _Compiler:
         assert backend.mode is not UNSET
         for index, given in enumerate(backend.servers):
             shown.append(self._server(number, name, index, server_of(given)))
-        self.balances.append((number, [each.object for each in shown], [each.weight for each in shown]))
         timeouts = backend.timeouts
-        algorithm = balance_of(backend.balance).algorithm
+        balance = balance_of(backend.balance)
+        algorithm = balance.algorithm
+        self.balances.append(_balance(number, backend, balance, shown))
         row = BackendRow(
             number,
             name.encode(),
@@ -327,6 +352,7 @@ class _Compiler:
             _ms(timeouts.tunnel),
             0,
             _keepalive(backend.tcp_keepalive),
+            _key(balance),
         )
         return row, Backend(object=number, name=name, mode=backend.mode, algorithm=algorithm, servers=tuple(shown))
 
@@ -344,7 +370,13 @@ class _Compiler:
                         path, f"server '{backend}/{server.name}'", message, "write an address, or mend the name service"
                     )
                 )
-                return Server(object=number, name=server.name, address=server.address, weight=server.weight)
+                return Server(
+                    object=number,
+                    name=server.name,
+                    address=server.address,
+                    weight=server.weight,
+                    is_backup=server.backup,
+                )
             address = found._replace(port=address.port)
         family, raw = sockaddr(address)
         self.servers.append(
@@ -358,7 +390,9 @@ class _Compiler:
                 raw,
             )
         )
-        return Server(object=number, name=server.name, address=str(address), weight=server.weight)
+        return Server(
+            object=number, name=server.name, address=str(address), weight=server.weight, is_backup=server.backup
+        )
 
     def _addresses(self) -> dict[str, Address | str]:
         parsed = (
@@ -399,6 +433,48 @@ def _log(log: LogModel) -> Log:
         priority=8 * get_args(Facility).index(facility) + get_args(Severity).index(severity),
         tag="lb" if log.tag is UNSET else log.tag,
     )
+
+
+def _balance(number: int, backend: BackendModel, balance: BalanceModel, servers: list[Server]) -> Balance:
+    kind = balance.type if balance.algorithm in HASHED else UNSET
+    by_position = balance.points == "position"
+    on_ring = kind in ("consistent", "maglev") and not by_position
+    return Balance(
+        backend=number,
+        servers=tuple(each.object for each in servers),
+        weights=tuple(each.weight for each in servers),
+        algorithm=BALANCES[balance.algorithm],
+        table=TABLES.get(balance.algorithm, 0) if kind is UNSET else TABLE_TYPES[kind],
+        draws=_or(balance.draws, 0),
+        bound=0 if balance.bound is UNSET else percent(balance.bound),
+        backups=tuple(each.is_backup for each in servers) if any(each.is_backup for each in servers) else (),
+        all_backups=backend.allbackups,
+        identities=tuple(_identity(each.name) for each in servers) if on_ring else (),
+        by_position=by_position,
+    )
+
+
+def _identity(name: str) -> int:
+    """Return 64 bits that stand for a name, the same on every machine."""
+    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "little")
+
+
+def _key(balance: BalanceModel) -> KeyRow:
+    if balance.algorithm not in HASHED:
+        return KeyRow()
+    assert balance.hash is not UNSET
+    source: str = balance.algorithm
+    name = "" if balance.name is UNSET else balance.name
+    if balance.algorithm == "hash":
+        assert balance.key is not UNSET
+        source, name = parse_key(balance.key)
+    if source in ("hdr", "req.hdr"):
+        name = name.lower()
+    flags = KEY_AVALANCHE if balance.avalanche is True else 0
+    flags |= KEY_WHOLE if balance.whole else 0
+    flags |= KEY_PATH_ONLY if balance.path_only else 0
+    flags |= KEY_DOMAIN_ONLY if balance.use_domain_only else 0
+    return KeyRow(KEYS[source], HASHES[balance.hash], flags, _or(balance.depth, 0), _or(balance.len, 0), name.encode())
 
 
 def _or(value: int | UnsetType, otherwise: int) -> int:

@@ -10,7 +10,14 @@ from lb.model.traffic import Mode as ProxyMode
 
 WEIGHT_MAX = 256
 
-Algorithm = Literal["roundrobin"]
+DRAWS_MAX = 64
+
+Algorithm = Literal["roundrobin", "static-rr", "leastconn", "random", "source", "uri", "hdr", "url_param", "hash"]
+HashType = Literal["map-based", "consistent", "maglev"]
+HashFunction = Literal["sdbm", "djb2", "wt6", "crc32", "xxh3"]
+
+HASHED = ("source", "uri", "hdr", "url_param", "hash")
+"""The algorithms that choose by a key."""
 
 
 class Balance(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -18,8 +25,75 @@ class Balance(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
     algorithm: Annotated[
         Algorithm,
-        Meta(description="`roundrobin`: in turn, in proportion to their weights.", extra={"noun": "balance algorithm"}),
+        Meta(
+            description="`roundrobin`: in turn, in proportion to their weights. `static-rr`: the same in HAProxy's fixed "
+            "order. `leastconn`: the fewest connections for its weight. `random`: the less loaded of `draws` drawn. By a "
+            "key: `source` (the client's address), `uri`, `hdr` (a header), `url_param`, `hash` (what `key` says).",
+            extra={"noun": "balance algorithm"},
+        ),
     ] = "roundrobin"
+    key: Annotated[
+        Text | UnsetType,
+        Meta(
+            description="For `hash`: `req.hdr(name)`, the last value of a header, or `req.cook(name)`, a cookie.",
+            examples=["req.hdr(x-user)", "req.cook(session)"],
+        ),
+    ] = UNSET
+    name: Annotated[
+        Text | UnsetType, Meta(description="For `hdr` and `url_param`: the header or the parameter of the query.")
+    ] = UNSET
+    type: Annotated[
+        HashType | UnsetType,
+        Meta(
+            description="How a key finds its server. `map-based`: even, but nearly all keys move when a server comes or "
+            "goes. `consistent`: only the keys of that server move. `maglev`: the same but for a few, and more even. "
+            "`map-based` if not given.",
+            extra={"noun": "hash type"},
+        ),
+    ] = UNSET
+    hash: Annotated[
+        HashFunction | UnsetType,
+        Meta(description="The hash function; `sdbm` if not given.", extra={"noun": "hash function"}),
+    ] = UNSET
+    avalanche: Annotated[
+        bool | UnsetType,
+        Meta(
+            description="Mix the hash once more, which spreads similar keys; if not given, only where `type` is not "
+            "`map-based` and no `hash` is named."
+        ),
+    ] = UNSET
+    bound: Annotated[
+        Text | UnsetType,
+        Meta(
+            description="For `type: consistent`: a server with more than this percentage of its share of all connections "
+            "passes new keys on to the next one.",
+            examples=["125%"],
+        ),
+    ] = UNSET
+    points: Annotated[
+        Literal["name", "position"] | UnsetType,
+        Meta(
+            description="For `type: consistent`: what places a server on the ring. By `name` it keeps its keys wherever it "
+            "stands in the list; by `position` keys find the same server as in HAProxy.",
+            extra={"noun": "points"},
+        ),
+    ] = UNSET
+    draws: Annotated[
+        Annotated[int, Meta(ge=1, le=DRAWS_MAX)] | UnsetType,
+        Meta(description="For `random`: how many servers are drawn and compared; 2 if not given."),
+    ] = UNSET
+    depth: Annotated[
+        Annotated[int, Meta(ge=1, le=1000)] | UnsetType,
+        Meta(description="For `uri`: use the path up to this many directories."),
+    ] = UNSET
+    len: Annotated[
+        Annotated[int, Meta(ge=1, le=8192)] | UnsetType, Meta(description="For `uri`: use this many bytes at most.")
+    ] = UNSET
+    whole: Annotated[bool, Meta(description="For `uri`: use the query too.")] = False
+    path_only: Annotated[bool, Meta(description="For `uri`: leave out scheme and host of an absolute target.")] = False
+    use_domain_only: Annotated[
+        bool, Meta(description="For `hdr`: of a host name use the label before the last only.")
+    ] = False
 
 
 class Server(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -41,6 +115,7 @@ class Server(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         Annotated[int, Meta(ge=0, le=WEIGHT_MAX)],
         Meta(description="Share of the traffic relative to the other servers; 0 gets none."),
     ] = 1
+    backup: Annotated[bool, Meta(description="Gets traffic only when no server without `backup` is usable.")] = False
     debug: Annotated[Debug | UnsetType, Meta(description="Test devices.", extra={"hidden": True})] = UNSET
 
 
@@ -61,6 +136,7 @@ class Backend(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
             extra={"kind": "list", "item": '"10.0.0.1:8080"'},
         ),
     ]
+    allbackups: Annotated[bool, Meta(description="When backups are used, use all of them, not only the first.")] = False
     timeouts: Annotated[BackendTimeouts, Meta(description="How long to wait for servers.")] = BackendTimeouts()
     retries: Annotated[
         Retries | UnsetType, Meta(description="Connection attempts beyond the first; from `defaults` if not given.")

@@ -5,7 +5,7 @@ import re
 from msgspec import UNSET
 
 from lb.model.address import Address, Family
-from lb.model.backend import Balance, Server
+from lb.model.backend import Algorithm, Balance, Server
 from lb.model.frontend import Bind
 from lb.model.kinds import NAME_MAX
 
@@ -22,9 +22,9 @@ def server_of(given: str | Server) -> Server:
     return Server(address=given) if isinstance(given, str) else given
 
 
-def balance_of(given: str | Balance) -> Balance:
+def balance_of(given: Algorithm | Balance) -> Balance:
     """Return the long form of a balance."""
-    return Balance() if isinstance(given, str) else given
+    return Balance(algorithm=given) if isinstance(given, str) else given
 
 
 def bind_name(bind: Bind, address: Address) -> str:

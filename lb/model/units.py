@@ -1,4 +1,4 @@
-"""Durations: strings with units, as people write them.
+"""Durations and percentages: strings with units, as people write them.
 
 A duration is a whole number and one of ``ms s m h d``. A bare number is none: HAProxy reads it as milliseconds, nginx as
 seconds, so it is refused.
@@ -16,6 +16,10 @@ DURATION_PATTERN = r"^[0-9]{1,12}(ms|s|m|h|d)$(?!\n)"
 DURATION_MAX_MS = 24 * 86_400_000
 
 
+# A share with `bound: 100%` would have to be exact, and every key would move with every connection.
+PERCENT_MIN, PERCENT_MAX = 101, 10_000
+
+
 class UnitError(ValueError):
     """Raise for a text that is not a duration; the argument says what was expected."""
 
@@ -31,3 +35,14 @@ def duration_ms(text: str) -> int:
     if ms > DURATION_MAX_MS:
         raise UnitError(f"is {ms // 86_400_000} days; at most 24d are possible")
     return ms
+
+
+def percent(text: str) -> int:
+    """Return the number of a percentage above 100 such as ``125%``; raise UnitError."""
+    found = re.fullmatch(r"([0-9]{1,6})%", text)
+    if found is None:
+        raise UnitError("is not a percentage; write a whole number and '%', such as '125%'")
+    number = int(found[1])
+    if not PERCENT_MIN <= number <= PERCENT_MAX:
+        raise UnitError(f"is not within {PERCENT_MIN}% and {PERCENT_MAX}%")
+    return number

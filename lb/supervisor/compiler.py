@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from lb.config.part import ObjectKind, Part
+from lb.config.part import Balance, ObjectKind, Part
 from lb.supervisor.channel import BlockingChannel, Channel, ChannelBroken, pair
 from lb.supervisor.child import Child, ending_text
 from lb.supervisor.messages import Compile, Compiled, Faults, Image, Message, Numbers
@@ -43,7 +43,7 @@ class Reading:
     """What the compiler found in a configuration that can be used."""
 
     objects: list[tuple[ObjectKind, int, str]]
-    balances: list[tuple[int, list[int], list[int]]]
+    balances: list[Balance]
     part: Part
     warnings: list[str]
 

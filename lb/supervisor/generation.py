@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from msgspec.structs import astuple
 
 from lb._speedups.face.mapping import (
     OBJECT_BACKEND,
@@ -16,7 +20,7 @@ from lb._speedups.face.mapping import (
     OBJECT_SERVER,
     Mapping,
 )
-from lb.config.part import ObjectKind, Part
+from lb.config.part import Balance, ObjectKind, Part
 from lb.supervisor.messages import Listening
 from lb.supervisor.sockets import Sockets
 
@@ -31,8 +35,13 @@ KINDS = {
     "server": OBJECT_SERVER,
 }
 
-Balance = tuple[tuple[int, ...], tuple[int, ...], int]
-"""(object ids of the servers, weights, offset in the arena)."""
+
+class Made(NamedTuple):
+    """A balance in the mapping. One of the next generation that has the same members and shape is the same."""
+
+    members: tuple[int, ...]  # object ids
+    shape: tuple[object, ...]  # all else that was asked for
+    offset: int  # in the mapping, 0 = there was nothing to balance
 
 
 class NoRoom(Exception):
@@ -44,13 +53,13 @@ class Numbering:
     """The numbers that a configuration's names have in the mapping."""
 
     oids: list[int]  # by index of the compiler's objects
-    balances: dict[int, Balance]  # by the backend's object id, in the compiler's order
+    balances: dict[int, Made]  # by the backend's object id, in the compiler's order
     since: dict[int, float] = field(default_factory=dict)  # by object id: monotonic seconds of its first generation
 
     @property
     def offsets(self) -> list[int]:
         """Return the arena offsets in the order of the compiler's balances."""
-        return [offset for _, _, offset in self.balances.values()]
+        return [made.offset for made in self.balances.values()]
 
 
 @dataclass(eq=False)
@@ -79,6 +88,10 @@ class Generation:
         mapping.set_limit(self.oid(0), self.part.maxconn)
         for frontend in self.part.frontends:
             mapping.set_limit(self.oid(frontend.object), frontend.maxconn)
+        for offset in self.numbering.offsets:
+            if offset:
+                # Every worker has seen by now that these are counted.
+                mapping.recount(offset)
 
     def mark(self, mapping: Mapping) -> None:
         """Say that this generation names its objects: their ids are not given to others while it is in use."""
@@ -93,29 +106,31 @@ class Generation:
 async def number(
     mapping: Mapping,
     objects: Sequence[tuple[ObjectKind, int, str]],
-    balances: Sequence[tuple[int, list[int], list[int]]],
+    balances: Sequence[Balance],
     before: Generation | None,
 ) -> Numbering:
     """Give ids to names and room to balances, a batch at a time. Raise NoRoom.
 
-    A name keeps its id over generations; a backend with the same servers and weights keeps its balance.
+    A name keeps its id over generations; a backend with the same servers, weights and algorithm keeps its balance.
     """
     oids: list[int] = []
-    made: dict[int, Balance] = {}
+    made: dict[int, Made] = {}
     try:
         for index, (kind, parent, name) in enumerate(objects, 1):
             oids.append(mapping.register(KINDS[kind], oids[parent] if parent >= 0 else 0, name))
             if index % BATCH == 0:
                 await asyncio.sleep(0)
-        for backend, servers, weights in balances:
-            members = tuple(oids[server] for server in servers)
-            old = before.numbering.balances.get(oids[backend]) if before else None
-            if old is not None and old[:2] == (members, tuple(weights)):
-                made[oids[backend]] = old
+        for balance in balances:
+            backend = oids[balance.backend]
+            members = tuple(oids[server] for server in balance.servers)
+            shape = astuple(balance)[2:]
+            old = before.numbering.balances.get(backend) if before else None
+            if old is not None and (old.members, old.shape) == (members, shape):
+                made[backend] = old
             else:
                 # A backend without servers has nothing to balance; old members lend their places in the rotation.
-                offset = mapping.balance(members, weights, old[2] if old else 0) if members else 0
-                made[oids[backend]] = (members, tuple(weights), offset)
+                offset = make(mapping, members, balance, old.offset if old else 0) if members else 0
+                made[backend] = Made(members, shape, offset)
                 await asyncio.sleep(0)
     except (MemoryError, OSError) as error:
         release(mapping, Numbering(oids, made), before)
@@ -123,6 +138,24 @@ async def number(
     now = time.monotonic()
     known = before.numbering.since if before else {}
     return Numbering(oids, made, {oid: known.get(oid, now) for oid in oids})
+
+
+def make(mapping: Mapping, members: Sequence[int], balance: Balance, old: int) -> int:
+    """Make a balance and return where it stands. Raise OSError."""
+    return mapping.balance(
+        members,
+        balance.weights,
+        old,
+        algorithm=balance.algorithm,
+        table=balance.table,
+        backups=balance.backups,
+        identities=balance.identities,
+        all_backups=balance.all_backups,
+        positions=balance.by_position,
+        draws=balance.draws,
+        bound=balance.bound,
+        seed=random.getrandbits(64),
+    )
 
 
 def new_offsets(numbering: Numbering, before: Generation | None) -> list[int]:

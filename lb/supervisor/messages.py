@@ -9,7 +9,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from lb.config.part import ObjectKind
+from lb.config.part import Balance, ObjectKind
 
 Listening = tuple[int, int]
 """(object id of the listener, number of the socket)."""
@@ -104,7 +104,7 @@ class Compiled(Struct, tag=True, frozen=True):
     """Compiler to supervisor: what needs an object id or a balance, and the supervisor's own part (msgpack)."""
 
     objects: list[tuple[ObjectKind, int, str]]
-    balances: list[tuple[int, list[int], list[int]]]
+    balances: list[Balance]
     part: bytes
     warnings: list[str]
 

@@ -87,15 +87,20 @@ class HaproxyProxy:
         modes = {f.get("mode", "http") for f in settings["frontends"].values() if name in _backends_of(f)}
         lines = [
             f" mode {backend.get('mode') or (modes or {'http'}).pop()}",
-            " balance roundrobin",
+            *_balance(backend.get("balance", "roundrobin")),
             " http-reuse always",
         ]
+        if backend.get("allbackups"):
+            lines.append(" option allbackups")
         if "retries" in backend:
             lines.append(f" retries {backend['retries']}")
         lines += [f" timeout {k.replace('_', '-')} {v}" for k, v in backend.get("timeouts", {}).items()]
         for i, server in enumerate(backend["servers"], 1):
             entry: dict[str, Any] = server if isinstance(server, dict) else {"address": server}
-            lines.append(f" server {entry.get('name', f's{i}')} {entry['address']} weight {entry.get('weight', 1)}")
+            lines.append(
+                f" server {entry.get('name', f's{i}')} {entry['address']} weight {entry.get('weight', 1)}"
+                + (" backup" if entry.get("backup") else "")
+            )
         return lines
 
     def log_lines(self) -> list[str]:
@@ -110,6 +115,30 @@ class HaproxyProxy:
         eventually(lambda: self._process.poll() is None, "HAProxy runs: " + self._stderr.read_text(), 0.1)
         self._process.send_signal(signal.SIGTERM)
         self._process.wait(DEADLINE)
+
+
+def _balance(given: str | Settings) -> list[str]:
+    balance: Settings = given if isinstance(given, dict) else {"algorithm": given}
+    words = [balance["algorithm"]]
+    if words == ["random"]:
+        words = [f"random({balance.get('draws', 2)})"]
+    elif words == ["hdr"]:
+        words = [f"hdr({balance['name']})"]
+    elif words == ["url_param"]:
+        words.append(balance["name"])
+    elif words == ["hash"]:
+        words.append(balance["key"])
+    words += [f"{word} {balance[word]}" for word in ("len", "depth") if word in balance]
+    for word in ("whole", "path_only", "use_domain_only"):
+        if balance.get(word):
+            words.append("use_domain_only" if word == "use_domain_only" else word.replace("_", "-"))
+    lines = [" balance " + " ".join(words)]
+    if "type" in balance or "hash" in balance:
+        words = [balance.get("type", "map-based"), balance.get("hash", "")]
+        lines.append(" hash-type " + " ".join(words) + (" avalanche" if balance.get("avalanche") else ""))
+    if "bound" in balance:
+        lines.append(f" hash-balance-factor {balance['bound'].removesuffix('%')}")
+    return lines
 
 
 def _specificity(route: Settings) -> tuple[bool, int, bool]:

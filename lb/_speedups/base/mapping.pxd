@@ -125,6 +125,7 @@ ctypedef struct mapping_t:       # the header; addresses by the functions below
     uint64_t arena_holes         # supervisor: offset of the first released region, 0 = none; in order of address
     uint32_t free_objects        # supervisor: first id that can be given again, 0 = none
     uint32_t fd                  # supervisor: number of the memfd in it
+    uint64_t gates               # supervisor: place of the first balance_gate_t, 0 = none; see policy/balance.pxd
 
 # Supervisor: make the memfd and map it; NULL with errno. The descriptor is close-on-exec and sealed against
 # resizing.
@@ -174,6 +175,12 @@ cdef void mapping_clear(mapping_t *m, bint all) noexcept nogil
 # of its live rows (under the object's lock) and empty the slot. Returns the bits of the waiting workers to
 # wake.
 cdef uint64_t mapping_bury(mapping_t *m, uint32_t slot) noexcept nogil
+
+# Sum of the live rows' `cur` of an object. Whoever needs it exact holds the lock under which they are written.
+cdef int64_t mapping_live(mapping_t *m, uint32_t oid) noexcept nogil
+
+# `errno` by function: an assignment to the name would make it one of the module's.
+cdef void set_errno(int error) noexcept nogil
 
 # Shared gauge of an object with a limit: add to the row and the total together. gauge_enter refuses (-1) at
 # the limit and then marks the worker as waiting; gauge_leave returns the bits of the waiting workers to wake

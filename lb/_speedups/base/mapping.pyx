@@ -474,13 +474,17 @@ cdef void mapping_clear(mapping_t *m, bint all) noexcept nogil:
 # ---- gauges ----
 
 
-cdef void gauge_repair(mapping_t *m, object_t *o) noexcept nogil:
-    cdef uint32_t oid = <uint32_t> (o - mapping_object(m, 0))
+cdef int64_t mapping_live(mapping_t *m, uint32_t oid) noexcept nogil:
     cdef uint32_t slot
     cdef int64_t cur = 0
     for slot in range(1, MAPPING_WORKERS + 1):
         if has_rows(m, slot):
             cur += mapping_counters(m, slot, oid).cur
+    return cur
+
+
+cdef void gauge_repair(mapping_t *m, object_t *o) noexcept nogil:
+    cdef int64_t cur = mapping_live(m, <uint32_t> (o - mapping_object(m, 0)))
     o.cur = cur
     if o.cur_max < cur:
         o.cur_max = cur

@@ -154,18 +154,48 @@ class Mapping:
         Only when the process has ended. Its log ring is not touched.
         """
 
-    def balance(self, oids: Sequence[int], weights: Sequence[int], old_at: int = 0) -> int:
-        """Make a roundrobin balance of these servers (weights 0..65535) and return its offset.
+    def balance(
+        self,
+        oids: Sequence[int],
+        weights: Sequence[int],
+        old_at: int = 0,
+        *,
+        algorithm: int = ...,
+        table: int = ...,
+        backups: Sequence[bool] = (),
+        identities: Sequence[int] = (),
+        all_backups: bool = False,
+        positions: bool = False,
+        draws: int = 2,
+        bound: int = 0,
+        seed: int = 0,
+    ) -> int:
+        """Make a balance of these servers (weights 0..65535) and return its offset: roundrobin if nothing is said.
 
-        `old_at` is the balance that it follows: servers keep their places in the rotation. Raises OSError (ENOSPC,
-        ENOMEM).
+        `old_at` is the balance that it follows: servers keep their places in the rotation, and who is down stays down. The
+        words are those of `policy/balance.pxd`. Raises OSError (ENOSPC, ENOMEM; EINVAL: its table would be too large).
         """
 
     def release_balance(self, at: int) -> None:
         """Give a balance's memory back, once no generation in use refers to it."""
 
-    def pick(self, at: int, avoid: int = 0, times: int = 1) -> int:
-        """Pick `times` servers and return the last one's id, 0 = none is usable."""
+    def pick(self, at: int, avoid: int = 0, times: int = 1, *, hash: int | None = None, slot: int = 0) -> int:
+        """Pick `times` servers and return the last one's id, 0 = none is usable.
+
+        `hash` is that of the key, if there is one; with a `slot` each is booked as a connection of that worker.
+        """
+
+    def unpick(self, at: int, oid: int, slot: int) -> None:
+        """End a connection that was booked."""
+
+    def recount(self, at: int) -> None:
+        """Count the loads of this backend's balances anew from the rows."""
+
+    def set_usable(self, oid: int, usable: bool) -> None:
+        """Say that a server is up or down, in every balance that has it. Raises MemoryError."""
 
     def members(self, at: int) -> list[tuple[int, int, int]]:
-        """Return (object id, weight, times chosen) of each member, in order."""
+        """Return (object id, weight that counts now, times chosen in turn) of each member, in order."""
+
+    def loads(self, at: int) -> dict[int, int]:
+        """Return connections by object id, over all workers; exact only if a balance of the backend needs them."""

@@ -8,12 +8,15 @@ from lb._speedups.base.mapping cimport (
     MAPPING_ARENA_AT, MAPPING_WORKERS, OBJECT_BACKEND, OBJECT_FREE,
     OBJECT_FRONTEND, OBJECT_LISTENER, OBJECT_PROCESS, OBJECT_SERVER, WORKER_DEAD, WORKER_DRAINING,
     WORKER_EMPTY, WORKER_RUNNING, WORKER_STARTING, counters_t, gauge_enter, gauge_leave, gauge_limit,
-    mapping_allocate, mapping_attach, mapping_bury, mapping_clear, mapping_counters, mapping_create,
-    mapping_detach, mapping_object, mapping_oldest, mapping_register, mapping_release, mapping_reserve, mapping_sum,
+    mapping_attach, mapping_bury, mapping_clear, mapping_counters, mapping_create,
+    mapping_detach, mapping_object, mapping_oldest, mapping_register, mapping_reserve, mapping_sum,
     mapping_t, mapping_wake, mapping_worker, object_t, worker_t,
 )
 from lb._speedups.policy.balance cimport (
-    balance_bytes, balance_entries, balance_entry_t, balance_init, balance_pick, balance_t,
+    BALANCE_ALL_BACKUPS, BALANCE_HASH, BALANCE_LEASTCONN, BALANCE_POSITIONS, BALANCE_RANDOM, BALANCE_ROUNDROBIN,
+    BALANCE_STATIC_RR, TABLE_MAGLEV, TABLE_NONE, TABLE_RING, TABLE_SLOTS, TABLE_SUMS, balance_entries,
+    balance_entry_t, balance_leave, balance_make, balance_pick, balance_recount, balance_recount_all,
+    balance_release, balance_set_usable, balance_spec_t, balance_t,
 )
 
 
@@ -24,7 +27,7 @@ cdef extern from "lb.h" nogil:
     void lb_store_u64(uint64_t *p, uint64_t value)
 
 
-# For Python, the names of base/mapping.pxd.
+# For Python, the names of base/mapping.pxd and policy/balance.pxd.
 globals().update(
     MAPPING_WORKERS=MAPPING_WORKERS,
     OBJECT_PROCESS=OBJECT_PROCESS,
@@ -37,6 +40,16 @@ globals().update(
     WORKER_RUNNING=WORKER_RUNNING,
     WORKER_DRAINING=WORKER_DRAINING,
     WORKER_DEAD=WORKER_DEAD,
+    BALANCE_ROUNDROBIN=BALANCE_ROUNDROBIN,
+    BALANCE_STATIC_RR=BALANCE_STATIC_RR,
+    BALANCE_LEASTCONN=BALANCE_LEASTCONN,
+    BALANCE_RANDOM=BALANCE_RANDOM,
+    BALANCE_HASH=BALANCE_HASH,
+    TABLE_NONE=TABLE_NONE,
+    TABLE_SLOTS=TABLE_SLOTS,
+    TABLE_RING=TABLE_RING,
+    TABLE_MAGLEV=TABLE_MAGLEV,
+    TABLE_SUMS=TABLE_SUMS,
 )
 
 
@@ -335,58 +348,115 @@ cdef class Mapping:
         worker_of(self, slot)
         with nogil:
             bits = mapping_bury(self.m, number)
+            balance_recount_all(self.m)
         mapping_wake(self.m, bits)
 
     # balance
 
-    def balance(self, oids, weights, uint64_t old_at=0):
+    def balance(
+        self, oids, weights, uint64_t old_at=0, *, uint8_t algorithm=BALANCE_ROUNDROBIN, uint8_t table=TABLE_NONE,
+        backups=(), identities=(), bint all_backups=False, bint positions=False, uint8_t draws=2, uint32_t bound=0,
+        seed=0,
+    ):
         cdef uint32_t size = len(oids)
+        cdef balance_spec_t spec
+        cdef uint64_t *memory
         cdef uint32_t *numbers
-        cdef balance_t *old = NULL
-        cdef balance_t *b
+        cdef uint8_t *flags
         cdef uint64_t at
-        cdef int failed
         mapping_of(self)
         if size == 0 or len(weights) != size:
             raise ValueError(f"{size} oids and {len(weights)} weights")
+        if len(backups) not in (0, size) or len(identities) not in (0, size):
+            raise ValueError(f"{size} oids, {len(backups)} backups and {len(identities)} identities")
+        if not BALANCE_ROUNDROBIN <= algorithm <= BALANCE_HASH or not TABLE_NONE <= table <= TABLE_SUMS:
+            raise ValueError(f"unknown algorithm {algorithm} or table {table}")
+        if table in (TABLE_RING, TABLE_MAGLEV) and not positions and not identities:
+            raise ValueError("members on a ring need identities")
         if old_at:
-            old = balance_of(self, old_at)
-        numbers = <uint32_t *> calloc(2 * size, sizeof(uint32_t))
-        if numbers == NULL:
+            balance_of(self, old_at)
+        memory = <uint64_t *> calloc(size, sizeof(uint64_t) + 2 * sizeof(uint32_t) + 1)
+        if memory == NULL:
             raise MemoryError
+        numbers = <uint32_t *> (memory + size)
+        flags = <uint8_t *> (numbers + 2 * size)
         try:
             for i, (oid, weight) in enumerate(zip(oids, weights, strict=True)):
                 if not 0 <= weight <= 65535:
                     raise ValueError(f"weight {weight} is not in 0..65535")
                 numbers[i] = oid
                 numbers[size + i] = weight
-            at = mapping_allocate(self.m, balance_bytes(size))
+            for i, backup in enumerate(backups):
+                flags[i] = 1 if backup else 0
+            for i, identity in enumerate(identities):
+                memory[i] = identity
+            spec.size = size
+            spec.algorithm = algorithm
+            spec.table = table
+            spec.flags = (BALANCE_ALL_BACKUPS if all_backups else 0) | (BALANCE_POSITIONS if positions else 0)
+            spec.draws = draws
+            spec.bound = bound
+            spec.oids = numbers
+            spec.weights = numbers + size
+            spec.backups = flags
+            spec.identities = memory if identities else NULL
+            spec.seed = seed
+            with nogil:
+                at = balance_make(self.m, &spec, old_at)
             if at == 0:
                 PyErr_SetFromErrno(OSError)
-            b = balance_of(self, at)
-            with nogil:
-                failed = balance_init(b, size, numbers, numbers + size, old)
-            if failed:
-                mapping_release(self.m, at, balance_bytes(size))
-                raise OSError("the lock of a balance cannot be made")
         finally:
-            free(numbers)
+            free(memory)
         return at
 
     def release_balance(self, uint64_t at):
-        mapping_release(self.m, at, balance_bytes(balance_of(self, at).size))
+        balance_of(self, at)
+        balance_release(self.m, at)
 
-    def pick(self, uint64_t at, uint32_t avoid=0, uint64_t times=1):
+    def pick(self, uint64_t at, uint32_t avoid=0, uint64_t times=1, *, hash=None, uint32_t slot=0):
         cdef balance_t *b = balance_of(self, at)
+        cdef counters_t *rows = NULL
+        cdef bint keyed = hash is not None
+        cdef uint32_t number = hash if keyed else 0
         cdef uint32_t oid = 0
         cdef uint64_t _
+        if slot:
+            worker_of(self, slot)
+            rows = mapping_counters(self.m, slot, 0)
         with nogil:
             for _ in range(times):
-                oid = balance_pick(b, avoid)
+                oid = balance_pick(b, avoid, keyed, number, rows)
         return oid
+
+    def unpick(self, uint64_t at, uint32_t oid, uint32_t slot):
+        cdef balance_t *b = balance_of(self, at)
+        cdef uint32_t i
+        worker_of(self, slot)
+        for i in range(b.size):
+            if balance_entries(b)[i].oid == oid:
+                balance_leave(b, i, mapping_counters(self.m, slot, 0))
+                return
+        raise KeyError(oid)
+
+    def recount(self, uint64_t at):
+        balance_recount(balance_of(self, at))
+
+    def set_usable(self, uint32_t oid, bint usable):
+        cdef int failed
+        object_of(self, oid)
+        with nogil:
+            failed = balance_set_usable(self.m, oid, usable)
+        if failed:
+            raise MemoryError
 
     def members(self, uint64_t at):
         cdef balance_t *b = balance_of(self, at)
         cdef balance_entry_t *entries = balance_entries(b)
         cdef uint32_t i
-        return [(entries[i].oid, entries[i].weight, entries[i].chosen) for i in range(b.size)]
+        return [(entries[i].oid, entries[i].weight, entries[i].num // 2) for i in range(b.size)]
+
+    def loads(self, uint64_t at):
+        cdef balance_t *b = balance_of(self, at)
+        cdef balance_entry_t *entries = balance_entries(b)
+        cdef uint32_t i
+        return {entries[i].oid: entries[i].load for i in range(b.size)}

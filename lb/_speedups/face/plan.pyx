@@ -229,6 +229,13 @@ cdef put_backends(Image image, plan_t *p, list rows, list oids, list offsets):
         out.tunnel_ms = row.tunnel_ms
         out.queue_ms = row.queue_ms
         out.keepalive_idle_s, out.keepalive_interval_s, out.keepalive_count = row.keepalive
+        key = row.key
+        out.key = key.source
+        out.key_hash = key.function
+        out.key_flags = key.flags
+        out.key_depth = key.depth
+        out.key_len = key.len
+        image.text(&out.key_name, key.name)
 
 
 cdef put_servers(Image image, plan_t *p, list rows, list oids):

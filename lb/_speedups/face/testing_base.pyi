@@ -78,3 +78,21 @@ def spoil_heap(mapping: Mapping, at: int) -> None:
 def rebuild(mapping: Mapping, at: int) -> None: ...
 def check_heap(mapping: Mapping, at: int) -> None:
     """Raise AssertionError unless the heap is one, of exactly the usable members."""
+
+def spoil_loads(mapping: Mapping, at: int) -> None:
+    """Overwrite the loads, which are derived from the rows."""
+
+def table(mapping: Mapping, at: int) -> list[int] | list[tuple[int, int]]:
+    """Return the table in use: member indexes by slot, (place, index) by point, (sum, index) by member."""
+
+def set_moves(mapping: Mapping, at: int, moves: int) -> None:
+    """Say how many changes of loads there were."""
+
+def hash_of(function: int, key: bytes) -> int:
+    """Return the 32-bit hash of a key; functions are numbered as in `policy/hash.pxd`."""
+
+def xxh3_of(key: bytes) -> int:
+    """Return XXH3_64bits."""
+
+def avalanche_of(number: int) -> int:
+    """Return HAProxy's full_hash of a number."""

@@ -18,8 +18,10 @@ from lb._speedups.base.timers cimport (
 )
 from lb._speedups.face.mapping cimport Mapping
 from lb._speedups.policy.balance cimport (
-    balance_entries, balance_entry_t, balance_heap, balance_rebuild_locked, balance_t,
+    BALANCE_LEASTCONN, TABLE_MAGLEV, TABLE_SLOTS, balance_entries, balance_entry_t, balance_heap, balance_rebuild_locked, balance_t,
 )
+
+from lb._speedups.policy.hash cimport hash_avalanche, hash_bytes, hash_xxh3
 
 
 NEVER = <uint64_t> TIMERS_NEVER
@@ -337,15 +339,58 @@ def check_heap(Mapping mapping, uint64_t at):
             raise AssertionError(f"member {i} has weight 0 and place {entries[i].place}")
         if entries[i].weight != 0 and heap[entries[i].place - 1] != i:
             raise AssertionError(f"member {i} is not at its place {entries[i].place}")
+        if b.algorithm == BALANCE_LEASTCONN and entries[i].num != entries[i].load:
+            raise AssertionError(f"member {i} has load {entries[i].load} and stands for {entries[i].num}")
     if usable != b.heaped:
         raise AssertionError(f"{usable} usable members, {b.heaped} in the heap")
 
-    def deadline(at):
+    def key(at):
         entry = entries[heap[<uint32_t> at]]
-        return (2 * entry.chosen + 1), entry.weight, heap[<uint32_t> at]
+        return entry.num, entry.weight, entry.tie
 
     for i in range(1, b.heaped):
-        k, w, position = deadline(i)
-        parent_k, parent_w, parent_position = deadline((i - 1) // 2)
-        if (k * parent_w, position) < (parent_k * w, parent_position):
+        num, weight, tie = key(i)
+        parent_num, parent_weight, parent_tie = key((i - 1) // 2)
+        if (num * parent_weight, tie) < (parent_num * weight, parent_tie):
             raise AssertionError(f"place {i} is before its parent")
+
+
+def spoil_loads(Mapping mapping, uint64_t at):
+    """Overwrite the loads, which are derived from the rows."""
+    cdef balance_t *b = balance_of(mapping, at)
+    cdef uint32_t i
+    for i in range(b.size):
+        balance_entries(b)[i].load = 0xdddddddd
+    b.loads = 0xdddddddd
+
+
+def table(Mapping mapping, uint64_t at):
+    """Return the table in use: member indexes by slot, (place, index) by point, (sum, index) by member."""
+    cdef balance_t *b = balance_of(mapping, at)
+    cdef const char *p = <char *> b + b.tables_at + b.in_use * b.table_bytes
+    cdef uint64_t entry
+    cdef uint32_t i
+    if b.table in (TABLE_SLOTS, TABLE_MAGLEV):
+        return [(<const uint32_t *> p)[i] for i in range(b.length)]
+    found = []
+    for i in range(b.length):
+        entry = (<const uint64_t *> p)[i]
+        found.append((entry >> 32, entry & 0xffffffff))
+    return found
+
+
+def set_moves(Mapping mapping, uint64_t at, uint32_t moves):
+    """Say how many changes of loads there were."""
+    balance_of(mapping, at).moves = moves
+
+
+def hash_of(uint32_t function, bytes key):
+    return hash_bytes(function, key, len(key))
+
+
+def xxh3_of(bytes key):
+    return hash_xxh3(key, len(key))
+
+
+def avalanche_of(uint32_t number):
+    return hash_avalanche(number)

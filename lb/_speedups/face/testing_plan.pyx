@@ -89,6 +89,7 @@ cdef class Plan:
                 "flags": b.flags, "servers_at": b.servers_at, "servers": b.servers, "balance_at": b.balance_at,
                 "connect_ms": b.connect_ms, "server_ms": b.server_ms, "tunnel_ms": b.tunnel_ms, "queue_ms": b.queue_ms,
                 "keepalive": (b.keepalive_idle_s, b.keepalive_interval_s, b.keepalive_count),
+                "key": (b.key, b.key_hash, b.key_flags, b.key_depth, b.key_len, self.text(b.key_name)),
             })
         for i in range(p.nservers):
             s = plan_server(p, i)

@@ -24,6 +24,22 @@ cdef enum:                       # plan_frontend_t.flags
 cdef enum:                       # plan_backend_t.flags
     BACKEND_KEEPALIVE = 1 << 0   # TCP keep-alive on server connections, with the options below
 
+cdef enum:                       # plan_backend_t.key: what of a stream is hashed
+    KEY_NONE = 0
+    KEY_SOURCE                   # the client's address
+    KEY_URI                      # the request target, as key_flags, key_depth and key_len say
+    KEY_FIELD                    # the first value of a header field: `balance hdr`
+    KEY_LAST_FIELD               # the last one: `req.hdr`
+    KEY_COOKIE                   # the last cookie of this name: `req.cook`
+    KEY_PARAM                    # a parameter of the query
+    KEY_COUNT
+
+cdef enum:                       # plan_backend_t.key_flags
+    KEY_AVALANCHE = 1 << 0       # mix the hash once more
+    KEY_WHOLE = 1 << 1           # uri: with the query
+    KEY_PATH_ONLY = 1 << 2       # uri: without scheme and authority
+    KEY_DOMAIN_ONLY = 1 << 3     # field: of a host name only the label before the last
+
 cdef enum:                       # plan_listener_t.flags, plan_server_t.flags (debug builds only)
     LINK_TWISTED = 1 << 0        # the `twisted` transport
     LINK_MUX = 1 << 1            # the multiplexing debug codec
@@ -68,7 +84,7 @@ ctypedef struct plan_backend_t:
     uint32_t oid
     text_t name
     uint8_t mode
-    uint8_t balance              # 1 = roundrobin
+    uint8_t balance              # BALANCE_* of policy/balance.pxd
     uint16_t retries             # connection attempts beyond the first
     uint32_t flags               # BACKEND_*
     uint32_t servers_at          # index of its first server
@@ -81,6 +97,13 @@ ctypedef struct plan_backend_t:
     uint32_t keepalive_idle_s
     uint32_t keepalive_interval_s
     uint32_t keepalive_count
+    text_t key_name              # of the field (lower case), cookie or parameter
+    uint8_t key                  # KEY_*, KEY_NONE unless balance is BALANCE_HASH
+    uint8_t key_hash             # HASH_* of policy/hash.pxd
+    uint8_t key_flags            # KEY_AVALANCHE...
+    uint8_t pad0
+    uint16_t key_depth           # uri: segments, 0 = all
+    uint16_t key_len             # uri: bytes, 0 = all
     uint32_t pad
 
 ctypedef struct plan_server_t:

@@ -1,3 +1,5 @@
+from lb._speedups.policy.balance cimport BALANCE_HASH, BALANCE_ROUNDROBIN
+from lb._speedups.policy.hash cimport HASH_SDBM, HASH_XXH3
 from lb._speedups.policy.route cimport route_check
 
 
@@ -41,7 +43,16 @@ cdef int check_backends(const plan_t *p) noexcept nogil:
     cdef uint32_t i
     for i in range(p.nbackends):
         backend = plan_backend(p, i)
-        if not is_mode(backend.mode) or backend.balance != 1 or not plan_text_fits(p, backend.name):
+        if not is_mode(backend.mode) or not plan_text_fits(p, backend.name) or not plan_text_fits(p, backend.key_name):
+            return -1
+        if not BALANCE_ROUNDROBIN <= backend.balance <= BALANCE_HASH or backend.key >= KEY_COUNT:
+            return -1
+        # A key is what a hash needs, and nothing else does; of a TCP stream only the address is known.
+        if (backend.balance == BALANCE_HASH) != (backend.key != KEY_NONE):
+            return -1
+        if backend.key != KEY_NONE and not HASH_SDBM <= backend.key_hash <= HASH_XXH3:
+            return -1
+        if backend.mode == MODE_TCP and backend.key > KEY_SOURCE:
             return -1
         if <uint64_t> backend.servers_at + backend.servers > p.nservers:
             return -1

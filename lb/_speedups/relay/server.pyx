@@ -8,9 +8,10 @@ from lb._speedups.io.sys cimport (
     AF_UNIX, EINPROGRESS, IPPROTO_TCP, SO_KEEPALIVE, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM, SOL_SOCKET, TCP_KEEPCNT,
     TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_NODELAY, close, connect, errno, setsockopt, sockaddr, socket,
 )
-from lb._speedups.policy.balance cimport balance_pick, balance_t
+from lb._speedups.policy.balance cimport balance_leave, balance_pick, balance_t, balance_usable
+from lb._speedups.policy.hashkey cimport hashkey_find
 from lb._speedups.policy.plan cimport (
-    BACKEND_KEEPALIVE, LINK_MUX, LINK_TWISTED, plan_backend_t, plan_server_by_oid, plan_server_t,
+    BACKEND_KEEPALIVE, KEY_NONE, LINK_MUX, LINK_TWISTED, plan_backend_t, plan_server, plan_server_by_oid, plan_server_t,
 )
 from lb._speedups.relay.link cimport (
     link_close, link_deadline, link_quiet, link_take, link_unlist, side_deadline,
@@ -23,6 +24,7 @@ from lb._speedups.relay.relay cimport (
 
 cdef extern from "lb.h" nogil:
     const bint LB_DEBUG
+    void LB_ASSERT(bint condition)
 
 
 cdef void server_wake(conn_t *c) noexcept nogil:
@@ -50,11 +52,17 @@ cdef uint64_t address_hash(const plan_server_t *s) noexcept nogil:
     return h ^ s.flags
 
 
+cdef inline balance_t *balance_of(stream_t *st) noexcept nogil:
+    return <balance_t *> (<char *> st.engine.mapping + st.backend.balance_at)
+
+
 cdef void uncount(stream_t *st) noexcept nogil:
-    cdef engine_t *e = st.engine
+    cdef const plan_server_t *first
     if st.flags & STREAM_PICKED:
         st.flags &= <uint16_t> ~STREAM_PICKED
-        e.rows[st.server_at.oid].cur -= 1
+        # Members of a balance stand in the order of the backend's servers.
+        first = plan_server(st.plan.plan, st.backend.servers_at)
+        balance_leave(balance_of(st), <uint32_t> (st.server_at - first), st.engine.rows)
 
 
 # The server side of st is on this link, connected or not.
@@ -140,16 +148,21 @@ cdef int open_link(stream_t *st, const plan_server_t *s) noexcept nogil:
 cdef int server_assign(stream_t *st, bint fresh) noexcept nogil:
     cdef engine_t *e = st.engine
     cdef const plan_server_t *s
-    cdef uint32_t oid
+    cdef uint32_t oid, hash = 0
+    cdef bint keyed = False
     st.phase = PHASE_ASSIGN
     if st.assigned_ms == 0:
         st.assigned_ms = e.now_ms
-    oid = balance_pick(<balance_t *> (<char *> e.mapping + st.backend.balance_at), st.failed_oid)
+    if st.backend.key != KEY_NONE:
+        keyed = hashkey_find(st.plan.plan, st.backend, st.request, st.family, st.address, &hash)
+    oid = balance_pick(balance_of(st), st.failed_oid, keyed, hash, e.rows)
     if oid == 0:
         return SERVER_NONE
     s = plan_server_by_oid(st.plan.plan, oid)
-    if s == NULL:
+    if s == NULL:                             # a balance and the plans that name it have the same members: never
+        LB_ASSERT(False)
         return SERVER_NONE
+    st.flags |= STREAM_PICKED
     if st.failed_oid != 0 and oid != st.failed_oid:
         st.flags |= STREAM_REDISPATCHED
         e.rows[st.backend.oid].redispatches += 1
@@ -182,11 +195,9 @@ cdef int server_connect(stream_t *st, bint fresh) noexcept nogil:
     cdef int r
     e.rows[s.oid].chosen += 1
     e.rows[st.backend.oid].chosen += 1
-    e.rows[s.oid].cur += 1
     if <uint64_t> e.rows[s.oid].cur > e.rows[s.oid].cur_max:
         e.rows[s.oid].cur_max = <uint64_t> e.rows[s.oid].cur
     e.rows[s.oid].last_ms = e.now_ms
-    st.flags |= STREAM_PICKED
     if st.flags & STREAM_HTTP and not fresh and not (st.flags & STREAM_RESENT) and st.plan == e.current:
         l = idle_link(st, s)
         if l != NULL:
@@ -241,7 +252,7 @@ cdef int server_failed(stream_t *st) noexcept nogil:
     e.rows[oid].retries += 1
     e.rows[st.backend.oid].retries += 1
     st.failed_oid = oid
-    if st.backend.servers > 1:
+    if balance_usable(balance_of(st)) > 1:
         return server_assign(st, False)
     # Nobody else to ask: leave the server a moment (HAProxy's turnaround).
     pause = st.backend.connect_ms if st.backend.connect_ms and st.backend.connect_ms < TURNAROUND_MS else TURNAROUND_MS

@@ -7,8 +7,18 @@ from pathlib import Path
 import pytest
 from kit.fork import die_at, start, together
 
-from lb._speedups.face.mapping import OBJECT_BACKEND, OBJECT_SERVER, Mapping
-from lb._speedups.face.testing_base import check_heap, rebuild, spoil_heap
+from lb._speedups.face.mapping import (
+    BALANCE_HASH,
+    BALANCE_LEASTCONN,
+    OBJECT_BACKEND,
+    OBJECT_SERVER,
+    TABLE_RING,
+    TABLE_SLOTS,
+    WORKER_STARTING,
+    Mapping,
+)
+from lb._speedups.face.micro_balance import churn
+from lb._speedups.face.testing_base import check_heap, rebuild, spoil_heap, spoil_loads
 
 POINTS = ("balance.locked", "balance.chosen", "balance.sifted")
 
@@ -266,7 +276,117 @@ def test_wrong_arguments_are_refused(mapping: Mapping) -> None:
 
 def test_a_released_balance_leaves_room_for_the_next(mapping: Mapping) -> None:
     oids = servers(mapping, 10)
+    mapping.release_balance(mapping.balance(oids, [1] * 10))
     at = mapping.balance(oids, [1] * 10)
     mapping.release_balance(at)
     assert mapping.balance(oids, [2] * 10) == at
     assert picks(mapping, at, 10) == oids
+
+
+# Loads over processes.
+
+
+def loaded(mapping: Mapping, number: int, workers: int) -> tuple[list[int], int]:
+    for slot in range(1, workers + 1):
+        mapping.set_worker(slot, state=WORKER_STARTING)
+    oids = servers(mapping, number)
+    return oids, mapping.balance(oids, [1 + i % 3 for i in range(number)], algorithm=BALANCE_LEASTCONN)
+
+
+def test_four_processes_leave_no_load_behind(mapping: Mapping) -> None:
+    _, at = loaded(mapping, 7, 4)
+    together(*[lambda slot=slot: churn(mapping, at, slot, 20_000, 9) for slot in range(1, 5)])
+    assert set(mapping.loads(at).values()) == {0}
+    check_heap(mapping, at)
+
+
+def test_what_four_processes_hold_is_spread_by_weight(mapping: Mapping) -> None:
+    oids, at = loaded(mapping, 6, 4)
+    together(*[lambda slot=slot: mapping.pick(at, 0, 300, slot=slot) for slot in range(1, 5)])
+    assert mapping.loads(at) == {oid: 100 * (1 + i % 3) for i, oid in enumerate(oids)}
+    for slot in (1, 3):
+        mapping.bury(slot)
+    assert sum(mapping.loads(at).values()) == 600
+    assert mapping.loads(at) == {oid: mapping.counters(oid)["cur"] for oid in oids}
+    check_heap(mapping, at)
+
+
+@pytest.mark.parametrize("point", ["balance.locked", "balance.row", "balance.booked", "balance.leaving"])
+def test_a_death_between_row_and_load_is_mended(mapping: Mapping, point: str) -> None:
+    oids, at = loaded(mapping, 5, 2)
+    mapping.pick(at, 0, 12, slot=1)
+    mapping.pick(at, 0, 1, slot=2)
+
+    def pick_and_end() -> None:
+        spoil_heap(mapping, at)
+        spoil_loads(mapping, at)
+        rebuild(mapping, at)
+        mapping.unpick(at, mapping.pick(at, slot=2), 2)
+
+    die_at(point, pick_and_end)
+    # The next locker finds the lock broken, before anybody knows of the death.
+    mapping.unpick(at, mapping.pick(at, slot=1), 1)
+    assert mapping.loads(at) == {oid: mapping.counters(oid)["cur"] for oid in oids}
+    check_heap(mapping, at)
+    mapping.bury(2)
+    assert sum(mapping.loads(at).values()) == 12
+    check_heap(mapping, at)
+
+
+def test_connections_of_the_old_balance_count_in_the_new_one(mapping: Mapping) -> None:
+    oids, old = loaded(mapping, 3, 1)
+    held = [mapping.pick(old, slot=1) for _ in range(12)]
+    middle = mapping.balance(oids[1:], [1, 1], old, algorithm=BALANCE_LEASTCONN)
+    new = mapping.balance(oids, [1, 1, 1], middle, algorithm=BALANCE_LEASTCONN)
+    assert mapping.loads(new) == mapping.loads(old)
+    for oid in held[:6]:
+        mapping.unpick(old, oid, 1)
+    mapping.release_balance(middle)
+    for oid in held[6:]:
+        mapping.unpick(old, oid, 1)
+    assert set(mapping.loads(new).values()) == {0}
+    check_heap(mapping, new)
+
+
+def test_from_roundrobin_to_leastconn_nothing_is_forgotten(mapping: Mapping) -> None:
+    mapping.set_worker(1, state=WORKER_STARTING)
+    oids = servers(mapping, 2)
+    old = mapping.balance(oids, [1, 1])
+    held = [mapping.pick(old, slot=1) for _ in range(3)]
+    new = mapping.balance(oids, [1, 1], old, algorithm=BALANCE_LEASTCONN)
+    assert mapping.loads(new) == {oids[0]: 2, oids[1]: 1}
+    assert mapping.pick(new, slot=1) == oids[1]
+    for oid in held:
+        mapping.unpick(old, oid, 1)
+    mapping.recount(new)
+    assert mapping.loads(new) == {oids[0]: 0, oids[1]: 1}
+
+
+@pytest.mark.parametrize("table", [TABLE_SLOTS, TABLE_RING])
+def test_a_table_that_is_too_large_is_refused(mapping: Mapping, table: int) -> None:
+    oids = servers(mapping, 20)
+    with pytest.raises(OSError, match="Invalid"):
+        mapping.balance(oids, [65535] * 19 + [65534], algorithm=BALANCE_HASH, table=table, identities=list(range(20)))
+
+
+def test_a_server_that_comes_back_neither_floods_nor_starves(mapping: Mapping) -> None:
+    oids = servers(mapping, 3)
+    at = mapping.balance(oids, [1, 1, 1])
+    mapping.set_usable(oids[0], False)
+    assert set(picks(mapping, at, 1000)) == set(oids[1:])
+    mapping.set_usable(oids[0], True)
+    assert Counter(picks(mapping, at, 9)) == dict.fromkeys(oids, 3)
+    for oid in oids:
+        mapping.set_usable(oid, False)
+    assert mapping.pick(at) == 0
+    mapping.set_usable(oids[2], True)
+    mapping.set_usable(oids[1], True)
+    assert abs(Counter(picks(mapping, at, 10))[oids[1]] - 5) <= 1
+
+
+def test_who_is_down_stays_down_over_a_reload(mapping: Mapping) -> None:
+    oids = servers(mapping, 3)
+    old = mapping.balance(oids, [1, 1, 1])
+    mapping.set_usable(oids[1], False)
+    new = mapping.balance(oids[::-1], [1, 1, 2], old)
+    assert set(picks(mapping, new, 12)) == {oids[0], oids[2]}

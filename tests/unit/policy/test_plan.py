@@ -8,12 +8,15 @@ import os
 import random
 import socket
 import struct
+from typing import Any
 
 import pytest
 
 from lb._speedups.face.plan import build, write
 from lb._speedups.face.testing_plan import Plan
 from lb.config import CompiledPlan, compile  # noqa: A004
+from lb.config.part import Balance
+from lb.config.plan import KeyRow
 
 DOCUMENT = {
     "version": 1,
@@ -79,7 +82,7 @@ def test_objects_are_named_parents_first(compiled: CompiledPlan) -> None:
         ("backend", 0, "db"),
         ("server", 11, "db/db.sock"),
     ]
-    assert compiled.balances == [(6, [7, 8], [1, 7]), (9, [10], [1]), (11, [12], [1])]
+    assert compiled.balances == [Balance(6, (7, 8), (1, 7)), Balance(9, (10,), (1,)), Balance(11, (12,), (1,))]
 
 
 def test_the_supervisor_s_part_says_what_to_bind_and_where_to_log(compiled: CompiledPlan) -> None:
@@ -248,6 +251,60 @@ def test_image_is_what_write_makes(compiled: CompiledPlan, image: bytes) -> None
         os.close(fd)
 
 
+def test_what_is_hashed_is_in_the_image() -> None:
+    balances = [
+        {"algorithm": "hash", "key": "req.hdr(X-User)", "type": "consistent", "bound": "125%"},
+        {
+            "algorithm": "uri",
+            "depth": 2,
+            "len": 9,
+            "whole": True,
+            "path_only": True,
+            "hash": "crc32",
+            "avalanche": True,
+        },
+        {"algorithm": "hdr", "name": "Host", "use_domain_only": True, "hash": "xxh3"},
+        "random",
+        "static-rr",
+    ]
+    compiled = compile(
+        {
+            "version": 1,
+            "frontends": {"web": {"bind": [":80"], "default_backend": "b0"}},
+            "backends": {
+                f"b{i}": {
+                    "balance": balance,
+                    "allbackups": i == 0,
+                    "servers": [{"address": "10.0.0.1:80", "name": "a"}, {"address": "10.0.0.2:80", "backup": True}],
+                }
+                for i, balance in enumerate(balances)
+            },
+        }
+    )
+    image = Plan(build(1, compiled.rows, *numbers(compiled)))
+    backends: Any = image.describe()["backends"]
+    assert [(each["balance"], each["key"]) for each in backends] == [
+        (5, (4, 1, 1, 0, 0, b"x-user")),
+        (5, (2, 4, 7, 2, 9, b"")),
+        (5, (3, 5, 8, 0, 0, b"host")),
+        (4, (0, 0, 0, 0, 0, b"")),
+        (2, (0, 0, 0, 0, 0, b"")),
+    ]
+    made = compiled.balances
+    assert [(each.algorithm, each.table, each.draws, each.bound) for each in made] == [
+        (5, 2, 0, 125),
+        (5, 1, 0, 0),
+        (5, 1, 0, 0),
+        (4, 4, 2, 0),
+        (2, 1, 0, 0),
+    ]
+    assert [each.all_backups for each in made] == [True, False, False, False, False]
+    assert all(each.backups == (False, True) for each in made)
+    # By name: the same wherever the server stands.
+    assert len(set(made[0].identities)) == 2
+    assert made[1].identities == ()
+
+
 def test_rows_that_do_not_fit_together_are_refused(compiled: CompiledPlan) -> None:
     oids, offsets = numbers(compiled)
     rows = compiled.rows
@@ -257,6 +314,13 @@ def test_rows_that_do_not_fit_together_are_refused(compiled: CompiledPlan) -> No
         rows._replace(frontends=[rows.frontends[0]._replace(default_backend=3)]),
         rows._replace(listeners=[rows.listeners[0]._replace(frontend=2)]),
         rows._replace(backends=[each._replace(servers=9) for each in rows.backends]),
+        rows._replace(backends=[each._replace(balance=6) for each in rows.backends]),
+        # A hash without a key, a key without a hash, an unknown function, a key that a TCP stream does not have.
+        rows._replace(backends=[each._replace(balance=5) for each in rows.backends]),
+        rows._replace(backends=[each._replace(key=KeyRow(1, 1)) for each in rows.backends]),
+        rows._replace(backends=[each._replace(balance=5, key=KeyRow(1, 6)) for each in rows.backends]),
+        rows._replace(backends=[each._replace(balance=5, key=KeyRow(7, 1)) for each in rows.backends]),
+        rows._replace(backends=[each._replace(mode=1, balance=5, key=KeyRow(2, 1)) for each in rows.backends]),
         rows._replace(servers=[each._replace(backend=3) for each in rows.servers]),
         rows._replace(servers=[each._replace(weight=257) for each in rows.servers]),
     ]

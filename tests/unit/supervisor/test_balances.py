@@ -11,7 +11,7 @@ import pytest
 
 from lb._speedups.face.mapping import WORKER_STARTING, Mapping
 from lb._speedups.face.testing_base import set_worker_generation
-from lb.config.part import Part
+from lb.config.part import Balance, Part
 from lb.supervisor.generation import Generation, NoRoom, Numbering, Retired, number, release
 
 OBJECTS = [("process", -1, "lb"), ("backend", 0, "app"), ("server", 1, "app/a"), ("server", 1, "app/b")]
@@ -25,7 +25,7 @@ def mapping() -> Mapping:
 
 
 def numbered(mapping: Mapping, weights: list[int], before: Generation | None) -> Numbering:
-    return asyncio.run(number(mapping, OBJECTS, [(1, [2, 3], weights)], before))
+    return asyncio.run(number(mapping, OBJECTS, [Balance(1, (2, 3), tuple(weights))], before))
 
 
 def generation(this: int, numbering: Numbering) -> Generation:
@@ -94,6 +94,7 @@ def test_a_generation_that_fails_gives_back_only_what_is_its_own(mapping: Mappin
 
 def test_no_room_gives_back_what_was_made(mapping: Mapping) -> None:
     first = generation(1, numbered(mapping, [1, 1], None))
+    mapping.release_balance(mapping.balance([1, 2], [1, 1]))
     fresh = mapping.balance([1, 2], [1, 1])
     mapping.release_balance(fresh)
 
@@ -105,13 +106,13 @@ def test_no_room_gives_back_what_was_made(mapping: Mapping) -> None:
         def __getattr__(self, name: str) -> object:
             return getattr(mapping, name)
 
-        def balance(self, *arguments: object) -> int:
+        def balance(self, *arguments: object, **options: object) -> int:
             self.made += 1
             if self.made == 2:
                 raise OSError("full")
-            return mapping.balance(*arguments)  # type: ignore[arg-type]
+            return mapping.balance(*arguments, **options)  # type: ignore[arg-type]
 
     objects = [*OBJECTS, ("backend", 0, "api"), ("server", 4, "api/a")]
     with pytest.raises(NoRoom, match="full"):
-        asyncio.run(number(cast(Mapping, Full()), objects, [(1, [2, 3], [1, 9]), (4, [5], [1])], first))
+        asyncio.run(number(cast(Mapping, Full()), objects, [Balance(1, (2, 3), (1, 9)), Balance(4, (5,), (1,))], first))
     assert mapping.balance([1, 2], [1, 1]) == fresh

@@ -1,0 +1,233 @@
+from libc.stdint cimport uint8_t, uint16_t, uint32_t
+from libc.string cimport memchr, memcmp
+
+from lb._speedups.policy.hash cimport HASH_XXH3, hash_avalanche, hash_bytes
+from lb._speedups.policy.plan cimport (
+    KEY_AVALANCHE, KEY_COOKIE, KEY_DOMAIN_ONLY, KEY_FIELD, KEY_LAST_FIELD, KEY_PATH_ONLY, KEY_SOURCE, KEY_URI,
+    KEY_WHOLE, plan_text,
+)
+from lb._speedups.proto.message cimport message_find
+
+
+cdef extern from "<sys/socket.h>" nogil:
+    enum:
+        AF_INET
+        AF_INET6
+
+
+# Some bytes of the head.
+ctypedef struct bytes_t:
+    const char *p
+    size_t n
+
+
+cdef inline bint is_space(char c) noexcept nogil:
+    return c == c' ' or c == c'\t'
+
+
+cdef void trim(bytes_t *b) noexcept nogil:
+    while b.n > 0 and is_space(b.p[0]):
+        b.p += 1
+        b.n -= 1
+    while b.n > 0 and is_space(b.p[b.n - 1]):
+        b.n -= 1
+
+
+# Bytes up to the first delimiter outside quotes: a comma, or with `also` that one too.
+cdef size_t value_end(const char *p, size_t n, char also) noexcept nogil:
+    cdef bint quoted = False
+    cdef size_t i = 0
+    while i < n:
+        if quoted:
+            if p[i] == c'\\':
+                i += 1                        # the next byte is not a quote, whatever it is
+            elif p[i] == c'"':
+                quoted = False
+        elif p[i] == c'"':
+            quoted = True
+        elif p[i] == c',' or p[i] == also:
+            return i
+        i += 1
+    return n
+
+
+# ---- fields ----
+
+
+cdef inline bytes_t value_of(const message_t *m, int i) noexcept nogil:
+    cdef bytes_t out
+    out.p = m.block + m.fields[i].value_at
+    out.n = m.fields[i].value_len
+    return out
+
+
+cdef bint first_field(const message_t *m, const char *name, size_t n, bytes_t *out) noexcept nogil:
+    cdef int i = message_find(m, name, n, 0)
+    if i < 0:
+        return False
+    out[0] = value_of(m, i)
+    out.n = value_end(out.p, out.n, c',')
+    trim(out)
+    return out.n > 0
+
+
+cdef bint last_field(const message_t *m, const char *name, size_t n, bytes_t *out) noexcept nogil:
+    cdef int i = message_find(m, name, n, 0), last = -1
+    cdef size_t end
+    while i >= 0:
+        last = i
+        i = message_find(m, name, n, <unsigned int> i + 1)
+    if last < 0:
+        return False
+    out[0] = value_of(m, last)
+    while True:
+        end = value_end(out.p, out.n, c',')
+        if end == out.n:
+            break
+        out.p += end + 1
+        out.n -= end + 1
+    trim(out)
+    return True
+
+
+# Of www.example.com only example: from the last dot back to the one before it.
+cdef void keep_domain(bytes_t *b) noexcept nogil:
+    cdef size_t end = b.n, start
+    while end > 0 and b.p[end - 1] != c'.':
+        end -= 1
+    if end == 0:
+        return                                # no dot: all of it
+    start = end - 1
+    while start > 0 and b.p[start - 1] != c'.':
+        start -= 1
+    b.p += start
+    b.n = end - 1 - start
+
+
+cdef bint find_cookie(const message_t *m, const char *name, size_t n, bytes_t *out) noexcept nogil:
+    cdef int i = message_find(m, b"cookie", 6, 0)
+    cdef bint found = False
+    cdef bytes_t rest, pair, key
+    cdef const char *equals
+    while i >= 0:
+        rest = value_of(m, i)
+        while rest.n > 0:
+            pair.p = rest.p
+            pair.n = value_end(rest.p, rest.n, c';')
+            rest.p += pair.n
+            rest.n -= pair.n
+            if rest.n > 0:
+                rest.p += 1
+                rest.n -= 1
+            equals = <const char *> memchr(pair.p, c'=', pair.n)
+            if equals == NULL:
+                continue
+            key.p = pair.p
+            key.n = <size_t> (equals - pair.p)
+            trim(&key)
+            if key.n != n or memcmp(key.p, name, n) != 0:
+                continue
+            out.p = equals + 1
+            out.n = pair.n - <size_t> (equals - pair.p) - 1
+            trim(out)
+            found = True
+        i = message_find(m, b"cookie", 6, <unsigned int> i + 1)
+    return found
+
+
+# ---- the target ----
+
+
+# depth: up to the slash behind so many segments; len: at most so many bytes.
+cdef void find_uri(const plan_backend_t *backend, const message_t *m, bytes_t *out) noexcept nogil:
+    cdef uint32_t slashes = 0
+    cdef size_t i = 0
+    if backend.key_flags & KEY_PATH_ONLY:
+        # The path and, where there is one, the query behind it.
+        out.p = m.block + m.path.at
+        out.n = m.target.at + m.target.len - m.path.at if m.path.len else 0
+    else:
+        out.p = m.block + m.target.at
+        out.n = m.target.len
+    if backend.key_len and out.n > backend.key_len:
+        out.n = backend.key_len
+    while i < out.n:
+        if out.p[i] == c'/':
+            slashes += 1
+            if backend.key_depth and slashes == <uint32_t> backend.key_depth + 1:
+                break
+        elif out.p[i] == c'?' and not backend.key_flags & KEY_WHOLE:
+            break
+        i += 1
+    out.n = i
+
+
+cdef bint find_param(const message_t *m, const char *name, size_t n, bytes_t *out) noexcept nogil:
+    cdef const char *p = m.block + m.query.at
+    cdef size_t left = m.query.len
+    cdef const char *end
+    while left > n:
+        end = <const char *> memchr(p, c'&', left)
+        if p[n] == c'=' and memcmp(p, name, n) == 0:
+            out.p = p + n + 1
+            out.n = (<size_t> (end - p) if end != NULL else left) - n - 1
+            return True
+        if end == NULL:
+            break
+        left -= <size_t> (end + 1 - p)
+        p = end + 1
+    return False
+
+
+# ---- the address ----
+
+
+# HAProxy takes the words of an address as they are, whatever the function: a network's neighbours spread over the slots.
+cdef bint hash_address(uint32_t function, uint16_t family, const uint8_t *address, uint32_t *hash) noexcept nogil:
+    cdef uint32_t n = 4 if family == AF_INET else 16 if family == AF_INET6 else 0
+    cdef uint32_t i
+    if n == 0:
+        return False
+    if function == HASH_XXH3:
+        hash[0] = hash_bytes(function, <const char *> address, n)
+        return True
+    hash[0] = 0
+    for i in range(0, n, 4):
+        hash[0] ^= (<uint32_t> address[i] << 24 | <uint32_t> address[i + 1] << 16 | <uint32_t> address[i + 2] << 8
+                    | address[i + 3])
+    return True
+
+
+cdef bint hashkey_find(
+    const plan_t *p, const plan_backend_t *backend, const message_t *m, uint16_t family, const uint8_t *address,
+    uint32_t *hash
+) noexcept nogil:
+    cdef const char *name = plan_text(p, backend.key_name)
+    cdef size_t n = backend.key_name.len
+    cdef bytes_t key
+    cdef bint found
+    if backend.key == KEY_SOURCE:
+        if not hash_address(backend.key_hash, family, address, hash):
+            return False
+    else:
+        if m == NULL:
+            return False
+        if backend.key == KEY_URI:
+            find_uri(backend, m, &key)
+            found = True
+        elif backend.key == KEY_FIELD:
+            found = first_field(m, name, n, &key)
+            if found and backend.key_flags & KEY_DOMAIN_ONLY:
+                keep_domain(&key)
+        elif backend.key == KEY_LAST_FIELD:
+            found = last_field(m, name, n, &key)
+        elif backend.key == KEY_COOKIE:
+            found = find_cookie(m, name, n, &key)
+        else:
+            found = find_param(m, name, n, &key)
+        if not found:
+            return False
+        hash[0] = hash_bytes(backend.key_hash, key.p, key.n)
+    if backend.key_flags & KEY_AVALANCHE:
+        hash[0] = hash_avalanche(hash[0])
+    return True
