@@ -17,6 +17,8 @@ from lb.model.backend import HASHED
 from lb.model.hashkey import TOKEN, HashKeyError, parse_key
 from lb.model.keywords import UNBUILT_WORDS
 from lb.model.naming import balance_of, bind_name, bind_of, server_name, server_of
+from lb.model.network import WORDS as NETWORK_WORDS
+from lb.model.network import NetworkError, parse_network
 from lb.model.route import RouteError, parse_host, parse_path
 from lb.model.units import UnitError, duration_ms, percent
 
@@ -402,6 +404,19 @@ class Review:
                     f"'{prefix}{word}' is {text}",
                     "every wait has an end; 1ms to 24d are possible",
                 )
+
+    def _networks(self, path: Path, subject: str, label: str, entries: tuple[str, ...]) -> None:
+        """Look at every entry of a set of networks; `label` is the keyword as people write it."""
+        for index, entry in enumerate(entries):
+            try:
+                parse_network(entry)
+            except NetworkError as error:
+                near = nearest(entry, NETWORK_WORDS)
+                shown = f"'{label}': '{line_text(entry)}'"
+                if near is not None:
+                    self._report((*path, index), subject, f"{shown} is no network", f"did you mean '{near}'?")
+                else:
+                    self._report((*path, index), subject, f"{shown} {error}")
 
     def _keepalive(self, path: Path, subject: str, given: bool | Keepalive) -> None:
         if isinstance(given, bool):

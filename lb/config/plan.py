@@ -19,6 +19,7 @@ from msgspec import UNSET, UnsetType
 from lb.config.diagnostic import ConfigError, Diagnostic, Finding
 from lb.config.effective import effective
 from lb.config.loading import read
+from lb.config.netset import NetsetRow
 from lb.config.part import Admin, Backend, Balance, Bind, Frontend, Log, ObjectKind, Part, Server
 from lb.config.source import Source
 from lb.model import Backend as BackendModel
@@ -72,6 +73,7 @@ class ListenerRow(NamedTuple):
     frontend: int
     flags: int
     name: bytes
+    proxies: NetsetRow = NetsetRow()
 
 
 class FrontendRow(NamedTuple):

@@ -30,6 +30,7 @@ _EXPECTED = {
     "tag": "a text",
     "bind": "an address such as ':8080'",
     "server": "an address such as '10.0.0.1:8080'",
+    "network": "a network such as '10.0.0.0/8'",
     "workers": "'auto' or a whole number from 0 to 64",
 }
 

@@ -10,9 +10,9 @@ from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from lb._speedups.policy.plan cimport (
-    PLAN_MAGIC, PLAN_VERSION, plan_backend, plan_backend_t, plan_check, plan_frontend, plan_frontend_t, plan_listener,
-    plan_listener_t, plan_log, plan_log_t, plan_oid_hash, plan_server, plan_server_t, plan_t, route_edge_t, route_host_t,
-    route_node_t, route_table_t, text_t,
+    PLAN_MAGIC, PLAN_VERSION, net4_t, net6_t, netset_t, plan_backend, plan_backend_t, plan_check, plan_frontend,
+    plan_frontend_t, plan_listener, plan_listener_t, plan_log, plan_log_t, plan_oid_hash, plan_server, plan_server_t,
+    plan_t, route_edge_t, route_host_t, route_node_t, route_table_t, text_t,
 )
 from lb._speedups.policy.route cimport route_hash
 
@@ -85,10 +85,12 @@ cdef class Image:
     cdef char *base
     cdef uint64_t end                # bytes in use
     cdef dict texts                  # text -> its offset
+    cdef dict netsets                # bytes of a set of networks -> their offset
 
     def __init__(self):
         self.raw = bytearray()
         self.texts = {}
+        self.netsets = {}
 
     cdef uint32_t place(self, uint64_t n, uint64_t size) except? 0:
         """Take room for an array and return its offset."""
@@ -97,6 +99,23 @@ cdef class Image:
         if self.end >= 1 << 31:
             raise ValueError("the configuration is too large: its image would pass 2 GiB")
         return at
+
+    cdef place_netset(self, row):
+        """Take room for the ranges of a set of networks, once for equal ones; put_netset() fills it."""
+        ranges = row.v4 + row.v6
+        if len(row.v4) % sizeof(net4_t) or len(row.v6) % sizeof(net6_t):
+            raise ValueError("a set of networks holds a part of a range")
+        if ranges and ranges not in self.netsets:
+            self.netsets[ranges] = self.place(1, len(ranges))
+
+    cdef put_netset(self, netset_t *out, row):
+        cdef bytes ranges = row.v4 + row.v6
+        out.v4 = len(row.v4) // sizeof(net4_t)
+        out.v6 = len(row.v6) // sizeof(net6_t)
+        out.flags = row.flags
+        if ranges:
+            out.at = self.netsets[ranges]
+            memcpy(self.base + out.at, <char *> ranges, len(ranges))
 
     cdef allocate(self):
         """Take the memory for all arrays; no pointer before this."""
@@ -132,6 +151,7 @@ cdef put_listeners(Image image, plan_t *p, list rows, list oids):
         out.frontend = row.frontend
         out.flags = row.flags
         image.text(&out.name, row.name)
+        image.put_netset(&out.proxies, row.proxies)
 
 
 cdef put_frontends(Image image, plan_t *p, list rows, list oids, list trees):
@@ -278,6 +298,8 @@ def build(generation, rows, oids, offsets):
     by_oid_size = power_above(len(rows.servers))
     by_oid_at = image.place(by_oid_size, sizeof(uint32_t))
     placed = [place_tree(image, tree) for tree in trees if tree is not None]
+    for row in rows.listeners:
+        image.place_netset(row.proxies)
     image.allocate()
     p = <plan_t *> image.base
     p.magic = PLAN_MAGIC

@@ -1,12 +1,13 @@
 """The plan image as workers see it, for tests."""
 
-from libc.stdint cimport uint32_t
+from libc.stdint cimport uint8_t, uint32_t
 from libc.stdlib cimport free, malloc
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 
+from lb._speedups.policy.netset cimport netset_check, netset_has
 from lb._speedups.policy.plan cimport (
-    plan_backend, plan_backend_t, plan_check, plan_frontend, plan_frontend_t, plan_listener, plan_listener_t, plan_log,
-    plan_server, plan_server_by_oid, plan_server_t, plan_t, plan_text, text_t,
+    net4_t, net6_t, netset_t, plan_backend, plan_backend_t, plan_check, plan_frontend, plan_frontend_t, plan_listener,
+    plan_listener_t, plan_log, plan_server, plan_server_by_oid, plan_server_t, plan_t, plan_text, text_t,
 )
 from lb._speedups.policy.route cimport ROUTE_HOST_MAX as HOST_MAX
 from lb._speedups.policy.route cimport route_find
@@ -55,6 +56,9 @@ cdef class Plan:
             found += route_find(self.p, f, a, n, b, m)
         return (time.perf_counter_ns() - begin) / times
 
+    def is_proxy(self, uint32_t listener, int family, bytes address):
+        return netset_has(self.p, &plan_listener(self.p, listener).proxies, family, <const uint8_t *> <const char *> address)
+
     def server_by_oid(self, uint32_t oid):
         cdef plan_server_t *found = plan_server_by_oid(self.p, oid)
         return None if found == NULL else found - plan_server(self.p, 0)
@@ -70,10 +74,11 @@ cdef class Plan:
         cdef plan_backend_t *b
         cdef plan_server_t *s
         cdef uint32_t i
-        listeners, frontends, backends, servers, logs = [], [], [], [], []
+        listeners, frontends, backends, servers, logs, proxies = [], [], [], [], [], []
         for i in range(p.nlisteners):
             bind = plan_listener(p, i)
             listeners.append({"oid": bind.oid, "frontend": bind.frontend, "flags": bind.flags, "name": self.text(bind.name)})
+            proxies.append((bind.proxies.v4, bind.proxies.v6, bind.proxies.flags))
         for i in range(p.nfrontends):
             f = plan_frontend(p, i)
             frontends.append({
@@ -102,4 +107,40 @@ cdef class Plan:
         return {
             "generation": p.generation, "maxconn": p.maxconn, "maxconn_oid": p.maxconn_oid, "grace_ms": p.grace_ms,
             "listeners": listeners, "frontends": frontends, "backends": backends, "servers": servers, "logs": logs,
+            "proxies": proxies,
         }
+
+
+cdef class Netset:
+    cdef plan_t *p
+    cdef netset_t set
+
+    def __cinit__(self, bytes v4, bytes v6, uint32_t flags):
+        cdef size_t size = sizeof(plan_t) + len(v4) + len(v6)
+        self.p = <plan_t *> malloc(size)
+        if self.p == NULL:
+            raise MemoryError
+        memset(self.p, 0, sizeof(plan_t))
+        self.p.size = size
+        self.set.at = sizeof(plan_t)
+        self.set.v4 = len(v4) // sizeof(net4_t)
+        self.set.v6 = len(v6) // sizeof(net6_t)
+        self.set.flags = flags
+        memcpy(<char *> self.p + self.set.at, <char *> v4, len(v4))
+        memcpy(<char *> self.p + self.set.at + len(v4), <char *> v6, len(v6))
+        if netset_check(self.p, &self.set):
+            raise ValueError("netset_check refuses the set")
+
+    def __dealloc__(self):
+        free(self.p)
+
+    def has(self, int family, bytes address):
+        return netset_has(self.p, &self.set, family, <const uint8_t *> <const char *> address)
+
+    def has_many(self, int family, bytes address, int times):
+        cdef const uint8_t *a = <const uint8_t *> <const char *> address
+        cdef int found = 0, _i
+        begin = time.perf_counter_ns()
+        for _i in range(times):
+            found += netset_has(self.p, &self.set, family, a)
+        return (time.perf_counter_ns() - begin) / times

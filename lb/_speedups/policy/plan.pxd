@@ -49,9 +49,30 @@ cdef enum:                       # plan_log_t.format
     LOG_HAPROXY = 1              # httplog or tcplog by the frontend's mode
     LOG_JSON = 2
 
+cdef enum:                       # netset_t.flags
+    NETSET_UNIX = 1 << 0         # whoever comes over a unix socket is in the set
+
 ctypedef struct text_t:
     uint32_t at                  # offset from the image's start
     uint32_t len                 # bytes, without a terminating NUL (one follows all the same)
+
+# Sets of networks; how they are asked: policy/netset.pxd.
+
+ctypedef struct net4_t:          # host order, both ends included
+    uint32_t first
+    uint32_t last
+
+ctypedef struct net6_t:          # host order, two words an address, both ends included
+    uint64_t first_high
+    uint64_t first_low
+    uint64_t last_high
+    uint64_t last_low
+
+ctypedef struct netset_t:
+    uint32_t at                  # offset of net4_t[v4], behind them net6_t[v6]; any when there are none
+    uint32_t v4                  # their numbers
+    uint32_t v6
+    uint32_t flags               # NETSET_*
 
 ctypedef struct plan_listener_t:
     uint32_t oid                 # object id
@@ -59,6 +80,7 @@ ctypedef struct plan_listener_t:
     uint32_t flags               # LINK_*
     uint32_t pad
     text_t name                  # as configured, for logs and `show stat`
+    netset_t proxies             # whose connections begin with a PROXY header
 
 ctypedef struct plan_frontend_t:
     uint32_t oid

@@ -1,5 +1,6 @@
 from lb._speedups.policy.balance cimport BALANCE_HASH, BALANCE_ROUNDROBIN
 from lb._speedups.policy.hash cimport HASH_SDBM, HASH_XXH3
+from lb._speedups.policy.netset cimport netset_check
 from lb._speedups.policy.route cimport route_check
 
 
@@ -20,6 +21,8 @@ cdef int check_listeners(const plan_t *p) noexcept nogil:
     for i in range(p.nlisteners):
         listener = plan_listener(p, i)
         if listener.frontend >= p.nfrontends or not plan_text_fits(p, listener.name):
+            return -1
+        if netset_check(p, &listener.proxies):
             return -1
     return 0
 

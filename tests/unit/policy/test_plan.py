@@ -15,6 +15,7 @@ import pytest
 from lb._speedups.face.plan import build, write
 from lb._speedups.face.testing_plan import Plan
 from lb.config import CompiledPlan, compile  # noqa: A004
+from lb.config.netset import NetsetRow, netset
 from lb.config.part import Balance
 from lb.config.plan import KeyRow
 
@@ -64,6 +65,14 @@ def numbers(compiled: CompiledPlan) -> tuple[list[int], list[int]]:
 @pytest.fixture(scope="module")
 def image(compiled: CompiledPlan) -> bytes:
     return build(42, compiled.rows, *numbers(compiled))
+
+
+@pytest.fixture(scope="module")
+def full_image(compiled: CompiledPlan) -> bytes:
+    """Return an image with everything an image may hold."""
+    proxies = netset(["10.0.0.0/8", "192.0.2.1", "2001:db8::/32", "unix"])
+    listeners = [row._replace(proxies=proxies) for row in compiled.rows.listeners]
+    return build(42, compiled.rows._replace(listeners=listeners), *numbers(compiled))
 
 
 def test_objects_are_named_parents_first(compiled: CompiledPlan) -> None:
@@ -305,6 +314,38 @@ def test_what_is_hashed_is_in_the_image() -> None:
     assert made[1].identities == ()
 
 
+def test_listeners_know_the_proxies_whose_headers_they_read(compiled: CompiledPlan) -> None:
+    oids, offsets = numbers(compiled)
+    sets = [netset(["10.0.0.0/8", "192.0.2.1", "2001:db8::/32"]), netset(["unix"]), NetsetRow()]
+    listeners = [row._replace(proxies=sets[i]) for i, row in enumerate(compiled.rows.listeners)]
+    image = build(1, compiled.rows._replace(listeners=listeners), oids, offsets)
+    plan = Plan(image)
+    assert plan.describe()["proxies"] == [(2, 1, 0), (0, 0, 1), (0, 0, 0)]
+    said = [
+        [plan.is_proxy(listener, family, address) for listener in range(3)]
+        for family, address in (
+            (socket.AF_INET, bytes([10, 9, 8, 7])),
+            (socket.AF_INET, bytes([192, 0, 2, 2])),
+            (socket.AF_INET6, socket.inet_pton(socket.AF_INET6, "2001:db8::9")),
+            (socket.AF_INET6, socket.inet_pton(socket.AF_INET6, "::ffff:10.0.0.1")),
+            (socket.AF_UNIX, b""),
+        )
+    ]
+    assert said == [
+        [True, False, False],
+        [False, False, False],
+        [True, False, False],
+        [True, False, False],
+        [False, True, False],
+    ]
+    # Equal sets stand in the image once.
+    large = netset(f"10.{n}.0.1" for n in range(200))
+    one = [row._replace(proxies=large if i == 0 else NetsetRow()) for i, row in enumerate(compiled.rows.listeners)]
+    all_ = [row._replace(proxies=large) for row in compiled.rows.listeners]
+    sizes = [len(build(1, compiled.rows._replace(listeners=rows), oids, offsets)) for rows in (one, all_)]
+    assert sizes[0] == sizes[1]
+
+
 def test_rows_that_do_not_fit_together_are_refused(compiled: CompiledPlan) -> None:
     oids, offsets = numbers(compiled)
     rows = compiled.rows
@@ -321,26 +362,32 @@ def test_rows_that_do_not_fit_together_are_refused(compiled: CompiledPlan) -> No
         rows._replace(backends=[each._replace(balance=5, key=KeyRow(1, 6)) for each in rows.backends]),
         rows._replace(backends=[each._replace(balance=5, key=KeyRow(7, 1)) for each in rows.backends]),
         rows._replace(backends=[each._replace(mode=1, balance=5, key=KeyRow(2, 1)) for each in rows.backends]),
+        rows._replace(listeners=[each._replace(proxies=NetsetRow(flags=2)) for each in rows.listeners]),
+        rows._replace(listeners=[each._replace(proxies=NetsetRow(b"\1" + bytes(7))) for each in rows.listeners]),
         rows._replace(servers=[each._replace(backend=3) for each in rows.servers]),
         rows._replace(servers=[each._replace(weight=257) for each in rows.servers]),
     ]
     for each in bad:
         with pytest.raises(ValueError, match="do not fit together"):
             build(1, each, oids, offsets)
+    with pytest.raises(ValueError, match="part of a range"):
+        build(1, rows._replace(listeners=[rows.listeners[0]._replace(proxies=NetsetRow(b"1234"))]), oids, offsets)
     with pytest.raises(OverflowError):
         build(1, rows._replace(maxconn=1 << 32), oids, offsets)
     with pytest.raises(ValueError, match="at most 112 fit"):
         build(1, rows._replace(servers=[each._replace(address=b"x" * 113) for each in rows.servers]), oids, offsets)
 
 
-def test_an_image_cut_anywhere_is_refused(image: bytes) -> None:
+def test_an_image_cut_anywhere_is_refused(full_image: bytes) -> None:
+    image = full_image
     assert Plan.is_sound(image)
     for length in range(0, len(image), 3):
         assert not Plan.is_sound(image[:length])
     assert not Plan.is_sound(image + b"\0")
 
 
-def test_a_damaged_image_is_refused_or_harmless(image: bytes) -> None:
+def test_a_damaged_image_is_refused_or_harmless(full_image: bytes) -> None:
+    image = full_image
     # Under the sanitizers this shows that whatever plan_check lets pass can be looked through.
     dice = random.Random(3)
     requests = [(b"api.example.com", b"/a/b"), (b"", b"/static/x"), (b"x", b"/exact"), (b"y:80", b"*")]
@@ -354,6 +401,10 @@ def test_a_damaged_image_is_refused_or_harmless(image: bytes) -> None:
                 for authority, path in requests:
                     assert -1 <= plan.route(frontend, authority, path) < 3
             plan.server_by_oid(1021)
+            for listener in range(3):
+                for address in (bytes(16), bytes([10, 0, 0, 1] * 4), b"\xff" * 16):
+                    plan.is_proxy(listener, socket.AF_INET, address)
+                    plan.is_proxy(listener, socket.AF_INET6, address)
 
 
 def test_a_plan_without_anything_is_still_one() -> None:
