@@ -41,6 +41,7 @@ KINDS = {
     "name": "name",
     "duration": "duration",
     "seconds": "duration",
+    "size": "size",
     "mode": "octal mode",
     "count": "number",
     "workers": "number",

@@ -47,6 +47,8 @@ def backend_modes(configuration: Configuration) -> dict[str, str]:
             modes[frontend.default_backend] = frontend.mode
         for route in frontend.routes:
             modes[route.to] = frontend.mode
+        if frontend.mirror is not UNSET:
+            modes[frontend.mirror.to] = frontend.mode
     return modes
 
 

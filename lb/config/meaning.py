@@ -11,7 +11,7 @@ from msgspec import UNSET, UnsetType
 
 from lb.config.diagnostic import Finding, Path, line_text
 from lb.config.suggestion import nearest
-from lb.model import Backend, Balance, Bind, Configuration, Debug, Frontend, Keepalive, Log, Route, Server
+from lb.model import Backend, Balance, Bind, Configuration, Debug, Frontend, Keepalive, Log, Mirror, Route, Server
 from lb.model.address import Address, AddressError, Family, ForeignAddressError, parse_bind, parse_server, parse_syslog
 from lb.model.backend import HASHED
 from lb.model.hashkey import TOKEN, HashKeyError, parse_key
@@ -20,7 +20,7 @@ from lb.model.naming import balance_of, bind_name, bind_of, server_name, server_
 from lb.model.network import WORDS as NETWORK_WORDS
 from lb.model.network import NetworkError, parse_network
 from lb.model.route import RouteError, parse_host, parse_path
-from lb.model.units import UnitError, duration_ms, percent
+from lb.model.units import UnitError, duration_ms, percent, size_bytes
 
 Part = TypeVar("Part")
 
@@ -32,6 +32,9 @@ OBJECTS_MAX = 65_535
 TABLE_MAX = 1_048_576
 RING_SCALE = 16
 MAGLEV_MAX = 6_553
+
+# Bytes of a body that wait in memory for each copy of a request.
+MIRROR_BODY_MAX = 16 << 20
 
 # What each option of a balance is for: algorithms.
 _BALANCE_OPTIONS = {
@@ -143,6 +146,8 @@ class Review:
         if frontend.mode == "tcp":
             self._tcp_only(path, subject, frontend)
         self._routes(path, subject, frontend)
+        if frontend.mirror is not UNSET:
+            self._mirror((*path, "mirror"), name, frontend.mode, frontend.mirror)
         if frontend.default_backend is not UNSET:
             self._use(name, frontend.mode, frontend.default_backend, (*path, "default_backend"))
         elif not frontend.routes:
@@ -169,6 +174,22 @@ class Review:
         for word in ("http_request", "http_keep_alive"):
             if getattr(frontend.timeouts, word) is not UNSET:
                 self._report((*path, "timeouts", word), subject, f"'timeouts.{word}' needs mode http", "remove it")
+
+    def _mirror(self, path: Path, frontend: str, mode: str, mirror: Mirror) -> None:
+        subject = f"frontend '{frontend}'"
+        if mode == "tcp":
+            self._report(path, subject, "'mirror' needs mode http", "remove it", at_key=True)
+            return
+        self._use(frontend, mode, mirror.to, (*path, "to"))
+        self._durations(path, subject, "mirror.", mirror, ("timeout",))
+        try:
+            size = size_bytes(mirror.max_body)
+        except UnitError as error:
+            self._report((*path, "max_body"), subject, f"'mirror.max_body': '{line_text(mirror.max_body)}' {error}")
+            return
+        if size > MIRROR_BODY_MAX:
+            message = f"'mirror.max_body' is {mirror.max_body}; at most {MIRROR_BODY_MAX >> 20}m are possible"
+            self._report((*path, "max_body"), subject, message)
 
     def _bind(self, path: Path, subject: str, bind: Bind, names: set[str]) -> None:
         shown = line_text(bind.address)

@@ -104,6 +104,7 @@ class Part(Struct, frozen=True):
     binds: tuple[Bind, ...]
     frontends: tuple[Frontend, ...]
     backends: tuple[Backend, ...]
+    copies: int = 0  # mirrored requests that one worker may have under way
 
 
 class Compilation(Protocol):

@@ -24,7 +24,7 @@ from lb.config.part import Admin, Backend, Balance, Bind, Frontend, Log, ObjectK
 from lb.config.source import Source
 from lb.model import Backend as BackendModel
 from lb.model import Balance as BalanceModel
-from lb.model import Configuration, Debug, Keepalive
+from lb.model import Configuration, Debug, Keepalive, Mirror
 from lb.model import Frontend as FrontendModel
 from lb.model import Log as LogModel
 from lb.model import Server as ServerModel
@@ -34,7 +34,7 @@ from lb.model.hashkey import parse_key
 from lb.model.naming import balance_of, bind_of, server_of
 from lb.model.process import WORKERS_MAX, Facility, Severity
 from lb.model.route import parse_host, parse_path
-from lb.model.units import duration_ms, percent
+from lb.model.units import duration_ms, percent, size_bytes
 
 # Numbers of plan.pxd.
 MODES = {"tcp": 1, "http": 2}
@@ -91,6 +91,17 @@ class FrontendRow(NamedTuple):
     tunnel_ms: int
     keepalive: tuple[int, int, int]  # idle s, interval s, count; 0 = the kernel's
     routes: list[RouteRow]
+    mirror: int = 0  # place among the mirrors + 1, 0 = none
+
+
+class MirrorRow(NamedTuple):
+    """One plan_mirror_t."""
+
+    backend: int  # index
+    percent: int
+    max_body: int
+    max_copies: int
+    timeout_ms: int
 
 
 class KeyRow(NamedTuple):
@@ -145,6 +156,7 @@ class Rows(NamedTuple):
     backends: list[BackendRow]
     servers: list[ServerRow]
     logs: list[tuple[int, int]]  # number of the target, format
+    mirrors: list[MirrorRow] = []
 
 
 @dataclass(slots=True)
@@ -233,6 +245,7 @@ class _Compiler:
         self.servers: list[ServerRow] = []
         self.binds: list[Bind] = []
         self.nfrontends = 0
+        self.mirrors: list[MirrorRow] = []
         self.addresses = self._addresses()
         self.frontends = [self._frontend(name, each) for name, each in configuration.frontends.items()]
         self.backends = [self._backend(name, each) for name, each in configuration.backends.items()]
@@ -256,6 +269,7 @@ class _Compiler:
             binds=tuple(self.binds),
             frontends=tuple(each[1] for each in self.frontends),
             backends=tuple(each[1] for each in self.backends),
+            copies=self._copies(),
         )
         rows = Rows(
             maxconn,
@@ -265,6 +279,7 @@ class _Compiler:
             [each[0] for each in self.backends],
             self.servers,
             [(index, LOG_FORMATS[each.format]) for index, each in enumerate(logs)],
+            self.mirrors,
         )
         return CompiledPlan(self.objects, self.balances, part, rows, self._warnings(source))
 
@@ -317,6 +332,7 @@ class _Compiler:
             _ms(timeouts.tunnel),
             _keepalive(frontend.tcp_keepalive),
             self._routes(frontend),
+            self._mirror(frontend.mirror),
         )
         return row, Frontend(object=number, name=name, mode=frontend.mode, maxconn=maxconn)
 
@@ -328,6 +344,28 @@ class _Compiler:
             path, is_exact = ("/", False) if match.path is UNSET else parse_path(match.path)
             rows.append(RouteRow(host.encode(), path.encode(), int(is_exact), self.backend_index[route.to]))
         return rows
+
+    def _mirror(self, mirror: Mirror | UnsetType) -> int:
+        """Return the place of a mirror + 1; the same one twice is one."""
+        if mirror is UNSET:
+            return 0
+        row = MirrorRow(
+            self.backend_index[mirror.to],
+            mirror.percent,
+            size_bytes(mirror.max_body),
+            mirror.max_copies,
+            duration_ms(mirror.timeout),
+        )
+        if row not in self.mirrors:
+            self.mirrors.append(row)
+        return self.mirrors.index(row) + 1
+
+    def _copies(self) -> int:
+        """Return how many copies of requests one worker may have under way."""
+        most: dict[int, int] = {}
+        for row in self.mirrors:
+            most[row.backend] = max(row.max_copies, most.get(row.backend, 0))
+        return sum(most.values())
 
     def _backend(self, name: str, backend: BackendModel) -> tuple[BackendRow, Backend]:
         number = self._object("backend", 0, name)
@@ -408,6 +446,8 @@ class _Compiler:
         used: set[str] = set()
         for frontend in self.configuration.frontends.values():
             used.update(route.to for route in frontend.routes)
+            if frontend.mirror is not UNSET:
+                used.add(frontend.mirror.to)
             if frontend.default_backend is not UNSET:
                 used.add(frontend.default_backend)
         unused = [

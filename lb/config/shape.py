@@ -18,10 +18,11 @@ from lb.config.suggestion import did_you_mean, nearest
 from lb.model import Configuration
 from lb.model.keywords import INSTEAD, INSTEAD_WORDS, UNBUILT, UNBUILT_FORMS, UNBUILT_WORDS
 from lb.model.kinds import NAME_MAX
-from lb.model.units import UnitError, duration_ms
+from lb.model.units import UnitError, duration_ms, size_bytes
 
 _EXPECTED = {
     "duration": "a duration such as '5s'",
+    "size": "a size such as '64k'",
     "seconds": "a duration in whole seconds such as '60s'",
     "name": "a name",
     "backend": "the name of a backend",
@@ -213,6 +214,11 @@ class Examination:
         if extra.kind in ("duration", "seconds"):
             try:
                 duration_ms(value)
+            except UnitError as error:
+                return self._refuse(path, f"'{label}': '{line_text(value)}' {error}")
+        elif extra.kind == "size":
+            try:
+                size_bytes(value)
             except UnitError as error:
                 return self._refuse(path, f"'{label}': '{line_text(value)}' {error}")
         elif extra.kind in ("name", "backend"):

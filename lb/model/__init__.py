@@ -3,6 +3,7 @@
 from lb.model.backend import Backend, Balance, Server
 from lb.model.configuration import Configuration
 from lb.model.frontend import Bind, Frontend, Match, Route
+from lb.model.mirror import Mirror
 from lb.model.process import Admin, Global, Log
 from lb.model.traffic import BackendTimeouts, Debug, Defaults, FrontendTimeouts, Keepalive, Timeouts
 
@@ -21,6 +22,7 @@ __all__ = [
     "Keepalive",
     "Log",
     "Match",
+    "Mirror",
     "Route",
     "Server",
     "Timeouts",

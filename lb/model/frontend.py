@@ -5,6 +5,7 @@ from typing import Annotated
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from lb.model.kinds import Connections, Mode, Name, Text
+from lb.model.mirror import Mirror
 from lb.model.traffic import Debug, FrontendTimeouts, Keepalive
 from lb.model.traffic import Mode as ProxyMode
 
@@ -97,6 +98,13 @@ class Frontend(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
             extra={"kind": "list", "item": "{match: {path: /static/*}, to: static}"},
         ),
     ] = ()
+    mirror: Annotated[
+        Mirror | UnsetType,
+        Meta(
+            description="Send copies of requests to another backend and drop what it answers (mode http).",
+            examples=["{to: staging, percent: 10}"],
+        ),
+    ] = UNSET
     default_backend: Annotated[
         Name | UnsetType,
         Meta(

@@ -339,6 +339,11 @@ INSTEAD: dict[str, dict[str, str]] = {
         "path": "it belongs into 'match'",
         "use_backend": "write 'to'",
     },
+    "Mirror": {
+        "backend": "write 'to'",
+        "fraction": "write 'percent'",
+        "maxconn": "write 'max_copies'",
+    },
     "Backend": {
         **_PROXY_WORDS,
         "server": "write 'servers'",

@@ -9,7 +9,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from lb.model.units import DURATION_PATTERN
+from lb.model.units import DURATION_PATTERN, SIZE_PATTERN
 
 NAME_MAX = 63
 MAXCONN_MAX = 10_000_000
@@ -18,6 +18,7 @@ MAXCONN_MAX = 10_000_000
 # (`$` alone would let a trailing line feed pass in Python; the look-ahead means the same in every dialect.)
 Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.:-]{1,63}$(?!\n)", extra={"kind": "name"})]
 Duration = Annotated[str, Meta(pattern=DURATION_PATTERN, extra={"kind": "duration"})]
+Size = Annotated[str, Meta(pattern=SIZE_PATTERN, extra={"kind": "size"})]
 Mode = Annotated[str, Meta(pattern=r"^0?[0-7]{3}$(?!\n)", extra={"kind": "mode"})]
 Text = Annotated[str, Meta(min_length=1, extra={"kind": "text"})]
 # RFC 5424 6.2.5: 48 printable characters; without those that end a tag in RFC 3164 5.3.

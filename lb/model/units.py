@@ -1,7 +1,7 @@
-"""Durations and percentages: strings with units, as people write them.
+"""Durations, sizes and percentages: strings with units, as people write them.
 
 A duration is a whole number and one of ``ms s m h d``. A bare number is none: HAProxy reads it as milliseconds, nginx as
-seconds, so it is refused.
+seconds, so it is refused. A size is a whole number of bytes, or one with ``k`` or ``m`` (1024, 1024 x 1024).
 """
 
 import re
@@ -20,8 +20,14 @@ DURATION_MAX_MS = 24 * 86_400_000
 PERCENT_MIN, PERCENT_MAX = 101, 10_000
 
 
+_SIZE = re.compile(r"([0-9]{1,10})([km]?)")
+_BYTES = {"": 1, "k": 1 << 10, "m": 1 << 20}
+
+SIZE_PATTERN = r"^[0-9]{1,10}[km]?$(?!\n)"
+
+
 class UnitError(ValueError):
-    """Raise for a text that is not a duration; the argument says what was expected."""
+    """Raise for a text that is no such thing; the argument says what was expected."""
 
 
 def duration_ms(text: str) -> int:
@@ -35,6 +41,14 @@ def duration_ms(text: str) -> int:
     if ms > DURATION_MAX_MS:
         raise UnitError(f"is {ms // 86_400_000} days; at most 24d are possible")
     return ms
+
+
+def size_bytes(text: str) -> int:
+    """Return the bytes of a size such as ``64k``; raise UnitError."""
+    found = _SIZE.fullmatch(text)
+    if found is None:
+        raise UnitError("is not a size; write a whole number of bytes, or with k or m, such as '64k'")
+    return int(found[1]) * _BYTES[found[2]]
 
 
 def percent(text: str) -> int:

@@ -109,7 +109,9 @@ ctypedef struct counters_t:      # 384 bytes: one row
     uint64_t timed
     uint64_t last_ms             # CLOCK_MONOTONIC ms of the last session
     uint64_t log_dropped         # records the full ring refused
-    uint64_t reserved[13]
+    uint64_t mirrored            # frontend, backend copied to: copies of requests that were sent
+    uint64_t mirror_dropped      # the same: copies that were wanted and not sent
+    uint64_t reserved[11]
 
 ctypedef struct mapping_t:       # the header; addresses by the functions below
     uint32_t magic

@@ -120,7 +120,7 @@ cdef class Engine:
             engine_stop(self.e)
 
     def pools(self):
-        cdef pool_t *pools[4]
+        cdef pool_t *pools[5]
         cdef int i
         if self.e is NULL:
             return {}
@@ -128,8 +128,9 @@ cdef class Engine:
         pools[1] = &self.e.stream_pool
         pools[2] = &self.e.message_pool
         pools[3] = &self.e.buffer_pool
+        pools[4] = &self.e.mirror_pool
         found = {}
-        for i in range(4):
+        for i in range(5):
             found[pools[i].name.decode()] = {
                 "size": pools[i].size, "live": pools[i].live, "peak": pools[i].peak, "cached": pools[i].cached,
                 "taken": pools[i].taken, "failed": pools[i].failed,
@@ -179,6 +180,7 @@ cdef class Engine:
         e.stream_pool.fail_every = scarce + 1 if scarce else 0
         e.message_pool.fail_every = scarce + 2 if scarce else 0
         e.buffer_pool.fail_every = scarce + 3 if scarce else 0
+        e.mirror_pool.fail_every = scarce + 4 if scarce else 0
 
 
 cdef dict describe(engine_t *e, link_t *l):

@@ -96,6 +96,8 @@ cdef dict row_dict(const counters_t *row):
         "timed": row.timed,
         "last_ms": row.last_ms,
         "log_dropped": row.log_dropped,
+        "mirrored": row.mirrored,
+        "mirror_dropped": row.mirror_dropped,
     }
 
 

@@ -11,7 +11,8 @@ from libc.string cimport memcpy
 
 from lb._speedups.policy.plan cimport (
     PLAN_MAGIC, PLAN_VERSION, net4_t, net6_t, netset_t, plan_backend, plan_backend_t, plan_check, plan_frontend,
-    plan_frontend_t, plan_listener, plan_listener_t, plan_log, plan_log_t, plan_oid_hash, plan_server, plan_server_t,
+    plan_frontend_t, plan_listener, plan_listener_t, plan_log, plan_log_t, plan_mirror, plan_mirror_t, plan_oid_hash,
+    plan_server, plan_server_t,
     plan_t, route_edge_t, route_host_t, route_node_t, route_table_t, text_t,
 )
 from lb._speedups.policy.route cimport route_hash
@@ -170,6 +171,7 @@ cdef put_frontends(Image image, plan_t *p, list rows, list oids, list trees):
         out.tunnel_ms = row.tunnel_ms
         out.keepalive_idle_s, out.keepalive_interval_s, out.keepalive_count = row.keepalive
         out.routes = len(row.routes)
+        out.mirror = row.mirror
         tree = trees[i]
         if tree is not None:
             out.hosts_at = (<Tree> tree).at
@@ -282,6 +284,17 @@ cdef put_servers(Image image, plan_t *p, list rows, list oids):
         slots[slot] = i + 1
 
 
+cdef put_mirrors(plan_t *p, list rows):
+    cdef plan_mirror_t *out
+    for i, row in enumerate(rows):
+        out = plan_mirror(p, i)
+        out.backend = row.backend
+        out.percent = row.percent
+        out.max_body = row.max_body
+        out.max_copies = row.max_copies
+        out.timeout_ms = row.timeout_ms
+
+
 def build(generation, rows, oids, offsets):
     cdef Image image = Image()
     cdef plan_t *p
@@ -295,6 +308,7 @@ def build(generation, rows, oids, offsets):
     backends_at = image.place(len(rows.backends), sizeof(plan_backend_t))
     servers_at = image.place(len(rows.servers), sizeof(plan_server_t))
     logs_at = image.place(len(rows.logs), sizeof(plan_log_t))
+    mirrors_at = image.place(len(rows.mirrors), sizeof(plan_mirror_t))
     by_oid_size = power_above(len(rows.servers))
     by_oid_at = image.place(by_oid_size, sizeof(uint32_t))
     placed = [place_tree(image, tree) for tree in trees if tree is not None]
@@ -313,6 +327,7 @@ def build(generation, rows, oids, offsets):
     p.nbackends, p.backends_at = len(rows.backends), backends_at
     p.nservers, p.servers_at = len(rows.servers), servers_at
     p.nlogs, p.logs_at = len(rows.logs), logs_at
+    p.nmirrors, p.mirrors_at = len(rows.mirrors), mirrors_at
     p.by_oid_size, p.by_oid_at = by_oid_size, by_oid_at
     for tree, hosts_at, edges_at, nodes_at in placed:
         open_tree(image, tree, hosts_at, edges_at, nodes_at)
@@ -320,6 +335,7 @@ def build(generation, rows, oids, offsets):
     put_frontends(image, p, rows.frontends, oids, trees)
     put_backends(image, p, rows.backends, oids, offsets)
     put_servers(image, p, rows.servers, oids)
+    put_mirrors(p, rows.mirrors)
     for i, (target, form) in enumerate(rows.logs):
         log = plan_log(p, i)
         log.target = target

@@ -7,7 +7,8 @@ from libc.string cimport memcpy, memset
 from lb._speedups.policy.netset cimport netset_check, netset_has
 from lb._speedups.policy.plan cimport (
     net4_t, net6_t, netset_t, plan_backend, plan_backend_t, plan_check, plan_frontend, plan_frontend_t, plan_listener,
-    plan_listener_t, plan_log, plan_server, plan_server_by_oid, plan_server_t, plan_t, plan_text, text_t,
+    plan_listener_t, plan_log, plan_mirror, plan_mirror_t, plan_server, plan_server_by_oid, plan_server_t, plan_t,
+    plan_text, text_t,
 )
 from lb._speedups.policy.route cimport ROUTE_HOST_MAX as HOST_MAX
 from lb._speedups.policy.route cimport route_find
@@ -73,8 +74,9 @@ cdef class Plan:
         cdef plan_frontend_t *f
         cdef plan_backend_t *b
         cdef plan_server_t *s
+        cdef plan_mirror_t *m
         cdef uint32_t i
-        listeners, frontends, backends, servers, logs, proxies = [], [], [], [], [], []
+        listeners, frontends, backends, servers, logs, proxies, mirrors = [], [], [], [], [], [], []
         for i in range(p.nlisteners):
             bind = plan_listener(p, i)
             listeners.append({"oid": bind.oid, "frontend": bind.frontend, "flags": bind.flags, "name": self.text(bind.name)})
@@ -85,6 +87,7 @@ cdef class Plan:
                 "oid": f.oid, "name": self.text(f.name), "mode": f.mode, "flags": f.flags, "maxconn": f.maxconn,
                 "default_backend": f.default_backend, "client_ms": f.client_ms, "http_request_ms": f.http_request_ms,
                 "http_keep_alive_ms": f.http_keep_alive_ms, "tunnel_ms": f.tunnel_ms, "routes": f.routes,
+                "mirror": f.mirror,
                 "keepalive": (f.keepalive_idle_s, f.keepalive_interval_s, f.keepalive_count),
             })
         for i in range(p.nbackends):
@@ -104,10 +107,15 @@ cdef class Plan:
             })
         for i in range(p.nlogs):
             logs.append((plan_log(p, i).target, plan_log(p, i).format))
+        for i in range(p.nmirrors):
+            m = plan_mirror(p, i)
+            mirrors.append({"backend": m.backend, "percent": m.percent, "max_body": m.max_body,
+                            "max_copies": m.max_copies, "timeout_ms": m.timeout_ms})
         return {
             "generation": p.generation, "maxconn": p.maxconn, "maxconn_oid": p.maxconn_oid, "grace_ms": p.grace_ms,
             "listeners": listeners, "frontends": frontends, "backends": backends, "servers": servers, "logs": logs,
             "proxies": proxies,
+            "mirrors": mirrors,
         }
 
 

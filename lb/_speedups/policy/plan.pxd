@@ -100,7 +100,7 @@ ctypedef struct plan_frontend_t:
     uint32_t keepalive_count
     uint32_t hosts_at            # offset of its route_table_t below, 0 = it has no routes
     uint32_t routes              # their number
-    uint32_t pad2
+    uint32_t mirror              # index of its plan_mirror_t + 1, 0 = nothing is mirrored
 
 ctypedef struct plan_backend_t:
     uint32_t oid
@@ -137,6 +137,14 @@ ctypedef struct plan_server_t:
     uint16_t family              # AF_INET, AF_INET6, AF_UNIX
     uint16_t address_len         # bytes of `address` in use
     uint8_t address[112]         # a sockaddr
+
+ctypedef struct plan_mirror_t:   # copies of requests for another backend (relay/mirror.pxd)
+    uint32_t backend             # index
+    uint32_t percent             # of the requests, 0-100
+    uint32_t max_body            # bytes; a request with a longer body is not copied
+    uint32_t max_copies          # at a time in a worker, of this backend
+    uint32_t timeout_ms          # longest life of a copy
+    uint32_t pad
 
 # Routes of a frontend; how they are found: policy/route.pxd.
 
@@ -191,6 +199,8 @@ ctypedef struct plan_t:
     uint32_t logs_at
     uint32_t by_oid_at           # offset of uint32_t[by_oid_size]: open addressing by plan_oid_hash, server index + 1
     uint32_t by_oid_size         # a power of two, at most half full; 0 in a slot = empty
+    uint32_t nmirrors
+    uint32_t mirrors_at
     uint32_t pad
 
 cdef inline plan_listener_t *plan_listener(const plan_t *p, uint32_t i) noexcept nogil:
@@ -207,6 +217,9 @@ cdef inline plan_server_t *plan_server(const plan_t *p, uint32_t i) noexcept nog
 
 cdef inline plan_log_t *plan_log(const plan_t *p, uint32_t i) noexcept nogil:
     return (<plan_log_t *> (<char *> p + p.logs_at)) + i
+
+cdef inline plan_mirror_t *plan_mirror(const plan_t *p, uint32_t i) noexcept nogil:
+    return (<plan_mirror_t *> (<char *> p + p.mirrors_at)) + i
 
 cdef inline const char *plan_text(const plan_t *p, text_t t) noexcept nogil:
     return <const char *> p + t.at

@@ -36,6 +36,8 @@ cdef int check_frontends(const plan_t *p) noexcept nogil:
             return -1
         if frontend.default_backend >= 0 and <uint32_t> frontend.default_backend >= p.nbackends:
             return -1
+        if frontend.mirror > p.nmirrors or (frontend.mirror and frontend.mode != MODE_HTTP):
+            return -1
         if route_check(p, frontend):
             return -1
     return 0
@@ -76,6 +78,16 @@ cdef int check_servers(const plan_t *p) noexcept nogil:
     return 0
 
 
+cdef int check_mirrors(const plan_t *p) noexcept nogil:
+    cdef const plan_mirror_t *mirror
+    cdef uint32_t i
+    for i in range(p.nmirrors):
+        mirror = plan_mirror(p, i)
+        if mirror.backend >= p.nbackends or plan_backend(p, mirror.backend).mode != MODE_HTTP or mirror.percent > 100:
+            return -1
+    return 0
+
+
 cdef int check_by_oid(const plan_t *p) noexcept nogil:
     cdef const uint32_t *slots
     cdef uint32_t used = 0
@@ -101,9 +113,11 @@ cdef int plan_check(const void *image, uint64_t size) noexcept nogil:
             or not plan_array_fits(p, p.frontends_at, p.nfrontends, sizeof(plan_frontend_t))
             or not plan_array_fits(p, p.backends_at, p.nbackends, sizeof(plan_backend_t))
             or not plan_array_fits(p, p.servers_at, p.nservers, sizeof(plan_server_t))
+            or not plan_array_fits(p, p.mirrors_at, p.nmirrors, sizeof(plan_mirror_t))
             or not plan_array_fits(p, p.logs_at, p.nlogs, sizeof(plan_log_t))):
         return -1
-    if check_by_oid(p) or check_listeners(p) or check_frontends(p) or check_backends(p) or check_servers(p):
+    if check_by_oid(p) or check_listeners(p) or check_frontends(p) or check_backends(p) or check_servers(p) \
+            or check_mirrors(p):
         return -1
     return 0
 

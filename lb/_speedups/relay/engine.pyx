@@ -23,9 +23,10 @@ from lb._speedups.proto.message cimport message_t
 from lb._speedups.relay.h1link cimport h1link_codec
 from lb._speedups.relay.http cimport http_kill, http_resume
 from lb._speedups.relay.link cimport link_close
+from lb._speedups.relay.mirror cimport mirror_codec
 from lb._speedups.relay.muxlink cimport muxlink_codec
 from lb._speedups.relay.relay cimport (
-    BUFFER_SIZE, STREAM_HTTP, engine_t, idle_t, link_t, listen_t, plan_ref_t, stream_t,
+    BUFFER_SIZE, STREAM_HTTP, engine_t, idle_t, link_t, listen_t, mirror_t, plan_ref_t, stream_t,
 )
 from lb._speedups.relay.server cimport server_purge
 from lb._speedups.relay.session cimport session_accept, session_drain, session_rebind_all
@@ -61,15 +62,19 @@ cdef engine_t *engine_new(mapping_t *m, uint32_t slot, int wakeup) noexcept nogi
     pool_init(&e.link_pool, b"link", sizeof(link_t), KEEP_LINKS)
     pool_init(&e.stream_pool, b"stream", sizeof(stream_t), KEEP_LINKS)
     pool_init(&e.message_pool, b"message", sizeof(message_t), KEEP_BLOCKS)
+    pool_init(&e.mirror_pool, b"mirror", sizeof(mirror_t), KEEP_BLOCKS)
     pool_init(&e.buffer_pool, b"buffer", BUFFER_SIZE, KEEP_BLOCKS)
     flow_pool_init(&e.flows, &e.buffer_pool)
     logline_init(&e.logline)
     h1link_codec(&e.h1)
     muxlink_codec(&e.mux)
-    if getrandom(&e.id_prefix, 8, 0) != 8 or getrandom(&e.id_next, 8, 0) != 8 \
-            or loop_init(&e.loop, wakeup) != 0 or e.idle == NULL:
+    mirror_codec(&e.mirror)
+    e.copies = <uint32_t *> calloc(MAPPING_OBJECTS, sizeof(uint32_t))
+    if getrandom(&e.id_prefix, 8, 0) != 8 or getrandom(&e.id_next, 8, 0) != 8 or getrandom(&e.random, 8, 0) != 8 \
+            or loop_init(&e.loop, wakeup) != 0 or e.idle == NULL or e.copies == NULL:
         loop_free(&e.loop)
         free(e.idle)
+        free(e.copies)
         free(e)
         return NULL
     return e
@@ -104,6 +109,7 @@ cdef void engine_stop(engine_t *e) noexcept nogil:
     pool_drain(&e.stream_pool)
     pool_drain(&e.message_pool)
     pool_drain(&e.buffer_pool)
+    pool_drain(&e.mirror_pool)
 
 
 cdef void kill(stream_t *st) noexcept nogil:
@@ -116,6 +122,7 @@ cdef void kill(stream_t *st) noexcept nogil:
 cdef void engine_free(engine_t *e) noexcept nogil:
     loop_free(&e.loop)
     free(e.idle)
+    free(e.copies)
     free(e)
 
 

@@ -1,4 +1,5 @@
 from libc.stdint cimport int32_t, uint16_t, uint32_t, uint64_t, uint8_t
+from lb._speedups.base.mapping cimport counters_t
 from lb._speedups.base.pool cimport pool_give
 from lb._speedups.io.conn cimport CONN_READABLE, LOOP_SIDE_BYTES, conn_plain, conn_run
 from lb._speedups.io.flow cimport (
@@ -6,7 +7,8 @@ from lb._speedups.io.flow cimport (
     FLOW_WRITE_ERROR, flow_free, flow_held, flow_init, flow_preload, flow_run, flow_t,
 )
 from lb._speedups.io.sys cimport AF_INET, AF_INET6, inet_ntop
-from lb._speedups.policy.plan cimport FRONTEND_FORWARDED_FOR, plan_backend
+from lb._speedups.base.timers cimport lb_timer_t
+from lb._speedups.policy.plan cimport FRONTEND_FORWARDED_FOR, plan_backend, plan_mirror, plan_mirror_t
 from lb._speedups.policy.route cimport route_find
 from lb._speedups.proto.h1 cimport H1_UNASKED_UPGRADE
 from lb._speedups.proto.message cimport (
@@ -15,6 +17,7 @@ from lb._speedups.proto.message cimport (
     NAME_X_FORWARDED_FOR, message_add, message_t,
 )
 from lb._speedups.relay.link cimport link_flush, link_window_drop, side_deadline
+from lb._speedups.relay.mirror cimport mirror_add, mirror_choose, mirror_copy, mirror_restart
 from lb._speedups.relay.relay cimport (
     FAULT_CLOSED, FAULT_ERROR, FAULT_RESET, FAULT_SYNTAX, INTERIM_MAX, LINK_CLOSE, LINK_HEARD, LINK_PARKS,
     OFFER_ABORT, OFFER_DATA, OFFER_END, OFFER_MEMORY, OFFER_WAIT, PHASE_ASSIGN, PHASE_BODY,
@@ -173,7 +176,6 @@ cdef void http_begin(stream_t *st) noexcept nogil:
 
 # The request rules have passed: find the backend and a server.
 cdef void route(stream_t *st) noexcept nogil:
-    cdef engine_t *e = st.engine
     cdef message_t *m = st.request
     cdef int32_t backend
     backend = route_find(st.plan.plan, st.frontend, m.block + m.authority.at, m.authority.len,
@@ -181,12 +183,41 @@ cdef void route(stream_t *st) noexcept nogil:
     if backend < 0:
         fail(st, 404, b"no route leads from this host and path to a backend", c'P', c'R')
         return
-    st.backend = plan_backend(st.plan.plan, <uint32_t> backend)
-    e.rows[st.backend.oid].cur += 1
-    if <uint64_t> e.rows[st.backend.oid].cur > e.rows[st.backend.oid].cur_max:
-        e.rows[st.backend.oid].cur_max = <uint64_t> e.rows[st.backend.oid].cur
+    enter_backend(st, <uint32_t> backend)
+    if UNLIKELY(st.frontend.mirror != 0):
+        mirror_choose(st, plan_mirror(st.plan.plan, st.frontend.mirror - 1))
     side_deadline(&st.client, 0, 0)
     assigned(st, server_assign(st, False))
+
+
+cdef inline void enter_backend(stream_t *st, uint32_t index) noexcept nogil:
+    cdef counters_t *row
+    st.backend = plan_backend(st.plan.plan, index)
+    row = &st.engine.rows[st.backend.oid]
+    row.cur += 1
+    if <uint64_t> row.cur > row.cur_max:
+        row.cur_max = <uint64_t> row.cur
+
+
+# --- mirroring ---
+
+
+# The request was sent whole: send its copy on its way.
+cdef void send_copy(stream_t *st) noexcept nogil:
+    cdef const plan_mirror_t *rule = st.mirror.rule
+    cdef stream_t *copy = mirror_copy(st, outlived)
+    if copy == NULL:
+        return
+    copy.wake = http_wake
+    copy.timeout = http_timeout
+    enter_backend(copy, rule.backend)
+    copy.retries = copy.backend.retries       # it is tried once
+    assigned(copy, server_assign(copy, False))
+
+
+cdef void outlived(void *owner, lb_timer_t *timer) noexcept nogil:
+    cdef stream_t *copy = <stream_t *> owner
+    cut(copy, c's', phase_letter(copy))
 
 
 # --- parking ---
@@ -277,6 +308,7 @@ cdef bint resend(stream_t *st) noexcept nogil:
     st.server.flags = 0
     st.server.codec = NULL
     server_left(st)
+    mirror_restart(st)
     assigned(st, server_assign(st, True))
     return True
 
@@ -288,6 +320,8 @@ cdef bint resend(stream_t *st) noexcept nogil:
 cdef bint start_flow(stream_t *st, side_t *src, side_t *dst, flow_t *f, uint16_t flag) noexcept nogil:
     cdef link_t *from_ = src.codec.raw(src)
     cdef link_t *to = dst.codec.raw(dst)
+    if st.mirror != NULL and src == &st.client:
+        return False                          # what passes unseen cannot be copied
     if from_ == NULL or to == NULL or from_.at < from_.end or to.out != NULL or from_.body_done \
             or from_.body != to.out_body:
         return False
@@ -367,6 +401,8 @@ cdef int pump(stream_t *st, side_t *src, side_t *dst, flow_t *f, uint16_t flag) 
             if taken == 0:
                 r = PUMP_WAIT
                 break
+            if UNLIKELY(st.mirror != NULL) and src == &st.client:
+                mirror_add(st, slice.p, <size_t> taken)
             src.codec.consume(src, <size_t> taken)
             moved += <size_t> taken
             if moved >= 2 * 16384 and dst.codec.flush(dst) == 0 and start_flow(st, src, dst, f, flag):
@@ -571,6 +607,8 @@ cdef void run(stream_t *st) noexcept nogil:
         if up == PUMP_MEMORY:
             fail(st, 503, b"out of memory", c'R', phase_letter(st))
             return
+        if UNLIKELY(st.mirror != NULL) and up == PUMP_END:
+            send_copy(st)
         # PUMP_SINK: the server stopped reading; it may have answered before (an early response)
     elif st.server.codec.flush(&st.server) < 0:
         up = PUMP_SINK

@@ -24,7 +24,7 @@ from lb._speedups.io.conn cimport conn_t, loop_t
 from lb._speedups.io.flow cimport flow_pool_t, flow_t
 from lb._speedups.io.sys cimport sockaddr_storage
 from lb._speedups.policy.logline cimport logline_t
-from lb._speedups.policy.plan cimport plan_backend_t, plan_frontend_t, plan_server_t, plan_t
+from lb._speedups.policy.plan cimport plan_backend_t, plan_frontend_t, plan_mirror_t, plan_server_t, plan_t
 from lb._speedups.proto.h1 cimport chunked_t
 from lb._speedups.proto.message cimport message_t
 
@@ -222,6 +222,7 @@ cdef enum:                       # stream_t.flags
     STREAM_DOWN_FLOW = 1 << 10   # `down` is in use
     STREAM_PICKED = 1 << 12      # counted as current on backend and server
     STREAM_DEFERRED = 1 << 13    # waits for its turnaround
+    STREAM_COPY = 1 << 14        # a mirrored request: nobody waits for its answer, and its frontend does not count it
 
 ctypedef struct stream_t:
     side_t client
@@ -261,6 +262,18 @@ ctypedef struct stream_t:
     stream_t *next               # the engine's list
     stream_t *prev
     char id[REQUEST_ID]          # request id
+    mirror_t *mirror             # what is gathered for a copy of its request, NULL = nothing
+
+# --- mirroring: relay/mirror.pxd ---
+
+ctypedef struct mirror_t:
+    link_t link                  # of a copy: stands where its client's would; never connected, on no list
+    lb_timer_t life              # of a copy: how long it may take
+    const plan_mirror_t *rule    # of the stream's generation
+    char *first                  # chain of pooled buffers with the body: the next one's address, then bytes; NULL = none
+    char *last
+    size_t length                # bytes of body gathered
+    size_t at                    # of these, bytes taken by the copy's server
 
 # --- generations and the engine ---
 
@@ -314,10 +327,14 @@ ctypedef struct engine_t:
     pool_t stream_pool
     pool_t message_pool
     pool_t buffer_pool
+    pool_t mirror_pool
     flow_pool_t flows
     logline_t logline
     codec_t h1                   # the HTTP/1 codec's table
     codec_t mux                  # debug builds: that of the multiplexing codec
+    codec_t mirror               # that of the client side of copies
+    uint32_t *copies             # by backend oid, MAPPING_OBJECTS of them: mirrored requests being gathered or under way
+    uint64_t random              # what is drawn next
     uint64_t parked              # handles given to parked streams so far
     uint64_t id_prefix           # of request ids
     uint64_t id_next

@@ -17,9 +17,10 @@ from lb._speedups.proto.h1 cimport h1_reason_text
 from lb._speedups.proto.message cimport MESSAGE_HTTP10, message_t
 from lb._speedups.relay.relay cimport (
     REQUEST_ID, STREAM_DOWN_FLOW, STREAM_HTTP, STREAM_LOGGED, STREAM_REDISPATCHED, STREAM_REPLIED, STREAM_REUSED,
-    STREAM_UP_FLOW,
+    STREAM_COPY, STREAM_UP_FLOW,
     engine_t, link_t, plan_ref_t, stream_t,
 )
+from lb._speedups.relay.mirror cimport mirror_drop
 from lb._speedups.relay.server cimport server_left
 
 cdef extern from "lb.h" nogil:
@@ -111,8 +112,10 @@ cdef void count(stream_t *st) noexcept nogil:
     cdef engine_t *e = st.engine
     cdef counters_t *row
     cdef uint32_t oids[3]
-    cdef int n = 1, i
-    oids[0] = st.frontend.oid
+    cdef int n = 0, i
+    if not (st.flags & STREAM_COPY):
+        oids[n] = st.frontend.oid
+        n += 1
     if st.backend != NULL:
         oids[n] = st.backend.oid
         n += 1
@@ -139,10 +142,12 @@ cdef void count(stream_t *st) noexcept nogil:
             row.client_aborts += 1
         elif st.end_cause == c'S' or st.end_cause == c's':
             row.server_aborts += 1
-            if i > 0 and st.end_phase != c'C':
+            if oids[i] != st.frontend.oid and st.end_phase != c'C':
                 row.err_resp += 1
         elif st.end_cause == c'I' or st.end_cause == c'R':
             row.internal_errors += 1
+    if st.flags & STREAM_COPY:
+        return
     if st.end_phase == c'R' and st.end_cause != 0:
         e.rows[st.frontend.oid].err_req += 1
     if st.flags & STREAM_REPLIED:
@@ -225,13 +230,15 @@ cdef void stream_account(stream_t *st) noexcept nogil:
     if st.backend != NULL:
         st.engine.rows[st.backend.oid].cur -= 1
     count(st)
-    if st.frontend.flags & FRONTEND_LOG:
+    if st.frontend.flags & FRONTEND_LOG and not (st.flags & STREAM_COPY):
         record(st)
 
 
 cdef void stream_free(stream_t *st) noexcept nogil:
     cdef engine_t *e = st.engine
     stream_account(st)
+    if st.mirror != NULL:
+        mirror_drop(st)
     if st.flags & STREAM_UP_FLOW:
         flow_free(&st.up)
     if st.flags & STREAM_DOWN_FLOW:

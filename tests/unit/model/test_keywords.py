@@ -21,6 +21,7 @@ DOCUMENT: dict[str, Any] = {
             "timeouts": {},
             "tcp_keepalive": {},
             "routes": [{"match": {"path": "/a/*"}, "to": "app"}],
+            "mirror": {"to": "app"},
             "default_backend": "app",
         }
     },
@@ -41,6 +42,7 @@ PLACES: dict[str, tuple[str | int, ...]] = {
     "Bind": ("frontends", "web", "bind", 0),
     "Route": ("frontends", "web", "routes", 0),
     "Match": ("frontends", "web", "routes", 0, "match"),
+    "Mirror": ("frontends", "web", "mirror"),
     "Backend": ("backends", "app"),
     "Balance": ("backends", "app", "balance"),
     "BackendTimeouts": ("backends", "app", "timeouts"),

@@ -1,4 +1,4 @@
-"""Durations."""
+"""Durations and sizes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lb.model.units import DURATION_MAX_MS, DURATION_PATTERN, UnitError, duration_ms
+from lb.model.units import DURATION_MAX_MS, DURATION_PATTERN, SIZE_PATTERN, UnitError, duration_ms, size_bytes
 
 
 @pytest.mark.parametrize(
@@ -35,3 +35,23 @@ def test_the_pattern_for_editors_and_the_reader_agree(text: str) -> None:
     except UnitError as error:
         reads = "at most 24d" in str(error)
     assert reads == bool(re.search(DURATION_PATTERN, text))
+
+
+@pytest.mark.parametrize(("text", "size"), [("0", 0), ("1", 1), ("64k", 65_536), ("3m", 3 << 20), ("007k", 7168)])
+def test_a_size_is_a_number_of_bytes_perhaps_with_a_unit(text: str, size: int) -> None:
+    assert size_bytes(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "k", "1g", "1K", "1 k", "-1", "1.5k", "64kb", "1k\n", "\u0663k"])
+def test_anything_else_is_no_size(text: str) -> None:
+    with pytest.raises(UnitError):
+        size_bytes(text)
+
+
+@given(st.text(st.sampled_from("0123456789km \n"), max_size=14))
+def test_the_pattern_of_sizes_and_the_reader_agree(text: str) -> None:
+    try:
+        reads = size_bytes(text) >= 0
+    except UnitError:
+        reads = False
+    assert reads == bool(re.search(SIZE_PATTERN, text))

@@ -40,6 +40,7 @@ DOCUMENT = {
                 {"match": {"path": "/static/*"}, "to": "api"},
                 {"match": {"path": "/exact"}, "to": "api"},
             ],
+            "mirror": {"to": "api", "percent": 25, "max_body": "1m", "max_copies": 9, "timeout": "2s"},
             "default_backend": "app",
         },
         "raw": {"mode": "tcp", "bind": ["unix@/run/raw.sock"], "default_backend": "db", "log": False},
@@ -145,6 +146,7 @@ def test_what_goes_in_comes_out(image: bytes) -> None:
             "http_keep_alive_ms": 13000,
             "tunnel_ms": 7200000,
             "routes": 3,
+            "mirror": 1,
             "keepalive": (60, 10, 6),
         },
         {
@@ -159,9 +161,12 @@ def test_what_goes_in_comes_out(image: bytes) -> None:
             "http_keep_alive_ms": 0,
             "tunnel_ms": 7200000,
             "routes": 0,
+            "mirror": 0,
             "keepalive": (0, 0, 0),
         },
     ]
+    mirror = {"backend": 1, "percent": 25, "max_body": 1 << 20, "max_copies": 9, "timeout_ms": 2000}
+    assert said["mirrors"] == [mirror]
     backends = said["backends"]
     assert isinstance(backends, list)
     assert [(each["name"], each["mode"], each["retries"], each["flags"], each["balance_at"]) for each in backends] == [
@@ -364,6 +369,11 @@ def test_rows_that_do_not_fit_together_are_refused(compiled: CompiledPlan) -> No
         rows._replace(backends=[each._replace(mode=1, balance=5, key=KeyRow(2, 1)) for each in rows.backends]),
         rows._replace(listeners=[each._replace(proxies=NetsetRow(flags=2)) for each in rows.listeners]),
         rows._replace(listeners=[each._replace(proxies=NetsetRow(b"\1" + bytes(7))) for each in rows.listeners]),
+        # A mirror that there is not, one of a TCP frontend, to no backend, to a TCP backend, of more than all.
+        rows._replace(frontends=[rows.frontends[0]._replace(mirror=2)]),
+        rows._replace(frontends=[rows.frontends[1]._replace(mirror=1)]),
+        *(rows._replace(mirrors=[rows.mirrors[0]._replace(backend=n)]) for n in (2, 3)),
+        rows._replace(mirrors=[rows.mirrors[0]._replace(percent=101)]),
         rows._replace(servers=[each._replace(backend=3) for each in rows.servers]),
         rows._replace(servers=[each._replace(weight=257) for each in rows.servers]),
     ]
@@ -416,5 +426,5 @@ def test_a_plan_without_anything_is_still_one() -> None:
             "backends": {"app": {"servers": ["10.0.0.1:80"]}},
         }
     )
-    rows = compiled.rows._replace(listeners=[], frontends=[], backends=[], servers=[], logs=[])
+    rows = compiled.rows._replace(listeners=[], frontends=[], backends=[], servers=[], logs=[], mirrors=[])
     assert Plan(build(1, rows, [1], [])).server_by_oid(1) is None
