@@ -8,6 +8,7 @@ aborted. What holds the loop, holds the traffic: the promise that the control pl
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections.abc import Mapping as Dictionary
 from os import PathLike
@@ -17,6 +18,9 @@ from lb._speedups.face.engine import Engine
 from lb._speedups.face.logdrain import LogDrain
 from lb._speedups.face.mapping import WORKER_RUNNING, WORKER_STARTING, Mapping
 from lb.admin import statistics
+from lb.checks.probe import Probes
+from lb.checks.schedule import Schedule
+from lb.checks.states import States
 from lb.config import compile as compile_configuration
 from lb.supervisor.generation import Generation, Retired, number, release
 from lb.supervisor.logs import targets_of
@@ -27,6 +31,16 @@ Given = str | PathLike[str] | Dictionary[str, object]
 """A configuration: the path of a file, or a dict of what a file would hold."""
 
 SLOT = 1
+
+
+class _Log:
+    """What happens to servers, told to the logger `lb`."""
+
+    def __init__(self) -> None:
+        self._logger = logging.getLogger("lb")
+        self.note = self._logger.info
+        self.warn = self._logger.warning
+        self.error = self._logger.error
 
 
 class Running:
@@ -40,7 +54,10 @@ class Running:
         self._engine: Engine
         self._driver: Driver
         self._logs: LogDrain | None = None
-        self._eventfd = -1
+        self._eventfd = self._alarm = -1
+        self._schedule: Schedule
+        self._probes: Probes
+        self._states: States
         self._sockets = Sockets()
         self._generation: Generation | None = None
         self._next: Generation | None = None
@@ -54,6 +71,7 @@ class Running:
         self._eventfd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._mapping.set_worker(SLOT, pid=os.getpid(), state=WORKER_STARTING, eventfd=self._eventfd)
         self._engine = Engine(self._mapping, SLOT, eventfd=self._eventfd)
+        self._watch(asyncio.get_running_loop())
         self._driver = Driver(asyncio.get_running_loop(), self._engine, self._switched, self._drained.set)
         try:
             await self.reload()
@@ -63,6 +81,18 @@ class Running:
         self._mapping.set_worker(SLOT, state=WORKER_RUNNING)
         return self
 
+    def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._alarm = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._mapping.set_alarm(self._alarm)
+        self._schedule = Schedule(loop)
+        self._probes = Probes(loop, self._schedule)
+        self._states = States(self._mapping, self._schedule, _Log(), self._probes.connect)
+        loop.add_reader(self._alarm, self._alarmed)
+
+    def _alarmed(self) -> None:
+        os.eventfd_read(self._alarm)
+        self._states.notice()
+
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
@@ -71,6 +101,11 @@ class Running:
             self._close()
 
     def _close(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._alarm)
+        self._states.close()
+        self._schedule.close()
+        self._probes.close()
+        os.close(self._alarm)
         self._driver.close()
         self._pools = self._engine.pools()
         self._sockets.close()
@@ -81,7 +116,7 @@ class Running:
                 generation.close()
         os.close(self._eventfd)
         # The last references: the engine's descriptors and the mapping go with them.
-        del self._driver, self._engine, self._retired, self._mapping
+        del self._driver, self._engine, self._retired, self._states, self._mapping
 
     @property
     def addresses(self) -> dict[str, list[str]]:
@@ -96,7 +131,7 @@ class Running:
         """Return the rows of `show stat` by column name, without the empty columns."""
         assert self._generation is not None
         places = self._sockets.places(self._generation.part.binds)
-        return list(statistics.rows(self._mapping, self._generation, places))
+        return list(statistics.rows(self._mapping, self._generation, places, states=self._states))
 
     def pools(self) -> dict[str, dict[str, int]]:
         """Return the engine's pools: size, live, peak, cached, taken, failed. At the end no object is live."""
@@ -140,11 +175,13 @@ class Running:
             self._logs = LogDrain(self._mapping, targets)
         else:
             self._logs.set_targets(targets)
+        self._states.prepare(generation)
         self._sockets.listen()
         self._engine.prepare(generation.image)
         # From here on nothing fails.
         generation.apply_limits(self._mapping)
         self._mapping.generation = generation.number
+        self._states.apply(generation)
         self._driver.step()
         self._sockets.commit()
         generation.mark(self._mapping)

@@ -93,6 +93,14 @@ static inline void lb_compiler_barrier(void)
     {                                                                                                       \
         return __atomic_fetch_sub(p, n, __ATOMIC_ACQ_REL);                                                  \
     }                                                                                                       \
+    static inline type lb_fetch_or_##suffix(type *p, type bits)                                             \
+    {                                                                                                       \
+        return __atomic_fetch_or(p, bits, __ATOMIC_ACQ_REL);                                                \
+    }                                                                                                       \
+    static inline type lb_fetch_and_##suffix(type *p, type bits)                                            \
+    {                                                                                                       \
+        return __atomic_fetch_and(p, bits, __ATOMIC_ACQ_REL);                                               \
+    }                                                                                                       \
     static inline type lb_exchange_##suffix(type *p, type value)                                            \
     {                                                                                                       \
         return __atomic_exchange_n(p, value, __ATOMIC_ACQ_REL);                                             \

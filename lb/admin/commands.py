@@ -59,7 +59,9 @@ async def _show_stat(session: Session, arguments: Sequence[str]) -> AsyncIterato
     generation = process.generation
     assert generation is not None
     piece = statistics.header()
-    for row in statistics.rows(process.mapping, generation, process.places(), rates=process.rates, **limits):
+    for row in statistics.rows(
+        process.mapping, generation, process.places(), rates=process.rates, states=process.states, **limits
+    ):
         piece += statistics.line(row)
         if len(piece) >= PIECE:
             yield piece

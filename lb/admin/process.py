@@ -6,6 +6,7 @@ from typing import Protocol
 
 from lb._speedups.face.mapping import Mapping
 from lb.admin.rates import Rates
+from lb.checks.states import States
 from lb.config.part import Bind
 from lb.supervisor.generation import Generation
 from lb.supervisor.journal import Journal
@@ -21,6 +22,7 @@ class Process(Protocol):
     descriptor_limit: int
     is_stopping: bool
     rates: Rates
+    states: States
 
     @property
     def generation(self) -> Generation | None:

@@ -11,6 +11,9 @@ from collections.abc import Iterator, Sequence
 
 from lb._speedups.face.mapping import Mapping
 from lb.admin.rates import Rates
+from lb.checks.states import BackendState, ServerState, States
+from lb.checks.status import Status
+from lb.checks.wording import has_code
 from lb.config.part import Backend, Bind, Frontend, Server
 from lb.supervisor.generation import Generation
 
@@ -62,16 +65,17 @@ def rows(
     places: Sequence[tuple[Bind, str]],
     *,
     rates: Rates | None = None,
+    states: States | None = None,
     iid: int = -1,
     types: int = -1,
     sid: int = -1,
 ) -> Iterator[Row]:
     """Yield the rows of a generation; each counts at the moment it is asked for. -1 means every one.
 
-    Without `rates` their columns are empty. So are those of what is not built: queues, checks, rules on connections.
+    Without `rates` their columns are empty. So are those of what is not built: queues, agents, rules on connections.
     """
     part = generation.part
-    found = _Rows(mapping, generation, rates)
+    found = _Rows(mapping, generation, rates, states)
     listeners: dict[str, list[tuple[Bind, str]]] = {}
     for bind, text in places:
         listeners.setdefault(bind.frontend, []).append((bind, text))
@@ -98,8 +102,9 @@ def rows(
 
 
 class _Rows:
-    def __init__(self, mapping: Mapping, generation: Generation, rates: Rates | None) -> None:
+    def __init__(self, mapping: Mapping, generation: Generation, rates: Rates | None, states: States | None) -> None:
         self._rates = rates
+        self._states = states
         self._mapping = mapping
         self._generation = generation
 
@@ -170,7 +175,7 @@ class _Rows:
             "eresp": c["err_resp"],
             "wretr": c["retries"],
             "wredis": c["redispatches"],
-            # Without checks a state is what it was when the object came.
+            # Without states: what it was when the object came.
             "lastchg": self._generation.age_s(index),
             "lbtot": c["chosen"],
             "cli_abrt": c["client_aborts"],
@@ -207,6 +212,9 @@ class _Rows:
             "safe_conn_cur": c["idle"],
             "used_conn_cur": c["cur"],
         }
+        state = self._states.server(self._generation.oid(server.object)) if self._states else None
+        if state is not None and self._states is not None:
+            row |= _health(state, self._states.time())
         row |= self._rate(server.object, "sess_total", "rate")
         return row | self._responses(c) if backend.mode == "http" else row
 
@@ -227,8 +235,51 @@ class _Rows:
             "algo": backend.algorithm,
             "intercepted": c["intercepted"],
         }
+        state = self._states.backend(self._generation.oid(backend.object)) if self._states else None
+        if state is not None and self._states is not None:
+            row |= _availability(state, self._states.time())
         row |= self._rate(backend.object, "sess_total", "rate")
         return row | self._responses(c) if backend.mode == "http" else row
+
+
+def _health(server: ServerState, now: float) -> Row:
+    row: Row = {"status": server.status, "lastchg": int(now - server.changed)}
+    if server.is_checked or server.observation is not None:
+        row |= {"chkdown": server.downs, "downtime": server.downtime(now)}
+    if server.observation is not None:
+        row["hanafail"] = server.failed_observations
+    if server.is_checked:
+        row["chkfail"] = server.failed_checks
+    # A check in reserve shows while it runs.
+    if not server.is_checked and server.is_up:
+        return row
+    finding, tally = server.finding, server.tally
+    row |= {
+        "check_status": f"* {finding.status.code}" if server.is_running else finding.status.code,
+        "check_desc": finding.status.text,
+        "last_chk": finding.info,
+        "check_rise": tally.rise,
+        "check_fall": tally.fall,
+        "check_health": tally.health,
+    }
+    if has_code(finding.status):
+        row["check_code"] = finding.code
+    if finding.status is not Status.INI:
+        row["check_duration"] = max(0, finding.duration_ms)
+    return row
+
+
+def _availability(backend: BackendState, now: float) -> Row:
+    return {
+        "status": "UP" if backend.is_up else "DOWN",
+        "weight": backend.weight,
+        "uweight": backend.weight,
+        "act": backend.active,
+        "bck": backend.backups,
+        "chkdown": backend.downs,
+        "lastchg": int(now - backend.changed),
+        "downtime": backend.downtime(now),
+    }
 
 
 def _age(last_ms: int) -> int:

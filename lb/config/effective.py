@@ -7,6 +7,7 @@ configuration, and the effective form of it is the same again.
 from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
+from lb.config.health import backend_check, server_health
 from lb.model import (
     Backend,
     BackendTimeouts,
@@ -83,12 +84,14 @@ def _backend(backend: Backend, defaults: Defaults, mode: str) -> Backend:
         backend,
         mode=said(backend.mode, mode),
         balance=_balance(balance_of(backend.balance)),
-        servers=tuple(_server(server_of(each)) for each in backend.servers),
+        servers=tuple(_server(server_of(each), backend) for each in backend.servers),
         timeouts=BackendTimeouts(
             connect=said(timeouts.connect, inherited.connect),
             server=said(timeouts.server, inherited.server),
             tunnel=said(timeouts.tunnel, inherited.tunnel),
+            check=inherited.check if timeouts.check is UNSET else timeouts.check,
         ),
+        check=backend_check(backend),
         retries=defaults.retries if backend.retries is UNSET else backend.retries,
     )
 
@@ -109,6 +112,6 @@ def _balance(balance: Balance) -> Balance:
     )
 
 
-def _server(server: Server) -> Server:
+def _server(server: Server, backend: Backend) -> Server:
     address = parse_server(server.address)
-    return replace(server, address=str(address), name=server_name(server, address))
+    return replace(server_health(server, backend), address=str(address), name=server_name(server, address))

@@ -10,8 +10,22 @@ from typing import TypeVar
 from msgspec import UNSET, UnsetType
 
 from lb.config.diagnostic import Finding, Path, line_text
+from lb.config.health import CHECK_TIMES, faults_of_check, faults_of_server
 from lb.config.suggestion import nearest
-from lb.model import Backend, Balance, Bind, Configuration, Debug, Frontend, Keepalive, Log, Mirror, Route, Server
+from lb.model import (
+    Backend,
+    Balance,
+    Bind,
+    Check,
+    Configuration,
+    Debug,
+    Frontend,
+    Keepalive,
+    Log,
+    Mirror,
+    Route,
+    Server,
+)
 from lb.model.address import Address, AddressError, Family, ForeignAddressError, parse_bind, parse_server, parse_syslog
 from lb.model.backend import HASHED
 from lb.model.hashkey import TOKEN, HashKeyError, parse_key
@@ -299,7 +313,12 @@ class Review:
             server = server_of(given)
             weights += server.weight
             self._server((*path, "servers", index), name, server, names)
+            place = (*path, "servers", index)
+            label = subject if server.name is UNSET else f"server '{name}/{server.name}'"
+            self._health(place, label, server.check)
+            self.findings += faults_of_server(place, label, server, backend)
         self._balance((*path, "balance"), name, backend)
+        self._health(path, subject, backend.check)
         if not weights:
             self._report(
                 (*path, "servers"),
@@ -406,6 +425,11 @@ class Review:
             )
         names.add(name)
 
+    def _health(self, path: Path, subject: str, given: object) -> None:
+        if isinstance(given, Check):
+            self._durations((*path, "check"), subject, "check.", given, CHECK_TIMES)
+            self.findings += faults_of_check(path, subject, given)
+
     # Parts of sections
 
     def _durations(self, path: Path, subject: str, prefix: str, section: object, words: tuple[str, ...]) -> None:
@@ -473,9 +497,9 @@ class Review:
 _LOG_TARGETS = (
     "write stdout, stderr, the absolute path of a file, 'udp:127.0.0.1:514', 'tcp:127.0.0.1:601' or 'unix:/dev/log'"
 )
-_TIMEOUTS = ("connect", "client", "server", "http_request", "http_keep_alive", "tunnel")
+_TIMEOUTS = ("connect", "client", "server", "http_request", "http_keep_alive", "tunnel", "check")
 _FRONTEND_TIMEOUTS = ("client", "http_request", "http_keep_alive", "tunnel")
-_BACKEND_TIMEOUTS = ("connect", "server", "tunnel")
+_BACKEND_TIMEOUTS = ("connect", "server", "tunnel", "check")
 
 
 def unrelated(findings: list[Finding], gone: set[Path], original: Callable[[Path], Path]) -> Iterator[Finding]:

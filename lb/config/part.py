@@ -73,14 +73,40 @@ class Frontend(Struct, frozen=True):
     maxconn: int = 0  # 0 = no limit
 
 
+class Check(Struct, frozen=True, array_like=True):
+    """How the supervisor checks a server."""
+
+    family: str  # "ipv4", "ipv6", "unix"
+    host: str  # numeric
+    port: int
+    path: str  # of a unix socket
+    every_ms: int
+    fast_every_ms: int
+    down_every_ms: int
+    timeout_ms: int
+    rise: int
+    fall: int
+    initial: str = "up"  # "up", "down", "fully-up", "fully-down"
+    is_reserve: bool = False  # nobody asked for it: it runs only while the server is down for what traffic showed
+
+
+class Observation(Struct, frozen=True, array_like=True):
+    """What of a server's traffic counts."""
+
+    limit: int  # connections that failed in a row
+    on_error: str  # "fastinter", "fail-check", "sudden-death", "mark-down"
+
+
 class Server(Struct, frozen=True):
-    """A server as `show stat` shows it."""
+    """A server as `show stat` shows it, and how its health is known."""
 
     object: int
     name: str
     address: str  # resolved, "10.0.0.1:80"
     weight: int
     is_backup: bool = False
+    check: Check | None = None
+    observation: Observation | None = None
 
 
 class Backend(Struct, frozen=True):
@@ -91,6 +117,7 @@ class Backend(Struct, frozen=True):
     mode: str
     algorithm: str  # as configured
     servers: tuple[Server, ...] = ()
+    all_backups: bool = False
 
 
 class Part(Struct, frozen=True):
@@ -105,6 +132,7 @@ class Part(Struct, frozen=True):
     frontends: tuple[Frontend, ...]
     backends: tuple[Backend, ...]
     copies: int = 0  # mirrored requests that one worker may have under way
+    spread_percent: int = 0  # of an interval: how much sooner or later a check may come
 
 
 class Compilation(Protocol):

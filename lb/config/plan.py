@@ -18,6 +18,7 @@ from msgspec import UNSET, UnsetType
 
 from lb.config.diagnostic import ConfigError, Diagnostic, Finding
 from lb.config.effective import effective
+from lb.config.health import check_part, observation_part
 from lb.config.loading import read
 from lb.config.netset import NetsetRow
 from lb.config.part import Admin, Backend, Balance, Bind, Frontend, Log, ObjectKind, Part, Server
@@ -270,6 +271,7 @@ class _Compiler:
             frontends=tuple(each[1] for each in self.frontends),
             backends=tuple(each[1] for each in self.backends),
             copies=self._copies(),
+            spread_percent=process.spread_checks,
         )
         rows = Rows(
             maxconn,
@@ -373,7 +375,7 @@ class _Compiler:
         shown: list[Server] = []
         assert backend.mode is not UNSET
         for index, given in enumerate(backend.servers):
-            shown.append(self._server(number, name, index, server_of(given)))
+            shown.append(self._server(number, name, index, server_of(given), backend))
         timeouts = backend.timeouts
         balance = balance_of(backend.balance)
         algorithm = balance.algorithm
@@ -394,9 +396,16 @@ class _Compiler:
             _keepalive(backend.tcp_keepalive),
             _key(balance),
         )
-        return row, Backend(object=number, name=name, mode=backend.mode, algorithm=algorithm, servers=tuple(shown))
+        return row, Backend(
+            object=number,
+            name=name,
+            mode=backend.mode,
+            algorithm=algorithm,
+            servers=tuple(shown),
+            all_backups=backend.allbackups,
+        )
 
-    def _server(self, parent: int, backend: str, index: int, server: ServerModel) -> Server:
+    def _server(self, parent: int, backend: str, index: int, server: ServerModel, owner: BackendModel) -> Server:
         assert server.name is not UNSET
         number = self._object("server", parent, f"{backend}/{server.name}")
         address = parse_server(server.address)
@@ -431,7 +440,13 @@ class _Compiler:
             )
         )
         return Server(
-            object=number, name=server.name, address=str(address), weight=server.weight, is_backup=server.backup
+            object=number,
+            name=server.name,
+            address=str(address),
+            weight=server.weight,
+            is_backup=server.backup,
+            check=check_part(server, owner, address),
+            observation=observation_part(server),
         )
 
     def _addresses(self) -> dict[str, Address | str]:

@@ -1,6 +1,7 @@
 """The configuration model: frozen msgspec Structs, one description a field, unknown keys refused."""
 
 from lb.model.backend import Backend, Balance, Server
+from lb.model.check import Check
 from lb.model.configuration import Configuration
 from lb.model.frontend import Bind, Frontend, Match, Route
 from lb.model.mirror import Mirror
@@ -13,6 +14,7 @@ __all__ = [
     "BackendTimeouts",
     "Balance",
     "Bind",
+    "Check",
     "Configuration",
     "Debug",
     "Defaults",

@@ -152,6 +152,20 @@ def parse_syslog(text: str) -> tuple[str, Address] | None:
     return transport, Address(found[0], found[1], number)
 
 
+def parse_host_address(text: str) -> Address:
+    """Parse an IP address without a port (which is 0 then), or a unix socket. Raise AddressError."""
+    special = _special(text)
+    if special is not None:
+        if special.family is not Family.UNIX:
+            raise AddressError("is no address to connect to; write an IP address or 'unix@/path'")
+        return special
+    try:
+        found = ipaddress.ip_address(text.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        raise AddressError("is no IP address; write one without a port, such as '10.0.0.1' (see 'port')") from None
+    return Address(Family.IPV4 if found.version == 4 else Family.IPV6, str(found))
+
+
 def is_host_name(text: str) -> bool:
     """Tell whether this is a DNS name: labels of at most 63 bytes, 253 in all, a last one that is no number."""
     bare = text.removesuffix(".")

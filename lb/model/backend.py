@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from lb.model.check import Check, Count, Kind, Layer, Reaction
 from lb.model.kinds import Name, Text
 from lb.model.traffic import BackendTimeouts, Debug, Keepalive, Retries
 from lb.model.traffic import Mode as ProxyMode
@@ -116,6 +117,34 @@ class Server(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         Meta(description="Share of the traffic relative to the other servers; 0 gets none."),
     ] = 1
     backup: Annotated[bool, Meta(description="Gets traffic only when no server without `backup` is usable.")] = False
+    check: Annotated[
+        bool | Kind | Check | UnsetType,
+        Meta(
+            description="Health check: `true` or its options, over those of the backend; `false` for none.",
+            extra={"noun": "check"},
+        ),
+    ] = UNSET
+    observe: Annotated[
+        Layer | UnsetType,
+        Meta(
+            description="`layer4`: count connections that failed in a row, in all workers; `none`: do not. As its backend says; "
+            "if that says nothing, `layer4` for servers without a check.",
+            extra={"noun": "observe"},
+        ),
+    ] = UNSET
+    error_limit: Annotated[
+        Count | UnsetType,
+        Meta(description="Failures in a row that are too many; as its backend says, else 3, with a check 10."),
+    ] = UNSET
+    on_error: Annotated[
+        Reaction | UnsetType,
+        Meta(
+            description="What too many do: `mark-down`, or, to servers with a check, `fail-check` (as if a check had failed), "
+            "`sudden-death` (one more failure takes it down), `fastinter` (check sooner). As its backend says, else "
+            "`mark-down`, with a check `fail-check`.",
+            extra={"noun": "on_error"},
+        ),
+    ] = UNSET
     debug: Annotated[Debug | UnsetType, Meta(description="Test devices.", extra={"hidden": True})] = UNSET
 
 
@@ -144,3 +173,28 @@ class Backend(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     tcp_keepalive: Annotated[
         bool | Keepalive, Meta(description="TCP keep-alive on server connections: `true`, `false` or its options.")
     ] = False
+    check: Annotated[
+        bool | Kind | Check,
+        Meta(
+            description="Health check of every server: `true`, `tcp`, or options; a server can say otherwise.",
+            extra={"noun": "check"},
+        ),
+    ] = False
+    observe: Annotated[
+        Layer | UnsetType,
+        Meta(
+            description="What traffic shows of the servers: see [Server](#server).",
+            extra={"noun": "observe"},
+        ),
+    ] = UNSET
+    error_limit: Annotated[
+        Count | UnsetType,
+        Meta(description="Failures in a row that are too many: see [Server](#server)."),
+    ] = UNSET
+    on_error: Annotated[
+        Reaction | UnsetType,
+        Meta(
+            description="What too many failures do: see [Server](#server).",
+            extra={"noun": "on_error"},
+        ),
+    ] = UNSET

@@ -2,10 +2,11 @@
 
 import re
 
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from lb.model.address import Address, Family
 from lb.model.backend import Algorithm, Balance, Server
+from lb.model.check import Check, Kind
 from lb.model.frontend import Bind
 from lb.model.kinds import NAME_MAX
 
@@ -25,6 +26,15 @@ def server_of(given: str | Server) -> Server:
 def balance_of(given: Algorithm | Balance) -> Balance:
     """Return the long form of a balance."""
     return Balance(algorithm=given) if isinstance(given, str) else given
+
+
+def check_of(given: bool | Kind | Check | UnsetType) -> Check | None:
+    """Return the long form of a check; None for no check, or where nothing is said."""
+    if isinstance(given, str):
+        return Check(type=given)
+    if isinstance(given, Check):
+        return given
+    return Check() if given is True else None
 
 
 def bind_name(bind: Bind, address: Address) -> str:

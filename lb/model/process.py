@@ -108,6 +108,13 @@ class Global(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
             description="The admin socket. `lb reload`, `lb stats` and `lb ctl` talk to it; without it there is none."
         ),
     ] = UNSET
+    spread_checks: Annotated[
+        Annotated[int, Meta(ge=0, le=50)],
+        Meta(
+            description="Health checks come up to this percentage sooner or later than their `every`, so that they do not come "
+            "in bursts."
+        ),
+    ] = 5
     log: Annotated[
         tuple[Log, ...],
         Meta(

@@ -21,6 +21,7 @@ _HTTP_KEEP_ALIVE = "Longest wait for the first byte of the next request on an id
 _TUNNEL = (
     "Longest silence of both sides of a tunnel (an upgraded connection) or of a TCP relay once both sides have spoken."
 )
+_CHECK = "Longest time for a health check; its `every` if not given."
 
 
 class Timeouts(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -32,6 +33,7 @@ class Timeouts(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     http_request: Annotated[Duration, Meta(description=_HTTP_REQUEST)] = "10s"
     http_keep_alive: Annotated[Duration, Meta(description=_HTTP_KEEP_ALIVE)] = "60s"
     tunnel: Annotated[Duration, Meta(description=_TUNNEL)] = "1h"
+    check: Annotated[Duration | UnsetType, Meta(description=_CHECK)] = UNSET
 
 
 class FrontendTimeouts(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -49,6 +51,7 @@ class BackendTimeouts(Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     connect: Annotated[Duration | UnsetType, Meta(description=_CONNECT)] = UNSET
     server: Annotated[Duration | UnsetType, Meta(description=_SERVER)] = UNSET
     tunnel: Annotated[Duration | UnsetType, Meta(description=_TUNNEL)] = UNSET
+    check: Annotated[Duration | UnsetType, Meta(description=_CHECK)] = UNSET
 
 
 class Keepalive(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

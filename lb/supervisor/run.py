@@ -54,7 +54,9 @@ def main(path: str, ready_fd: int = -1) -> int:
         become_subreaper()
         mapping = Mapping.create()
         eventfds = [os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC) for _ in range(MAX_SLOTS)]
-        heritage = Heritage(mapping, eventfds)
+        alarm = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        mapping.set_alarm(alarm)
+        heritage = Heritage(mapping, eventfds, alarm)
         zygote = fork_zygote(heritage, {"worker": worker.main, "compiler": compiler.main})
     except OSError as error:
         return _refuse(why(error, "process"), journal, notifier)

@@ -19,6 +19,9 @@ from contextlib import AsyncExitStack
 from lb._speedups.face.logdrain import LogDrain
 from lb.admin.rates import Rates
 from lb.admin.server import AdminServer
+from lb.checks.probe import Probes
+from lb.checks.schedule import Schedule
+from lb.checks.states import States
 from lb.config.part import Bind, Part
 from lb.supervisor.compiler import Compiler, Refused
 from lb.supervisor.generation import Generation, NoRoom, Retired, number, release
@@ -73,6 +76,9 @@ class Supervisor:
         self.generation: Generation | None = None
         self.rates = Rates(self.mapping)
         self._retired = Retired(self.mapping)
+        self._schedule = Schedule(loop)
+        self._probes = Probes(loop, self._schedule)
+        self.states = States(self.mapping, self._schedule, journal, self._probes.connect)
         self.sockets = sockets
         self._notifier = notifier
         self._places: list[tuple[Bind, str]] = []  # kept here: `show stat` also works when the sockets are closed
@@ -97,6 +103,7 @@ class Supervisor:
         self._loop.add_signal_handler(signal.SIGHUP, lambda: self._spawn(self.reload()))
         self._loop.add_signal_handler(signal.SIGUSR1, self.reopen_logs)
         self._loop.add_signal_handler(signal.SIGUSR2, self._refuse_upgrade)
+        self._loop.add_reader(self._heritage.alarm, self._alarmed)
         self._loop.call_later(TICK_S, self._tick)
         start = self._loop.create_task(self._start())
         try:
@@ -160,6 +167,10 @@ class Supervisor:
         await self._ended
         if self._admin is not None:
             await self._admin.close()
+        self._loop.remove_reader(self._heritage.alarm)
+        self.states.close()
+        self._schedule.close()
+        self._probes.close()
         self.sockets.close()
         await self._zygote.close()
         if self._logs is not None:
@@ -322,6 +333,7 @@ class Supervisor:
         async with AsyncExitStack() as undo:
             admin = await self._open_admin(part, undo)
             self._open_logs(part, undo)
+            self.states.prepare(generation)
             try:
                 undo.callback(self.sockets.rollback)
                 self.sockets.prepare(part.binds, part.workers)
@@ -344,6 +356,7 @@ class Supervisor:
         generation.apply_limits(self.mapping)
         self.mapping.generation = generation.number
         self.generation = generation
+        self.states.apply(generation)
         await self.workers.commit(generation)
         self.sockets.commit()
         self._places = self.sockets.places(part.binds)
@@ -405,6 +418,11 @@ class Supervisor:
         return await self.workers.glance(question)
 
     # ---- watching ------------------------------------------------------------------------------------------
+
+    def _alarmed(self) -> None:
+        """Hear what workers have noticed of servers."""
+        os.eventfd_read(self._heritage.alarm)
+        self.states.notice()
 
     def _tick(self) -> None:
         now = self._loop.time()

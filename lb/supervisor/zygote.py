@@ -42,9 +42,10 @@ class Heritage:
 
     mapping: Mapping
     eventfds: Sequence[int]  # by slot - 1, the same numbers in every process
+    alarm: int  # the supervisor's own, for workers to write
 
     def descriptors(self) -> list[int]:
-        return [self.mapping.fd, *self.eventfds]
+        return [self.mapping.fd, self.alarm, *self.eventfds]
 
 
 Role = Callable[[Heritage, int, socket.socket], int]

@@ -21,6 +21,10 @@ from kit.wire import READ, Address
 
 # What lb says on stderr in a normal life. Anything else fails the test, unless it was announced by `expect_stderr`.
 NORMAL = re.compile(r"^lb(\[\d+\])?: .*\b(ready|listening|started|stopping|stopped|draining|drained)\b")
+# What is said of servers that tests let die.
+NORMAL_OF_SERVERS = re.compile(
+    r"^lb: (warning: )?(Backup )?Server \S+ is (UP|DOWN)\b|^lb: error: backend \S+ has no server available!$"
+)
 # Pipes of splice stay pooled; a worker keeps at most this many descriptors for them.
 PIPES_KEPT = 256
 
@@ -185,7 +189,7 @@ class Lb:
         for line in self.stderr().splitlines():
             matching = [pattern for pattern in self._expected if pattern.search(line)]
             met.update(matching)
-            if not matching and not NORMAL.search(line):
+            if not matching and not NORMAL.search(line) and not NORMAL_OF_SERVERS.search(line):
                 stray.append(line)
         assert ended == code, f"exit code {ended}, expected {code}: {self.stderr()}"
         left = [pid for pid in processes if _is_alive(pid)]

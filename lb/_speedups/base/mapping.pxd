@@ -30,6 +30,7 @@ cdef enum:
 cdef enum:                       # layout: bytes from the start
     MAPPING_WORKERS_AT = 4096            # worker_t[65], by slot
     MAPPING_BUCKETS_AT = 24576           # uint32_t[MAPPING_BUCKETS]: first object of a chain
+    MAPPING_SUSPECTS_AT = 40960          # uint64_t[MAPPING_OBJECTS / 64]: see base/observation.pxd
     MAPPING_OBJECTS_AT = 65536           # object_t[MAPPING_OBJECTS], by oid
     MAPPING_ARENA_AT = 16842752
     MAPPING_RINGS_AT = 285278208         # log rings of slots 1..64
@@ -54,7 +55,7 @@ cdef enum:                       # worker_t.state
 ctypedef struct worker_t:        # 256 bytes
     uint32_t pid
     uint32_t state               # atomic: WORKER_*
-    uint32_t eventfd             # number of its eventfd, the same in every process; 0 = none
+    uint32_t eventfd             # number of its eventfd, the same in every process; 0 = none. Of slot 0: the supervisor's
     uint32_t reserved_memory     # atomic, supervisor: 1 = its rows have memory and its ring is ready
     uint64_t beat_ms             # atomic: CLOCK_MONOTONIC ms of its last loop iteration
     uint64_t generation          # atomic: the generation it uses
@@ -76,7 +77,10 @@ ctypedef struct object_t:        # 256 bytes: an object's identity and its share
     char name[MAPPING_NAME]      # a longer one is cut and ends in ~ and its hash
     uint64_t hash                # of kind, parent and name
     uint32_t chain               # next object of its bucket, or of the free ids
-    uint8_t reserved[28]
+    # servers; see base/observation.pxd
+    uint32_t failures            # atomic, workers: connections that failed in a row
+    uint32_t failure_limit       # atomic, supervisor: how many are told, 0 = nothing is counted
+    uint8_t reserved[20]
 
 ctypedef struct counters_t:      # 384 bytes: one row
     int64_t cur                  # connections (frontend, listener), streams (backend, server) now
@@ -195,6 +199,9 @@ cdef uint64_t gauge_limit(mapping_t *m, uint32_t oid, uint64_t limit) noexcept n
 
 # The oldest generation that any worker may still use: what older ones name can be released.
 cdef uint64_t mapping_oldest(mapping_t *m) noexcept nogil
+
+# Write the supervisor's eventfd, if it has one: that of slot 0.
+cdef void mapping_alarm(mapping_t *m) noexcept nogil
 
 # Write the eventfds of these workers (bit per slot - 1).
 cdef void mapping_wake(mapping_t *m, uint64_t bits) noexcept nogil

@@ -170,6 +170,13 @@ cdef int mapping_reserve(mapping_t *m, uint32_t slot) noexcept nogil:
     return 0
 
 
+cdef void mapping_alarm(mapping_t *m) noexcept nogil:
+    cdef uint64_t one = 1
+    cdef worker_t *supervisor = mapping_worker(m, 0)
+    if supervisor.eventfd != 0:
+        write(<int> supervisor.eventfd, &one, sizeof(one))
+
+
 cdef void mapping_wake(mapping_t *m, uint64_t bits) noexcept nogil:
     cdef uint64_t one = 1
     cdef uint32_t slot

@@ -133,6 +133,24 @@ class Mapping:
     def clear_counters(self, all: bool = False) -> None:
         """Make all maxima the present values; with `all` also every sum zero."""
 
+    def set_alarm(self, eventfd: int) -> None:
+        """Say which eventfd wakes the supervisor; 0 = none."""
+
+    def observe(self, oid: int, limit: int) -> None:
+        """Let this many failed connections in a row make a server a suspect; 0 = nothing is counted. The count begins anew."""
+
+    def failures(self, oid: int) -> int:
+        """Return how many connections to a server have failed in a row."""
+
+    def count_failure(self, oid: int) -> None:
+        """Count a failed connection, as workers do."""
+
+    def count_success(self, oid: int) -> None:
+        """Count a connection that was made, as workers do."""
+
+    def suspects(self) -> list[int]:
+        """Take the servers that have become suspects: their failures in a row came to a multiple of the limit."""
+
     def worker(self, slot: int) -> Worker: ...
     def reserve(self, slot: int) -> None:
         """Give the slot's rows and log ring memory. Raises OSError."""

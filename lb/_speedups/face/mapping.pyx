@@ -12,6 +12,9 @@ from lb._speedups.base.mapping cimport (
     mapping_detach, mapping_object, mapping_oldest, mapping_register, mapping_reserve, mapping_sum,
     mapping_t, mapping_wake, mapping_worker, object_t, worker_t,
 )
+from lb._speedups.base.observation cimport (
+    observation_bad, observation_good, observation_limit, observation_take,
+)
 from lb._speedups.policy.balance cimport (
     BALANCE_ALL_BACKUPS, BALANCE_HASH, BALANCE_LEASTCONN, BALANCE_POSITIONS, BALANCE_RANDOM, BALANCE_ROUNDROBIN,
     BALANCE_STATIC_RR, TABLE_MAGLEV, TABLE_NONE, TABLE_RING, TABLE_SLOTS, TABLE_SUMS, balance_entries,
@@ -299,6 +302,39 @@ cdef class Mapping:
         mapping_of(self)
         with nogil:
             mapping_clear(self.m, all)
+
+    # observation
+
+    def set_alarm(self, int eventfd):
+        mapping_of(self)
+        mapping_worker(self.m, 0).eventfd = <uint32_t> eventfd
+
+    def observe(self, oid, uint32_t limit):
+        object_of(self, oid)
+        observation_limit(self.m, oid, limit)
+
+    def failures(self, oid):
+        return lb_load_u32(&object_of(self, oid).failures)
+
+    def count_failure(self, oid):
+        object_of(self, oid)
+        observation_bad(self.m, oid)
+
+    def count_success(self, oid):
+        object_of(self, oid)
+        observation_good(self.m, oid)
+
+    def suspects(self):
+        cdef uint32_t[64] oids
+        cdef uint32_t i, number
+        mapping_of(self)
+        found = []
+        while True:
+            number = observation_take(self.m, oids, 64)
+            if number == 0:
+                return found
+            for i in range(number):
+                found.append(oids[i])
 
     # workers
 

@@ -4,6 +4,7 @@ from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 cdef extern from "errno.h" nogil:
     int errno
     enum: EAGAIN, EINTR, EINPROGRESS, EALREADY, EMFILE, ENFILE, ENOBUFS, ENOMEM, ECONNABORTED, ECONNREFUSED, ECONNRESET, EPIPE
+    enum: EADDRINUSE
     enum: ETIMEDOUT, EHOSTUNREACH, ENETUNREACH, EADDRNOTAVAIL, EPROTO, EINVAL, ENOTCONN, EPERM
 
 cdef extern from "unistd.h" nogil:

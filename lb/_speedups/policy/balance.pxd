@@ -174,6 +174,10 @@ cdef void balance_leave(balance_t *b, uint32_t index, counters_t *rows) noexcept
 cdef inline uint32_t balance_usable(const balance_t *b) noexcept nogil:
     return b.heaped
 
+# Whether another server than this one is usable. A glance without the lock.
+cdef inline bint balance_has_other(balance_t *b, uint32_t oid) noexcept nogil:
+    return b.heaped > 1 or (b.heaped == 1 and balance_entries(b)[balance_heap(b)[0]].oid != oid)
+
 # Make loads, weights and heap of every balance of the gate from what is true. Under the lock.
 cdef void balance_repair_locked(mapping_t *m, balance_gate_t *gate) noexcept nogil
 

@@ -1,14 +1,16 @@
 from libc.stdint cimport uint16_t, uint32_t, uint64_t
+from lb._speedups.base.observation cimport observation_bad, observation_good
 from lb._speedups.base.pool cimport pool_give
 from lb._speedups.base.timers cimport lb_timer_t, timer_init
 from lb._speedups.io.conn cimport (
     CONN_CONNECTING, CONN_HUP, CONN_READABLE, CONN_TWISTED, CONN_WRITABLE, conn_connected, conn_open, conn_t,
 )
 from lb._speedups.io.sys cimport (
-    AF_UNIX, EINPROGRESS, IPPROTO_TCP, SO_KEEPALIVE, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM, SOL_SOCKET, TCP_KEEPCNT,
-    TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_NODELAY, close, connect, errno, setsockopt, sockaddr, socket,
+    AF_UNIX, EADDRINUSE, EADDRNOTAVAIL, EINPROGRESS, ENOBUFS, ENOMEM, IPPROTO_TCP, SO_KEEPALIVE, SOCK_CLOEXEC,
+    SOCK_NONBLOCK, SOCK_STREAM, SOL_SOCKET, TCP_KEEPCNT, TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_NODELAY, close, connect, errno,
+    setsockopt, sockaddr, socket,
 )
-from lb._speedups.policy.balance cimport balance_leave, balance_pick, balance_t, balance_usable
+from lb._speedups.policy.balance cimport balance_has_other, balance_leave, balance_pick, balance_t, balance_usable
 from lb._speedups.policy.hashkey cimport hashkey_find
 from lb._speedups.policy.plan cimport (
     BACKEND_KEEPALIVE, KEY_NONE, LINK_MUX, LINK_TWISTED, plan_backend_t, plan_server, plan_server_by_oid, plan_server_t,
@@ -90,6 +92,11 @@ cdef void attach(stream_t *st, link_t *l) noexcept nogil:
         server_keep(l)
 
 
+# Whether connect() failed for want of something here, not through the server.
+cdef inline bint is_ours(int error) noexcept nogil:
+    return error == EADDRNOTAVAIL or error == EADDRINUSE or error == ENOBUFS or error == ENOMEM
+
+
 # Open a connection. 1 connected, 0 in progress, -1 failed at once (nothing attached).
 cdef int open_link(stream_t *st, const plan_server_t *s) noexcept nogil:
     cdef engine_t *e = st.engine
@@ -117,6 +124,8 @@ cdef int open_link(stream_t *st, const plan_server_t *s) noexcept nogil:
                 setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &value, sizeof(value))
     r = connect(fd, <const sockaddr *> s.address, s.address_len)
     if r != 0 and errno != EINPROGRESS:
+        if not is_ours(errno):
+            observation_bad(e.mapping, s.oid)
         close(fd)
         return -1
     l = link_take(e, LINK_SERVER)
@@ -230,6 +239,7 @@ cdef int connected(stream_t *st) noexcept nogil:
     st.connected_ms = e.now_ms
     st.connect_ms = <long> (e.now_ms - st.assigned_ms)
     e.rows[st.server_at.oid].conn_total += 1
+    observation_good(e.mapping, st.server_at.oid)
     if l.codec != NULL:
         attach(st, l)
     return 0
@@ -242,17 +252,19 @@ cdef int server_failed(stream_t *st) noexcept nogil:
     e.rows[oid].err_conn += 1
     e.rows[st.backend.oid].err_conn += 1
     if st.server.link != NULL:
+        # It was refused, lost or late. What failed at once has been judged where it failed.
+        observation_bad(e.mapping, oid)
         link_close(st.server.link)
         st.server.link = NULL
         st.server.codec = NULL
     uncount(st)
-    if st.retries >= st.backend.retries:
+    if st.retries >= st.backend.retries or balance_usable(balance_of(st)) == 0:
         return SERVER_NONE
     st.retries += 1
     e.rows[oid].retries += 1
     e.rows[st.backend.oid].retries += 1
     st.failed_oid = oid
-    if balance_usable(balance_of(st)) > 1:
+    if balance_has_other(balance_of(st), oid):
         return server_assign(st, False)
     # Nobody else to ask: leave the server a moment (HAProxy's turnaround).
     pause = st.backend.connect_ms if st.backend.connect_ms and st.backend.connect_ms < TURNAROUND_MS else TURNAROUND_MS

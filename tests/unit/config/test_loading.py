@@ -178,7 +178,15 @@ def test_the_effective_form_says_everything_and_is_stable() -> None:
     assert whole.frontends["raw"].bind == (Bind(address="unix@/run/raw.sock", name="raw.sock"),)
     assert whole.backends["app"].mode == "http"
     assert whole.backends["db"].mode == "tcp"
-    assert whole.backends["app"].servers[1] == Server(address="[::1]:80", name="::1:80", weight=5)
+    assert whole.backends["app"].servers[1] == Server(
+        address="[::1]:80",
+        name="::1:80",
+        weight=5,
+        check=False,
+        observe="layer4",
+        error_limit=3,
+        on_error="mark-down",
+    )
     assert (whole.backends["app"].timeouts.connect, whole.backends["app"].timeouts.server) == ("8s", "2s")
     assert (whole.backends["app"].retries, whole.backends["db"].retries) == (9, 1)
     assert effective(whole) == whole

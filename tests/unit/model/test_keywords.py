@@ -25,7 +25,7 @@ DOCUMENT: dict[str, Any] = {
             "default_backend": "app",
         }
     },
-    "backends": {"app": {"servers": [{"address": "10.0.0.1:80"}], "balance": {}, "timeouts": {}}},
+    "backends": {"app": {"servers": [{"address": "10.0.0.1:80"}], "balance": {}, "check": {}, "timeouts": {}}},
 }
 
 # Where a Struct of the model stands in the document.
@@ -45,6 +45,7 @@ PLACES: dict[str, tuple[str | int, ...]] = {
     "Mirror": ("frontends", "web", "mirror"),
     "Backend": ("backends", "app"),
     "Balance": ("backends", "app", "balance"),
+    "Check": ("backends", "app", "check"),
     "BackendTimeouts": ("backends", "app", "timeouts"),
     "Server": ("backends", "app", "servers", 0),
 }
@@ -52,6 +53,9 @@ PLACES: dict[str, tuple[str | int, ...]] = {
 # Where a word of a closed list stands.
 WORDS: dict[str, tuple[str | int, ...]] = {
     "balance algorithm": ("backends", "app", "balance", "algorithm"),
+    "check": ("backends", "app", "check", "type"),
+    "init_state": ("backends", "app", "check", "init_state"),
+    "observe": ("backends", "app", "observe"),
     "mode": ("frontends", "web", "mode"),
     "log format": ("global", "log", 0, "format"),
     "log target": ("global", "log", 0, "to"),

@@ -1,0 +1,70 @@
+"""Health: what lb does to learn whether a server is well.
+
+A check asks a server by itself, an observation looks at what traffic shows.
+"""
+
+from typing import Annotated, Literal
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from lb.model.kinds import Duration, Text
+
+COUNT_MAX = 1000
+
+Count = Annotated[int, Meta(ge=1, le=COUNT_MAX)]
+Kind = Literal["tcp"]
+Initial = Literal["up", "down", "fully-up", "fully-down"]
+Layer = Literal["layer4", "none"]
+Reaction = Literal["fastinter", "fail-check", "sudden-death", "mark-down"]
+
+
+class Check(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """An active health check, made by the supervisor. What a server says here is put over what its backend says."""
+
+    type: Annotated[
+        Kind | UnsetType,
+        Meta(
+            description="`tcp`: a connection can be made; it is reset at once, so most servers do not even see it. "
+            "`tcp` if not given.",
+            extra={"noun": "check"},
+        ),
+    ] = UNSET
+    every: Annotated[
+        Duration | UnsetType, Meta(description="Time from the end of a check to the next one; `2s` if not given.")
+    ] = UNSET
+    fast_every: Annotated[
+        Duration | UnsetType,
+        Meta(description="The same while the server is on its way up or down; as `every` if not given."),
+    ] = UNSET
+    down_every: Annotated[
+        Duration | UnsetType, Meta(description="The same while the server is down; as `every` if not given.")
+    ] = UNSET
+    rise: Annotated[
+        Count | UnsetType, Meta(description="Checks in a row that must pass before a server that is down is up; 2.")
+    ] = UNSET
+    fall: Annotated[
+        Count | UnsetType, Meta(description="Checks in a row that must fail before a server that is up is down; 3.")
+    ] = UNSET
+    timeout: Annotated[
+        Duration | UnsetType,
+        Meta(description="Longest time for one check; `timeouts.check` if not given, and `every` without that."),
+    ] = UNSET
+    port: Annotated[
+        Annotated[int, Meta(ge=1, le=65_535)] | UnsetType,
+        Meta(description="Connect to this port; the server's own if not given."),
+    ] = UNSET
+    address: Annotated[
+        Text | UnsetType,
+        Meta(
+            description="Connect to this IP address or unix socket; the server's own address if not given.",
+            examples=["10.1.0.1", "unix@/run/app.health"],
+        ),
+    ] = UNSET
+    init_state: Annotated[
+        Initial | UnsetType,
+        Meta(
+            description="What a new server is before its first check: `up` (one failure takes it down), `fully-up` (`fall` "
+            "failures do), `down` (one success brings it up), `fully-down` (`rise` successes do); `up` if not given.",
+            extra={"noun": "init_state"},
+        ),
+    ] = UNSET

@@ -1,0 +1,134 @@
+"""Beside HAProxy: the same servers die and come back, and both show and say the same of them."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+from kit.daemon import Lb
+from kit.deadline import DEADLINE, Words, eventually
+from kit.server import Refused, answering
+from kit.settings import relay
+from kit.stage import Stage
+from kit.stat import Rows, rows
+
+pytestmark = [
+    pytest.mark.ours,
+    pytest.mark.skipif(shutil.which("haproxy") is None, reason="haproxy is not installed"),
+]
+
+COLUMNS = """
+    status weight act bck chkfail chkdown check_status check_code last_chk check_desc check_rise check_fall check_health
+    hanafail tracked
+""".split()  # noqa: SIM905
+NUMBERS = ("lastchg", "downtime", "check_duration")
+SPOKEN = re.compile(r"((?:Backup )?Server app/\S+ is (?:UP|DOWN).*|backend app has no server available!)")
+
+
+class Peer:
+    """HAProxy with checks and an admin socket."""
+
+    def __init__(self, directory: Path, servers: list[str]) -> None:
+        self.admin = str(directory / "peer.sock")
+        self.path = directory / "peer.log"
+        config = directory / "peer.cfg"
+        config.write_text(
+            "global\n log stdout format raw local0\n stats socket " + self.admin + "\n"
+            "defaults\n mode http\n log global\n timeout connect 5s\n timeout client 5s\n timeout server 5s\n"
+            "backend app\n" + "".join(f" server {line}\n" for line in servers)
+        )
+        with self.path.open("wb") as out:
+            self._process = subprocess.Popen(
+                ["haproxy", "-db", "-f", str(config)], stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.DEVNULL
+            )
+        eventually(lambda: Path(self.admin).exists(), "HAProxy's admin socket")
+
+    def stop(self) -> None:
+        """End it."""
+        self._process.send_signal(signal.SIGTERM)
+        self._process.wait(DEADLINE)
+
+
+def shown(given: Rows) -> dict[str, list[str]]:
+    """Return what both must show of each server and the backend."""
+    return {
+        name: [values[column].removeprefix("* ") for column in COLUMNS]
+        for (backend, name), values in given.items()
+        if backend == "app"
+    }
+
+
+def spoken(text: str) -> list[str]:
+    """Return the lines of health without their measured time, sorted: two servers may go in either order."""
+    return sorted(re.sub(r"duration: \d+ms", "duration: ms", line) for line in SPOKEN.findall(text))
+
+
+def test_both_show_and_say_the_same(daemon: Stage, tmp_path: Path) -> None:
+    first, second, spare = daemon.refused(), daemon.refused(), daemon.refused()
+    hole = daemon.black_hole()
+    servers = [
+        {"name": "one", "address": first.text, "weight": 5},
+        {"name": "two", "address": second.text, "check": {"rise": 3, "fall": 1}},
+        {"name": "spare", "address": spare.text, "backup": True},
+        {"name": "hole", "address": hole.text, "check": {"every": "100ms"}},
+        {"name": "none", "address": first.text, "weight": 0, "check": False, "observe": "none"},
+    ]
+    peer = Peer(
+        tmp_path,
+        [
+            f"one {first.text} weight 5 check inter 50ms",
+            f"two {second.text} check inter 50ms rise 3 fall 1",
+            f"spare {spare.text} backup check inter 50ms",
+            f"hole {hole.text} check inter 100ms",
+            f"none {first.text} weight 0",
+        ],
+    )
+    daemon.defer(peer.stop)
+    lb = daemon.start(relay("http", *servers, backend={"check": {"every": "50ms"}}))
+    assert isinstance(lb, Lb)
+
+    def agree(names: str, status: str) -> None:
+        """Wait until these servers are settled on both sides; then everything must be the same."""
+
+        def settled(given: Rows) -> bool:
+            return all(given["app", name]["status"] == status for name in names.split())
+
+        eventually(
+            lambda: settled(rows(lb.admin_path)) and settled(rows(peer.admin)),
+            Words(lambda: f"{names} to be {status}: {shown(rows(lb.admin_path))}, HAProxy {shown(rows(peer.admin))}"),
+        )
+        ours, theirs = rows(lb.admin_path), rows(peer.admin)
+        assert shown(ours) == shown(theirs)
+        for key, values in ours.items():
+            if key[0] == "app":
+                assert [bool(values[column]) for column in NUMBERS] == [bool(theirs[key][column]) for column in NUMBERS]
+
+    def back(refused: Refused) -> None:
+        refused.close()
+        daemon.server(answering(), address=refused.address)
+
+    agree("one two spare hole", "DOWN")
+    back(spare)
+    agree("spare", "UP")
+    back(first)
+    agree("one", "UP")
+    back(second)
+    agree("two", "UP")
+    for server in daemon.servers:
+        server.close()
+    agree("one two spare", "DOWN")
+    eventually(lambda: len(spoken(lb.stderr())) == len(spoken(peer.path.read_text())), "both to have said the same")
+    ours, theirs = spoken(lb.stderr()), spoken(peer.path.read_text())
+    # Who goes in which order decides what is left at each.
+    first_part = [line.partition(". ")[0] for line in ours]
+    assert first_part == [line.partition(". ")[0] for line in theirs]
+    assert [re.sub(r"\d+", "N", line) for line in ours if "UP" in line] == [
+        re.sub(r"\d+", "N", line) for line in theirs if "UP" in line
+    ]
+    assert {re.sub(r"\d+ active and \d+", "", re.sub("Running on backup. ", "", line)) for line in ours} == {
+        re.sub(r"\d+ active and \d+", "", re.sub("Running on backup. ", "", line)) for line in theirs
+    }
