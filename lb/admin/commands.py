@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import NamedTuple
 
+import msgspec
+
 import lb
 from lb.admin import information, statistics
 from lb.admin.process import Process
@@ -45,6 +47,10 @@ async def _show_info(session: Session, arguments: Sequence[str]) -> AsyncIterato
         return
     load = information.load_of(await session.process.glance("load"))
     yield "".join(information.lines(session.process, load))
+
+
+async def _show_mirrors(session: Session, arguments: Sequence[str]) -> AsyncIterator[str]:
+    yield msgspec.json.encode(information.mirrors(session.process)).decode() + "\n"
 
 
 async def _show_stat(session: Session, arguments: Sequence[str]) -> AsyncIterator[str]:
@@ -139,6 +145,7 @@ COMMANDS = (
     ),
     Command(("reload",), "reload", "read the configuration anew and put it in force", ADMIN, _reload),
     Command(("show", "info"), "show info", "report information about the running process", USER, _show_info),
+    Command(("show", "mirrors"), "show mirrors", "report copies of requests, as JSON", USER, _show_mirrors),
     Command(("show", "pools"), "show pools", "report information about the memory pools usage", USER, _show_pools),
     Command(
         ("show", "startup-logs"),

@@ -115,6 +115,25 @@ def fields(process: Process, load: Load) -> dict[str, int | str]:
     }
 
 
+def mirrors(process: Process) -> dict[str, object]:
+    """Return what `show mirrors` says: copies of requests by the frontends they come from and the backends they go to."""
+    generation = process.generation
+    assert generation is not None
+    part = generation.part
+    targets = {name for frontend in part.frontends for name in frontend.mirrors}
+
+    def counted(name: str, number: int) -> dict[str, object]:
+        counters = process.mapping.counters(generation.oid(number))
+        return {"name": name, "mirrored": counters["mirrored"], "dropped": counters["mirror_dropped"]}
+
+    return {
+        "frontends": [
+            {**counted(each.name, each.object), "to": list(each.mirrors)} for each in part.frontends if each.mirrors
+        ],
+        "backends": [counted(each.name, each.object) for each in part.backends if each.name in targets],
+    }
+
+
 def uptime_text(seconds: int) -> str:
     """Return a time as HAProxy writes it: `0d 0h00m04s`."""
     return f"{seconds // 86400}d {seconds // 3600 % 24}h{seconds // 60 % 60:02}m{seconds % 60:02}s"

@@ -71,6 +71,7 @@ class Frontend(Struct, frozen=True):
     name: str
     mode: str  # "http", "tcp"
     maxconn: int = 0  # 0 = no limit
+    mirrors: tuple[str, ...] = ()  # backends that get copies of its requests
 
 
 class Check(Struct, frozen=True, array_like=True):

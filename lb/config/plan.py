@@ -336,7 +336,8 @@ class _Compiler:
             self._routes(frontend),
             self._mirror(frontend.mirror),
         )
-        return row, Frontend(object=number, name=name, mode=frontend.mode, maxconn=maxconn)
+        mirrors = () if frontend.mirror is UNSET else (frontend.mirror.to,)
+        return row, Frontend(object=number, name=name, mode=frontend.mode, maxconn=maxconn, mirrors=mirrors)
 
     def _routes(self, frontend: FrontendModel) -> list[RouteRow]:
         rows: list[RouteRow] = []

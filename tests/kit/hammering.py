@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import itertools
 
-from kit.hammer import Hammer, Tally
+import h11
+
+from kit.hammer import Ask, Hammer, Tally
 from kit.inprocess import InProcess, InProcessPlane
 from kit.log import parse
 from kit.settings import Settings, relay
@@ -19,11 +21,34 @@ PLANES = {
 }
 
 
-async def hammer(stage: Stage, seed: int, connections: int, *, scarce: bool, reloads: bool = False) -> None:
-    """Run the hammer on a stage, perhaps with reloads meanwhile, and compare the books."""
+class Copies(Hammer):
+    """Servers for copies of what another hammer asks: none may be cut, none may come twice."""
+
+    def __init__(self, original: Hammer) -> None:
+        super().__init__(original.seed + 1, scarce=original.scarce)
+        self.tally.asked = original.tally.asked
+
+    async def _body(self, connection: h11.Connection, reader: asyncio.StreamReader, order: Ask, slow: bool) -> None:
+        try:
+            await super()._body(connection, reader, order, slow)
+        except (ConnectionError, h11.RemoteProtocolError):
+            # What was answered before it had ended is not sent to its end.
+            if order.kind != "early" and not self.scarce:
+                self.tally.wrong.append(f"{order.target}: a copy was cut")
+            raise
+
+
+async def hammer(stage: Stage, seed: int, connections: int, *, scarce: bool, reloads: bool = False,
+                 mirror: bool = False) -> None:  # fmt: skip
+    """Run the hammer on a stage, perhaps with reloads meanwhile or with mirrored requests, and compare the books."""
     hammer = Hammer(seed, scarce=scarce)
     await hammer.listen(3)
     configurations = variants([f"{host}:{port}" for host, port in hammer.addresses])
+    copies = Copies(hammer)
+    if mirror:
+        await copies.listen(2)
+        for i, configuration in enumerate(configurations):
+            add_mirror(configuration, [f"{host}:{port}" for host, port in copies.addresses], i)
     proxy = await asyncio.to_thread(stage.start, configurations[0])
     assert isinstance(proxy, InProcess)
     hammer.describe = lambda: proxy.ask(proxy.engine.sessions)
@@ -36,12 +61,16 @@ async def hammer(stage: Stage, seed: int, connections: int, *, scarce: bool, rel
         count = await storm
         proxy.calm()
         await hammer.close()
+        await copies.close()
     await asyncio.to_thread(proxy.settle)
     tally = hammer.tally
+    tally.wrong += copies.tally.wrong
     assert not tally.wrong, "\n".join(explained(proxy, tally))
     assert len(tally.answered) > connections // 2
     check_books(proxy, hammer)
     assert count > 5 or not reloads
+    if mirror:
+        check_copies(proxy, copies)
 
 
 def variants(servers: list[str]) -> list[Settings]:
@@ -58,6 +87,25 @@ def variants(servers: list[str]) -> list[Settings]:
     other = relay("http", one, frontend=forwarded | {"default_backend": "other"})
     other["backends"]["other"] = {"servers": [{"name": "o1", "address": two}]}
     return [*found, other]
+
+
+def add_mirror(settings: Settings, servers: list[str], number: int) -> None:
+    """Have the requests of `web` copied for a backend `shadow`; the options differ by `number`."""
+    mirror = {"to": "shadow", "max_body": ("100k", "16m", "20k")[number % 3], "max_copies": (16, 200)[number % 2]}
+    settings["frontends"]["web"]["mirror"] = mirror
+    names = [{"name": f"m{i}", "address": address} for i, address in enumerate(servers)]
+    settings["backends"]["shadow"] = {"servers": names[number % 2 :]}
+
+
+def check_copies(proxy: InProcess, copies: Copies) -> None:
+    """Compare what the servers of the copies saw with the counters."""
+    web, shadow = proxy.counters("web"), proxy.counters("shadow")
+    assert (web["mirrored"], web["mirror_dropped"]) == (shadow["mirrored"], shadow["mirror_dropped"])
+    assert shadow["mirrored"] == shadow["req_total"] > 10
+    assert shadow["retries"] == 0
+    served = copies.tally.served
+    assert 10 < len(served) <= shadow["mirrored"]
+    assert set(served.values()) == {1}
 
 
 async def reload_until(over: asyncio.Event, proxy: InProcess, configurations: list[Settings]) -> int:

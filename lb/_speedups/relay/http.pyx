@@ -17,7 +17,7 @@ from lb._speedups.proto.message cimport (
     NAME_X_FORWARDED_FOR, message_add, message_t,
 )
 from lb._speedups.relay.link cimport link_flush, link_window_drop, side_deadline
-from lb._speedups.relay.mirror cimport mirror_add, mirror_choose, mirror_copy, mirror_restart
+from lb._speedups.relay.mirror cimport mirror_add, mirror_choose, mirror_copy, mirror_is_whole, mirror_restart
 from lb._speedups.relay.relay cimport (
     FAULT_CLOSED, FAULT_ERROR, FAULT_RESET, FAULT_SYNTAX, INTERIM_MAX, LINK_CLOSE, LINK_HEARD, LINK_PARKS,
     OFFER_ABORT, OFFER_DATA, OFFER_END, OFFER_MEMORY, OFFER_WAIT, PHASE_ASSIGN, PHASE_BODY,
@@ -607,7 +607,7 @@ cdef void run(stream_t *st) noexcept nogil:
         if up == PUMP_MEMORY:
             fail(st, 503, b"out of memory", c'R', phase_letter(st))
             return
-        if UNLIKELY(st.mirror != NULL) and up == PUMP_END:
+        if UNLIKELY(st.mirror != NULL) and up != PUMP_SINK and (up == PUMP_END or mirror_is_whole(st)):
             send_copy(st)
         # PUMP_SINK: the server stopped reading; it may have answered before (an early response)
     elif st.server.codec.flush(&st.server) < 0:

@@ -21,6 +21,7 @@
 from libc.stdint cimport uint32_t
 from lb._speedups.base.timers cimport lb_timer_t
 from lb._speedups.policy.plan cimport plan_mirror_t
+from lb._speedups.proto.message cimport FRAMING_LENGTH
 from lb._speedups.relay.relay cimport codec_t, mirror_t, stream_t
 
 # The table of the client side of copies.
@@ -31,6 +32,10 @@ cdef void mirror_choose(stream_t *st, const plan_mirror_t *rule) noexcept nogil
 
 # Bytes of the request's body, in order, st.mirror being there. May give the copy up.
 cdef void mirror_add(stream_t *st, const char *p, size_t n) noexcept nogil
+
+# All bytes of a body of known length are here. Its end may be told later (an END frame), and the answer come before.
+cdef inline bint mirror_is_whole(const stream_t *st) noexcept nogil:
+    return st.request.framing == FRAMING_LENGTH and st.mirror.length == st.request.length
 
 # The body will be offered from its beginning again.
 cdef void mirror_restart(stream_t *st) noexcept nogil
