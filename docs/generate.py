@@ -48,6 +48,8 @@ KINDS = {
     "backend": "name of a backend",
     "bind": "address",
     "server": "address",
+    "header": "name of a header",
+    "pseudonym": "name",
 }
 
 

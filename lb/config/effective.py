@@ -4,6 +4,8 @@ Short forms become long ones, names are made, what is inherited stands where it 
 configuration, and the effective form of it is the same again.
 """
 
+from typing import Any
+
 from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
@@ -21,6 +23,15 @@ from lb.model import (
 )
 from lb.model.address import parse_bind, parse_server
 from lb.model.backend import HASHED
+from lb.model.forwarding import (
+    client_header,
+    forwarded_for_of,
+    forwarded_of,
+    monitor_of,
+    request_id_of,
+    via_of,
+    x_forwarded_of,
+)
 from lb.model.naming import balance_of, bind_name, bind_of, server_name, server_of
 
 DRAWS = 2
@@ -69,8 +80,31 @@ def _frontend(frontend: Frontend, defaults: Defaults) -> Frontend:
             http_request=said(timeouts.http_request, inherited.http_request) if is_http else UNSET,
             http_keep_alive=said(timeouts.http_keep_alive, inherited.http_keep_alive) if is_http else UNSET,
             tunnel=said(timeouts.tunnel, inherited.tunnel),
+            client_fin=timeouts.client_fin
+            if inherited.client_fin is UNSET
+            else said(timeouts.client_fin, inherited.client_fin),
         ),
+        **(_forwarding(frontend, defaults) if is_http else {}),
     )
+
+
+def _forwarding(frontend: Frontend, defaults: Defaults) -> dict[str, Any]:
+    """Return what a frontend of mode http forwards, each keyword from itself or from `defaults`."""
+
+    def given(word: str) -> Any:
+        own = getattr(frontend, word)
+        return getattr(defaults, word) if own is UNSET else own
+
+    return {
+        "trusted_proxies": given("trusted_proxies"),
+        "client_address": client_header(given("client_address")) or False,
+        "forwarded_for": forwarded_for_of(given("forwarded_for")) or False,
+        "forwarded": forwarded_of(given("forwarded")) or False,
+        "x_forwarded": x_forwarded_of(given("x_forwarded")),
+        "via": via_of(given("via")) or False,
+        "request_id": request_id_of(given("request_id")) or False,
+        "monitor": UNSET if frontend.monitor is UNSET else monitor_of(frontend.monitor),
+    }
 
 
 def _bind(bind: Bind) -> Bind:
@@ -90,6 +124,9 @@ def _backend(backend: Backend, defaults: Defaults, mode: str) -> Backend:
             server=said(timeouts.server, inherited.server),
             tunnel=said(timeouts.tunnel, inherited.tunnel),
             check=inherited.check if timeouts.check is UNSET else timeouts.check,
+            server_fin=timeouts.server_fin
+            if inherited.server_fin is UNSET
+            else said(timeouts.server_fin, inherited.server_fin),
         ),
         check=backend_check(backend),
         retries=defaults.retries if backend.retries is UNSET else backend.retries,

@@ -3,11 +3,13 @@ backends without servers.
 """
 
 import math
+import re
 from collections.abc import Callable, Iterator
-from dataclasses import replace
-from typing import TypeVar
+from dataclasses import replace as moved
+from typing import Any, TypeVar
 
 from msgspec import UNSET, UnsetType
+from msgspec.structs import replace
 
 from lb.config.diagnostic import Finding, Path, line_text
 from lb.config.health import CHECK_TIMES, faults_of_check, faults_of_server
@@ -19,6 +21,7 @@ from lb.model import (
     Check,
     Configuration,
     Debug,
+    Defaults,
     Frontend,
     Keepalive,
     Log,
@@ -28,6 +31,15 @@ from lb.model import (
 )
 from lb.model.address import Address, AddressError, Family, ForeignAddressError, parse_bind, parse_server, parse_syslog
 from lb.model.backend import HASHED
+from lb.model.forwarding import (
+    client_header,
+    forwarded_for_of,
+    forwarded_of,
+    monitor_of,
+    node_problem,
+    request_id_of,
+    x_forwarded_of,
+)
 from lb.model.hashkey import TOKEN, HashKeyError, parse_key
 from lb.model.keywords import UNBUILT_WORDS
 from lb.model.naming import balance_of, bind_name, bind_of, server_name, server_of
@@ -102,6 +114,7 @@ class Review:
             self._report((), "configuration", message)
         self._durations(("global",), "global", "", configuration.global_, ("grace",))
         self._durations(("defaults", "timeouts"), "defaults", "timeouts.", configuration.defaults.timeouts, _TIMEOUTS)
+        self._forwarding(("defaults",), "defaults", configuration.defaults)
         admin = configuration.global_.admin
         if admin is not UNSET:
             try:
@@ -159,6 +172,9 @@ class Review:
         self._keepalive((*path, "tcp_keepalive"), subject, frontend.tcp_keepalive)
         if frontend.mode == "tcp":
             self._tcp_only(path, subject, frontend)
+        else:
+            self._forwarding(path, subject, frontend)
+            self._monitor(path, subject, frontend)
         self._routes(path, subject, frontend)
         if frontend.mirror is not UNSET:
             self._mirror((*path, "mirror"), name, frontend.mode, frontend.mirror)
@@ -183,8 +199,9 @@ class Review:
                 "write 'mode: http', or 'default_backend' alone",
                 at_key=True,
             )
-        if frontend.forwarded_for:
-            self._report((*path, "forwarded_for"), subject, "'forwarded_for' needs mode http", "remove it")
+        for word in (*FORWARDING, "monitor"):
+            if getattr(frontend, word) not in (UNSET, False, ()):
+                self._report((*path, word), subject, f"'{word}' needs mode http", "remove it", at_key=True)
         for word in ("http_request", "http_keep_alive"):
             if getattr(frontend.timeouts, word) is not UNSET:
                 self._report((*path, "timeouts", word), subject, f"'timeouts.{word}' needs mode http", "remove it")
@@ -204,6 +221,83 @@ class Review:
         if size > MIRROR_BODY_MAX:
             message = f"'mirror.max_body' is {mirror.max_body}; at most {MIRROR_BODY_MAX >> 20}m are possible"
             self._report((*path, "max_body"), subject, message)
+
+    def _forwarding(self, path: Path, subject: str, given: Frontend | Defaults) -> None:
+        """Look at what is told to servers; what `defaults` and a frontend say together is looked at for the frontend."""
+        defaults = self.configuration.defaults
+
+        def effective(word: str, otherwise: object) -> Any:
+            own = getattr(given, word)
+            own = getattr(defaults, word) if own is UNSET else own
+            return otherwise if own is UNSET else own
+
+        if given.trusted_proxies is not UNSET:
+            self._networks((*path, "trusted_proxies"), subject, "trusted_proxies", given.trusted_proxies)
+        names: dict[str, str] = {}
+        forwarded_for = forwarded_for_of(effective("forwarded_for", False))
+        if forwarded_for is not None:
+            self._header((*path, "forwarded_for"), subject, "forwarded_for", forwarded_for.name, names)
+            if given.forwarded_for is not UNSET:
+                at = (*path, "forwarded_for", "except")
+                self._networks(at, subject, "forwarded_for.except", forwarded_for.except_)
+        forwarded = forwarded_of(effective("forwarded", False))
+        if forwarded is not None and given.forwarded is not UNSET:
+            for word, node in (("by", forwarded.by), ("for", forwarded.for_)):
+                problem = node_problem(node)
+                if problem:
+                    message = f"'forwarded.{word}': '{line_text(node)}' {problem}"
+                    self._report((*path, "forwarded", word), subject, message)
+            if forwarded == replace(forwarded, proto=False, host=False, by="none", for_="none"):
+                self._report((*path, "forwarded"), subject, "'forwarded' says nothing", "write 'forwarded: false'")
+        x_forwarded = x_forwarded_of(effective("x_forwarded", ()))
+        for word in ("proto", "host", "port", "real_ip"):
+            name = getattr(x_forwarded, word)
+            if name is not UNSET:
+                self._header((*path, "x_forwarded"), subject, f"x_forwarded.{word}", name, names)
+        request_id = request_id_of(effective("request_id", False))
+        if request_id is not None:
+            self._header((*path, "request_id"), subject, "request_id", request_id.name, names)
+        for word in ("via", "client_address"):
+            text = getattr(given, word)
+            if isinstance(text, str) and text.lower() in _SWITCHES:
+                message = f"'{word}' must be true, false or a name, not '{text}'"
+                self._report((*path, word), subject, message, f"write {_SWITCHES[text.lower()]}")
+        header = client_header(effective("client_address", False))
+        if header and given is not defaults:
+            self._client_address(path, subject, header, effective("trusted_proxies", ()))
+
+    def _client_address(self, path: Path, subject: str, header: str, proxies: tuple[str, ...]) -> None:
+        at = (*path, "client_address")
+        if _plain(header) in _OWN_HEADERS - {"forwarded"}:
+            self._report(at, subject, f"'client_address': header '{header}' is none that says who the client is")
+        if not proxies:
+            self._report(
+                at, subject, "'client_address' needs 'trusted_proxies'", "nobody's word is taken for it otherwise"
+            )
+
+    def _header(self, path: Path, subject: str, label: str, name: str, names: dict[str, str]) -> None:
+        """See that a header can be written by lb, and is written by one keyword."""
+        if _plain(name) in _OWN_HEADERS:
+            self._report(path, subject, f"'{label}': header '{name}' is written by other keywords or by HTTP itself")
+        elif _plain(name) in names:
+            other = names[_plain(name)]
+            self._report(path, subject, f"'{label}': header '{name}' is also that of '{other}'", "give each its own")
+        names.setdefault(_plain(name), label)
+
+    def _monitor(self, path: Path, subject: str, frontend: Frontend) -> None:
+        if frontend.monitor is UNSET:
+            return
+        monitor = monitor_of(frontend.monitor)
+        if re.fullmatch(r"/[!-~]*", monitor.path) is None or "#" in monitor.path:
+            shown = line_text(monitor.path)
+            at = (*path, "monitor") if isinstance(frontend.monitor, str) else (*path, "monitor", "path")
+            self._report(at, subject, f"'monitor': '{shown}' is no path", "write '/alive'")
+        for backend in monitor.fail_below:
+            if backend not in self.configuration.backends:
+                near = nearest(backend, self.configuration.backends)
+                hint = f"did you mean '{near}'?" if near else "define it under 'backends'"
+                at = (*path, "monitor", "fail_below", backend)
+                self._report(at, subject, f"unknown backend '{line_text(backend)}'", hint)
 
     def _bind(self, path: Path, subject: str, bind: Bind, names: set[str]) -> None:
         shown = line_text(bind.address)
@@ -497,9 +591,56 @@ class Review:
 _LOG_TARGETS = (
     "write stdout, stderr, the absolute path of a file, 'udp:127.0.0.1:514', 'tcp:127.0.0.1:601' or 'unix:/dev/log'"
 )
-_TIMEOUTS = ("connect", "client", "server", "http_request", "http_keep_alive", "tunnel", "check")
-_FRONTEND_TIMEOUTS = ("client", "http_request", "http_keep_alive", "tunnel")
-_BACKEND_TIMEOUTS = ("connect", "server", "tunnel", "check")
+_TIMEOUTS = (
+    "connect",
+    "client",
+    "server",
+    "http_request",
+    "http_keep_alive",
+    "tunnel",
+    "client_fin",
+    "server_fin",
+    "check",
+)
+_FRONTEND_TIMEOUTS = ("client", "http_request", "http_keep_alive", "tunnel", "client_fin")
+_BACKEND_TIMEOUTS = ("connect", "server", "tunnel", "server_fin", "check")
+
+FORWARDING = (
+    "trusted_proxies",
+    "client_address",
+    "forwarded_for",
+    "forwarded",
+    "x_forwarded",
+    "via",
+    "request_id",
+)
+
+# What the codecs write themselves, and the two headers whose names are fixed.
+_OWN_HEADERS = {
+    "host",
+    "connection",
+    "content-length",
+    "transfer-encoding",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "upgrade",
+    "http2-settings",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "expect",
+    "forwarded",
+    "via",
+}
+
+# YAML's old booleans are texts, and nobody means a header or a balancer of that name.
+_SWITCHES = {"on": "true", "yes": "true", "true": "true", "off": "false", "no": "false", "false": "false"}
+
+
+def _plain(name: str) -> str:
+    """Return a header's name as servers may read it: many take '_' for '-', and none looks at case."""
+    return name.lower().replace("_", "-")
 
 
 def unrelated(findings: list[Finding], gone: set[Path], original: Callable[[Path], Path]) -> Iterator[Finding]:
@@ -514,4 +655,4 @@ def unrelated(findings: list[Finding], gone: set[Path], original: Callable[[Path
             continue
         if finding.message.startswith("unknown backend") and backends_unsure:
             continue
-        yield replace(finding, path=path)
+        yield moved(finding, path=path)

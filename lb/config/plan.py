@@ -18,6 +18,7 @@ from msgspec import UNSET, UnsetType
 
 from lb.config.diagnostic import ConfigError, Diagnostic, Finding
 from lb.config.effective import effective
+from lb.config.forwarding import ForwardingRow, MonitorRow, forwarding_row, monitor_row
 from lb.config.health import check_part, observation_part
 from lb.config.loading import read
 from lb.config.netset import NetsetRow
@@ -49,9 +50,11 @@ KEY_WHOLE = 1 << 1
 KEY_PATH_ONLY = 1 << 2
 KEY_DOMAIN_ONLY = 1 << 3
 LOG_FORMATS = {"haproxy": 1, "json": 2}
-FRONTEND_FORWARDED_FOR = 1 << 0
+FRONTEND_FORWARDING = 1 << 0
 FRONTEND_LOG = 1 << 1
 FRONTEND_KEEPALIVE = 1 << 2
+FRONTEND_MARKS_RESPONSE = 1 << 8
+FRONTEND_MONITOR = 1 << 9
 BACKEND_KEEPALIVE = 1 << 0
 LINK_TWISTED = 1 << 0
 LINK_MUX = 1 << 1
@@ -93,6 +96,9 @@ class FrontendRow(NamedTuple):
     keepalive: tuple[int, int, int]  # idle s, interval s, count; 0 = the kernel's
     routes: list[RouteRow]
     mirror: int = 0  # place among the mirrors + 1, 0 = none
+    client_fin_ms: int = 0
+    forwarding: ForwardingRow | None = None
+    monitor: MonitorRow | None = None
 
 
 class MirrorRow(NamedTuple):
@@ -133,6 +139,7 @@ class BackendRow(NamedTuple):
     queue_ms: int
     keepalive: tuple[int, int, int]
     key: KeyRow = KeyRow()
+    server_fin_ms: int = 0
 
 
 class ServerRow(NamedTuple):
@@ -315,7 +322,11 @@ class _Compiler:
                     backlog=_or(bind.backlog, 0),
                 )
             )
-        flags = FRONTEND_FORWARDED_FOR if frontend.forwarded_for else 0
+        forwarding = forwarding_row(frontend) if frontend.mode == "http" else None
+        monitor = None if frontend.monitor is UNSET else monitor_row(frontend.monitor, self.backend_index)
+        flags = FRONTEND_FORWARDING if forwarding is not None else 0
+        flags |= FRONTEND_MARKS_RESPONSE if forwarding is not None and forwarding.marks_response else 0
+        flags |= FRONTEND_MONITOR if monitor is not None else 0
         flags |= FRONTEND_LOG if frontend.log and self.configuration.global_.log else 0
         flags |= FRONTEND_KEEPALIVE if frontend.tcp_keepalive is not False else 0
         maxconn = _or(frontend.maxconn, 0)
@@ -335,6 +346,9 @@ class _Compiler:
             _keepalive(frontend.tcp_keepalive),
             self._routes(frontend),
             self._mirror(frontend.mirror),
+            _ms(timeouts.client_fin),
+            forwarding,
+            monitor,
         )
         mirrors = () if frontend.mirror is UNSET else (frontend.mirror.to,)
         return row, Frontend(object=number, name=name, mode=frontend.mode, maxconn=maxconn, mirrors=mirrors)
@@ -396,6 +410,7 @@ class _Compiler:
             0,
             _keepalive(backend.tcp_keepalive),
             _key(balance),
+            _ms(timeouts.server_fin),
         )
         return row, Backend(
             object=number,

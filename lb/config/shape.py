@@ -17,7 +17,7 @@ from lb.config.subject import label_of, subject_of
 from lb.config.suggestion import did_you_mean, nearest
 from lb.model import Configuration
 from lb.model.keywords import INSTEAD, INSTEAD_WORDS, UNBUILT, UNBUILT_FORMS, UNBUILT_WORDS
-from lb.model.kinds import NAME_MAX
+from lb.model.kinds import NAME_MAX, TOKEN_MAX
 from lb.model.units import UnitError, duration_ms, size_bytes
 
 _EXPECTED = {
@@ -29,6 +29,9 @@ _EXPECTED = {
     "mode": 'octal digits in quotes such as "0660"',
     "text": "a text",
     "tag": "a text",
+    "header": "the name of a header",
+    "pseudonym": "a name",
+    "node": "a text",
     "bind": "an address such as ':8080'",
     "server": "an address such as '10.0.0.1:8080'",
     "network": "a network such as '10.0.0.0/8'",
@@ -231,6 +234,10 @@ class Examination:
                 f"'{label}': '{line_text(value)}' is no tag",
                 "take 1 to 48 letters, digits and '_', '.', '/', '-'",
             )
+        elif extra.kind in ("header", "pseudonym"):
+            wrong = token_problem(value, underscores=extra.kind == "pseudonym")
+            if wrong:
+                return self._refuse(path, f"'{label}': '{line_text(value)}' {wrong}")
         elif extra.kind == "mode" and not re.fullmatch("0?[0-7]{3}", value):
             return self._refuse(
                 path, f"'{label}': '{line_text(value)}' is not a file mode", 'write three octal digits, such as "0660"'
@@ -301,6 +308,20 @@ def name_problem(name: str) -> str:
         return f"is {len(name.encode())} bytes long; a name takes at most {NAME_MAX}"
     if not re.fullmatch(r"[A-Za-z0-9_.:-]+", name):
         return "is no name; take letters, digits and '_', '.', ':', '-'"
+    return ""
+
+
+def token_problem(text: str, underscores: bool) -> str:
+    """Say what keeps a text from being a header's name, or a name within one (RFC 9110 5.6.2), or nothing."""
+    what = "name" if underscores else "name of a header"
+    if not text:
+        return f"is empty; take a {what}"
+    if len(text.encode()) > TOKEN_MAX:
+        return f"is {len(text.encode())} bytes long; a {what} takes at most {TOKEN_MAX}"
+    if not underscores and "_" in text:
+        return "holds '_', which many servers take for '-'; write '-'"
+    if not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", text):
+        return f"is no {what}; take letters, digits and '-', '.'"
     return ""
 
 

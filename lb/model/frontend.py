@@ -4,6 +4,16 @@ from typing import Annotated
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from lb.model.forwarding import (
+    ClientAddress,
+    ForwardedForGiven,
+    ForwardedGiven,
+    MonitorGiven,
+    RequestIdGiven,
+    TrustedProxies,
+    ViaGiven,
+    XForwardedGiven,
+)
 from lb.model.kinds import Connections, Mode, Name, Text
 from lb.model.mirror import Mirror
 from lb.model.traffic import Debug, FrontendTimeouts, Keepalive
@@ -87,9 +97,14 @@ class Frontend(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     tcp_keepalive: Annotated[
         bool | Keepalive, Meta(description="TCP keep-alive on client connections: `true`, `false` or its options.")
     ] = False
-    forwarded_for: Annotated[
-        bool, Meta(description="Append the client's address to the header X-Forwarded-For (mode http).")
-    ] = False
+    trusted_proxies: TrustedProxies = UNSET
+    client_address: ClientAddress = UNSET
+    forwarded_for: ForwardedForGiven = UNSET
+    forwarded: ForwardedGiven = UNSET
+    x_forwarded: XForwardedGiven = UNSET
+    via: ViaGiven = UNSET
+    request_id: RequestIdGiven = UNSET
+    monitor: MonitorGiven = UNSET
     log: Annotated[bool, Meta(description="Write access log records for this frontend.")] = True
     routes: Annotated[
         tuple[Route, ...],

@@ -4,6 +4,15 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from lb.model.forwarding import (
+    ClientAddress,
+    ForwardedForGiven,
+    ForwardedGiven,
+    RequestIdGiven,
+    TrustedProxies,
+    ViaGiven,
+    XForwardedGiven,
+)
 from lb.model.kinds import Duration
 
 Mode = Literal["http", "tcp"]
@@ -22,6 +31,12 @@ _TUNNEL = (
     "Longest silence of both sides of a tunnel (an upgraded connection) or of a TCP relay once both sides have spoken."
 )
 _CHECK = "Longest time for a health check; its `every` if not given."
+_CLIENT_FIN = (
+    "Longest silence of a client's connection that is half-closed, of a tunnel or TCP relay; `tunnel` if not given."
+)
+_SERVER_FIN = (
+    "Longest silence of a server's connection that is half-closed, of a tunnel or TCP relay; `tunnel` if not given."
+)
 
 
 class Timeouts(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -34,6 +49,8 @@ class Timeouts(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     http_keep_alive: Annotated[Duration, Meta(description=_HTTP_KEEP_ALIVE)] = "60s"
     tunnel: Annotated[Duration, Meta(description=_TUNNEL)] = "1h"
     check: Annotated[Duration | UnsetType, Meta(description=_CHECK)] = UNSET
+    client_fin: Annotated[Duration | UnsetType, Meta(description=_CLIENT_FIN)] = UNSET
+    server_fin: Annotated[Duration | UnsetType, Meta(description=_SERVER_FIN)] = UNSET
 
 
 class FrontendTimeouts(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -43,6 +60,7 @@ class FrontendTimeouts(Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     http_request: Annotated[Duration | UnsetType, Meta(description=_HTTP_REQUEST)] = UNSET
     http_keep_alive: Annotated[Duration | UnsetType, Meta(description=_HTTP_KEEP_ALIVE)] = UNSET
     tunnel: Annotated[Duration | UnsetType, Meta(description=_TUNNEL)] = UNSET
+    client_fin: Annotated[Duration | UnsetType, Meta(description=_CLIENT_FIN)] = UNSET
 
 
 class BackendTimeouts(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -52,6 +70,7 @@ class BackendTimeouts(Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     server: Annotated[Duration | UnsetType, Meta(description=_SERVER)] = UNSET
     tunnel: Annotated[Duration | UnsetType, Meta(description=_TUNNEL)] = UNSET
     check: Annotated[Duration | UnsetType, Meta(description=_CHECK)] = UNSET
+    server_fin: Annotated[Duration | UnsetType, Meta(description=_SERVER_FIN)] = UNSET
 
 
 class Keepalive(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -91,3 +110,10 @@ class Defaults(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     retries: Annotated[
         Retries, Meta(description="Connection attempts beyond the first, each on another server if there is one.")
     ] = 3
+    trusted_proxies: TrustedProxies = UNSET
+    client_address: ClientAddress = False
+    forwarded_for: ForwardedForGiven = False
+    forwarded: ForwardedGiven = False
+    x_forwarded: XForwardedGiven = ()
+    via: ViaGiven = False
+    request_id: RequestIdGiven = False

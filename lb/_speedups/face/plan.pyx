@@ -10,10 +10,10 @@ from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from lb._speedups.policy.plan cimport (
-    PLAN_MAGIC, PLAN_VERSION, net4_t, net6_t, netset_t, plan_backend, plan_backend_t, plan_check, plan_frontend,
-    plan_frontend_t, plan_listener, plan_listener_t, plan_log, plan_log_t, plan_mirror, plan_mirror_t, plan_oid_hash,
-    plan_server, plan_server_t,
-    plan_t, route_edge_t, route_host_t, route_node_t, route_table_t, text_t,
+    PLAN_MAGIC, PLAN_VERSION, forward_field_t, forwarding_t, monitor_need_t, monitor_t, net4_t, net6_t, netset_t,
+    plan_backend, plan_backend_t, plan_check, plan_frontend, plan_frontend_t, plan_listener, plan_listener_t, plan_log,
+    plan_log_t, plan_mirror, plan_mirror_t, plan_oid_hash, plan_server, plan_server_t, plan_t, route_edge_t,
+    route_host_t, route_node_t, route_table_t, text_t,
 )
 from lb._speedups.policy.route cimport route_hash
 
@@ -155,7 +155,59 @@ cdef put_listeners(Image image, plan_t *p, list rows, list oids):
         image.put_netset(&out.proxies, row.proxies)
 
 
-cdef put_frontends(Image image, plan_t *p, list rows, list oids, list trees):
+cdef place_forwarding(Image image, row):
+    """Take room for what a frontend forwards and its monitor; put_frontends() fills it."""
+    at = fields_at = monitor_at = needs_at = 0
+    if row.forwarding is not None:
+        at = image.place(1, sizeof(forwarding_t))
+        fields_at = image.place(len(row.forwarding.fields), sizeof(forward_field_t))
+        image.place_netset(row.forwarding.trusted)
+        image.place_netset(row.forwarding.excepted)
+    if row.monitor is not None:
+        monitor_at = image.place(1, sizeof(monitor_t))
+        needs_at = image.place(len(row.monitor.needs), sizeof(monitor_need_t))
+    return at, fields_at, monitor_at, needs_at
+
+
+cdef put_forwarding(Image image, uint32_t at, uint32_t fields_at, row):
+    cdef forwarding_t *out = <forwarding_t *> (image.base + at)
+    cdef forward_field_t *fields = <forward_field_t *> (image.base + fields_at)
+    cdef uint32_t i
+    out.fields_at = fields_at
+    out.fields = len(row.fields)
+    out.written = row.written
+    out.flags = row.flags
+    image.put_netset(&out.trusted, row.trusted)
+    image.put_netset(&out.excepted, row.excepted)
+    image.text(&out.client, row.client)
+    image.text(&out.via, row.via)
+    image.text(&out.by_text, row.by_text)
+    image.text(&out.for_text, row.for_text)
+    image.text(&out.id_name, row.id_name)
+    out.by = row.by
+    out.for_ = row.for_
+    out.id_format = row.id_format
+    for i, field in enumerate(row.fields):
+        image.text(&fields[i].name, field.name)
+        image.text(&fields[i].key, field.key)
+        fields[i].kind = field.kind
+        fields[i].id = field.id
+        out.lengths |= <uint64_t> 1 << ((fields[i].name.len - 1) & 63)
+
+
+cdef put_monitor(Image image, uint32_t at, uint32_t needs_at, row):
+    cdef monitor_t *out = <monitor_t *> (image.base + at)
+    cdef monitor_need_t *needs = <monitor_need_t *> (image.base + needs_at)
+    cdef uint32_t i
+    image.text(&out.path, row.path)
+    out.needs_at = needs_at
+    out.needs = len(row.needs)
+    for i, (backend, least) in enumerate(row.needs):
+        needs[i].backend = backend
+        needs[i].least = least
+
+
+cdef put_frontends(Image image, plan_t *p, list rows, list oids, list trees, list places):
     cdef plan_frontend_t *out
     for i, row in enumerate(rows):
         out = plan_frontend(p, i)
@@ -170,6 +222,13 @@ cdef put_frontends(Image image, plan_t *p, list rows, list oids, list trees):
         out.http_keep_alive_ms = row.http_keep_alive_ms
         out.tunnel_ms = row.tunnel_ms
         out.keepalive_idle_s, out.keepalive_interval_s, out.keepalive_count = row.keepalive
+        out.client_fin_ms = row.client_fin_ms
+        if row.forwarding is not None:
+            out.forwarding_at = places[i][0]
+            put_forwarding(image, out.forwarding_at, places[i][1], row.forwarding)
+        if row.monitor is not None:
+            out.monitor_at = places[i][2]
+            put_monitor(image, out.monitor_at, places[i][3], row.monitor)
         out.routes = len(row.routes)
         out.mirror = row.mirror
         tree = trees[i]
@@ -258,6 +317,7 @@ cdef put_backends(Image image, plan_t *p, list rows, list oids, list offsets):
         out.key_depth = key.depth
         out.key_len = key.len
         image.text(&out.key_name, key.name)
+        out.server_fin_ms = row.server_fin_ms
 
 
 cdef put_servers(Image image, plan_t *p, list rows, list oids):
@@ -314,6 +374,7 @@ def build(generation, rows, oids, offsets):
     placed = [place_tree(image, tree) for tree in trees if tree is not None]
     for row in rows.listeners:
         image.place_netset(row.proxies)
+    places = [place_forwarding(image, row) for row in rows.frontends]
     image.allocate()
     p = <plan_t *> image.base
     p.magic = PLAN_MAGIC
@@ -332,7 +393,7 @@ def build(generation, rows, oids, offsets):
     for tree, hosts_at, edges_at, nodes_at in placed:
         open_tree(image, tree, hosts_at, edges_at, nodes_at)
     put_listeners(image, p, rows.listeners, oids)
-    put_frontends(image, p, rows.frontends, oids, trees)
+    put_frontends(image, p, rows.frontends, oids, trees, places)
     put_backends(image, p, rows.backends, oids, offsets)
     put_servers(image, p, rows.servers, oids)
     put_mirrors(p, rows.mirrors)

@@ -17,9 +17,11 @@ cdef enum:
     MODE_HTTP = 2
 
 cdef enum:                       # plan_frontend_t.flags
-    FRONTEND_FORWARDED_FOR = 1 << 0   # append the client's address to X-Forwarded-For
+    FRONTEND_FORWARDING = 1 << 0      # has a forwarding_t that heads of requests go through
     FRONTEND_LOG = 1 << 1             # write an access log record per stream
     FRONTEND_KEEPALIVE = 1 << 2       # TCP keep-alive on accepted connections, with the options below
+    FRONTEND_MARKS_RESPONSE = 1 << 8  # its forwarding_t adds to heads of responses too
+    FRONTEND_MONITOR = 1 << 9         # has a monitor_t
 
 cdef enum:                       # plan_backend_t.flags
     BACKEND_KEEPALIVE = 1 << 0   # TCP keep-alive on server connections, with the options below
@@ -101,6 +103,9 @@ ctypedef struct plan_frontend_t:
     uint32_t hosts_at            # offset of its route_table_t below, 0 = it has no routes
     uint32_t routes              # their number
     uint32_t mirror              # index of its plan_mirror_t + 1, 0 = nothing is mirrored
+    uint32_t client_fin_ms       # timeout of a half-closed client connection, 0 = none of its own
+    uint32_t forwarding_at       # offset of its forwarding_t, 0 = none
+    uint32_t monitor_at          # offset of its monitor_t, 0 = none
 
 ctypedef struct plan_backend_t:
     uint32_t oid
@@ -126,7 +131,7 @@ ctypedef struct plan_backend_t:
     uint8_t pad0
     uint16_t key_depth           # uri: segments, 0 = all
     uint16_t key_len             # uri: bytes, 0 = all
-    uint32_t pad
+    uint32_t server_fin_ms       # timeout of a half-closed server connection, 0 = none of its own
 
 ctypedef struct plan_server_t:
     uint32_t oid
@@ -145,6 +150,82 @@ ctypedef struct plan_mirror_t:   # copies of requests for another backend (relay
     uint32_t max_copies          # at a time in a worker, of this backend
     uint32_t timeout_ms          # longest life of a copy
     uint32_t pad
+
+# What a frontend tells servers about its clients; how: policy/forwarding.pxd.
+
+cdef enum:                       # forward_field_t.kind
+    FORWARD_STRIP = 0            # not written: only kept from servers
+    FORWARD_FOR                  # X-Forwarded-For
+    FORWARD_FORWARDED            # Forwarded (RFC 7239)
+    FORWARD_PROTO
+    FORWARD_HOST
+    FORWARD_PORT
+    FORWARD_REAL_IP
+    FORWARD_ID
+    FORWARD_COUNT
+
+cdef enum:                       # forwarding_t.flags
+    FORWARDING_REPLACE = 1 << 0       # FORWARD_FOR: also what trusted peers sent is dropped
+    FORWARDING_IF_NONE = 1 << 1       # FORWARD_FOR: nothing is added to that
+    FORWARDING_CLIENT = 1 << 2        # the client's address is taken from `client`
+    FORWARDING_RFC7239 = 1 << 3       # which is Forwarded
+    FORWARDING_PROTO = 1 << 4         # parts of Forwarded
+    FORWARDING_HOST = 1 << 5
+    FORWARDING_VIA_REQUEST = 1 << 6
+    FORWARDING_VIA_RESPONSE = 1 << 7
+    FORWARDING_LOOPS = 1 << 8         # a request that has our Via is refused
+    FORWARDING_ID_ANY = 1 << 9        # request ids are taken from anybody
+    FORWARDING_ID_NEVER = 1 << 10     # from nobody; else from trusted peers
+    FORWARDING_ID_RESPONSE = 1 << 11
+
+cdef enum:                       # forwarding_t.by, for_: nodes of RFC 7239
+    NODE_NONE = 0                # not said
+    NODE_ADDRESS
+    NODE_ADDRESS_PORT
+    NODE_TEXT                    # by_text, for_text
+    NODE_COUNT
+
+cdef enum:                       # forwarding_t.id_format
+    ID_HEX32 = 0
+    ID_UUID4
+    ID_UUID7
+    ID_FORMATS
+
+ctypedef struct forward_field_t:
+    text_t name                  # as it is written
+    text_t key                   # lower case, `-` for `_`
+    uint8_t kind                 # FORWARD_*
+    uint8_t id                   # known_name of proto/message.pxd
+    uint16_t pad0
+    uint32_t pad1
+
+ctypedef struct forwarding_t:    # at plan_frontend_t.forwarding_at
+    uint64_t lengths             # bit n - 1: a field of `fields_at` has a name of n bytes (n modulo 64)
+    uint32_t fields_at           # offset of forward_field_t[fields]: those that are written come first
+    uint32_t fields
+    uint32_t written             # of them
+    uint32_t flags               # FORWARDING_*
+    netset_t trusted             # peers whose headers are believed
+    netset_t excepted            # peers for which FORWARD_FOR adds nothing
+    text_t client                # header that says who the client is, lower case
+    text_t via                   # our pseudonym
+    text_t by_text
+    text_t for_text
+    text_t id_name               # header of request ids, empty = the usual one, and none is written
+    uint8_t by                   # NODE_*
+    uint8_t for_
+    uint8_t id_format            # ID_*
+    uint8_t pad0
+    uint32_t pad1
+
+ctypedef struct monitor_t:       # at plan_frontend_t.monitor_at
+    text_t path                  # the whole target
+    uint32_t needs_at            # offset of monitor_need_t[needs]
+    uint32_t needs
+
+ctypedef struct monitor_need_t:
+    uint32_t backend             # index
+    uint32_t least               # usable servers it must have
 
 # Routes of a frontend; how they are found: policy/route.pxd.
 
@@ -220,6 +301,13 @@ cdef inline plan_log_t *plan_log(const plan_t *p, uint32_t i) noexcept nogil:
 
 cdef inline plan_mirror_t *plan_mirror(const plan_t *p, uint32_t i) noexcept nogil:
     return (<plan_mirror_t *> (<char *> p + p.mirrors_at)) + i
+
+# Only for frontends whose flags say that there is one.
+cdef inline const forwarding_t *plan_forwarding(const plan_t *p, const plan_frontend_t *f) noexcept nogil:
+    return <const forwarding_t *> (<const char *> p + f.forwarding_at)
+
+cdef inline const monitor_t *plan_monitor(const plan_t *p, const plan_frontend_t *f) noexcept nogil:
+    return <const monitor_t *> (<const char *> p + f.monitor_at)
 
 cdef inline const char *plan_text(const plan_t *p, text_t t) noexcept nogil:
     return <const char *> p + t.at

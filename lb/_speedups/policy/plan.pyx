@@ -1,4 +1,5 @@
 from lb._speedups.policy.balance cimport BALANCE_HASH, BALANCE_ROUNDROBIN
+from lb._speedups.policy.forwarding cimport forwarding_check
 from lb._speedups.policy.hash cimport HASH_SDBM, HASH_XXH3
 from lb._speedups.policy.netset cimport netset_check
 from lb._speedups.policy.route cimport route_check
@@ -27,6 +28,23 @@ cdef int check_listeners(const plan_t *p) noexcept nogil:
     return 0
 
 
+cdef int check_monitor(const plan_t *p, const plan_frontend_t *f) noexcept nogil:
+    cdef const monitor_t *monitor = plan_monitor(p, f)
+    cdef const monitor_need_t *needs
+    cdef uint32_t i
+    if not f.flags & FRONTEND_MONITOR:
+        return 0
+    if not plan_array_fits(p, f.monitor_at, 1, sizeof(monitor_t)) or not plan_text_fits(p, monitor.path):
+        return -1
+    if not plan_array_fits(p, monitor.needs_at, monitor.needs, sizeof(monitor_need_t)):
+        return -1
+    needs = <const monitor_need_t *> (<const char *> p + monitor.needs_at)
+    for i in range(monitor.needs):
+        if needs[i].backend >= p.nbackends:
+            return -1
+    return 0
+
+
 cdef int check_frontends(const plan_t *p) noexcept nogil:
     cdef const plan_frontend_t *frontend
     cdef uint32_t i
@@ -38,7 +56,7 @@ cdef int check_frontends(const plan_t *p) noexcept nogil:
             return -1
         if frontend.mirror > p.nmirrors or (frontend.mirror and frontend.mode != MODE_HTTP):
             return -1
-        if route_check(p, frontend):
+        if route_check(p, frontend) or forwarding_check(p, frontend) or check_monitor(p, frontend):
             return -1
     return 0
 

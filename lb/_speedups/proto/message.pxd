@@ -138,6 +138,18 @@ cdef void message_reset(message_t *m, uint8_t kind) noexcept nogil
 cdef int message_add(message_t *m, uint8_t id, const char *name, size_t name_len,
                      const char *value, size_t value_len) noexcept nogil
 
+# Append a field whose name and value need no check: from the configuration, or written by ourselves. Returns where to write
+# the value, room for `most` bytes, to be ended by message_end(); NULL when the edit area or the array is full.
+cdef char *message_begin(message_t *m, uint8_t id, const char *name, size_t name_len, size_t most) noexcept nogil
+
+# The value of the field that was begun last has this many bytes.
+cdef inline void message_end(message_t *m, size_t value_len) noexcept nogil:
+    m.fields[m.nfields - 1].value_len = <uint16_t> value_len
+    m.edit_at += <uint16_t> value_len
+
+# The same with a value that stands in the block already, outside the edit area. 0 or -1.
+cdef int message_refer(message_t *m, uint8_t id, const char *name, size_t name_len, span_t value) noexcept nogil
+
 # Mark field `i` deleted; by_name moves on to the next live field of the same id.
 cdef void message_delete(message_t *m, unsigned int i) noexcept nogil
 

@@ -50,6 +50,35 @@ cdef int message_add(message_t *m, uint8_t id, const char *name, size_t name_len
     return 0
 
 
+cdef char *message_begin(message_t *m, uint8_t id, const char *name, size_t name_len, size_t most) noexcept nogil:
+    cdef field_t *field
+    if m.nfields >= MESSAGE_FIELDS_ALL or name_len + most > <size_t>(MESSAGE_BLOCK - m.edit_at):
+        return NULL
+    field = &m.fields[m.nfields]
+    field.name_at = m.edit_at
+    field.name_len = <uint8_t>name_len
+    field.value_at = <uint16_t>(m.edit_at + name_len)
+    field.value_len = 0
+    field.line_end = 0
+    field.id = id
+    field.flags = FIELD_EDIT
+    field.pad = 0
+    memcpy(&m.block[field.name_at], name, name_len)
+    m.edit_at = field.value_at
+    m.nfields += 1
+    if id and m.by_name[id] == 0:
+        m.by_name[id] = m.nfields
+    return &m.block[field.value_at]
+
+
+cdef int message_refer(message_t *m, uint8_t id, const char *name, size_t name_len, span_t value) noexcept nogil:
+    if message_begin(m, id, name, name_len, 0) == NULL:
+        return -1
+    m.fields[m.nfields - 1].value_at = value.at
+    m.fields[m.nfields - 1].value_len = value.len
+    return 0
+
+
 cdef void message_delete(message_t *m, unsigned int i) noexcept nogil:
     cdef unsigned int n
     cdef uint8_t id

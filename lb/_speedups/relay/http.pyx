@@ -1,38 +1,43 @@
-from libc.stdint cimport int32_t, uint16_t, uint32_t, uint64_t, uint8_t
+from libc.stdint cimport int32_t, uint16_t, uint32_t, uint64_t
 from lb._speedups.base.mapping cimport counters_t
+from libc.string cimport memcmp
 from lb._speedups.base.pool cimport pool_give
 from lb._speedups.io.conn cimport CONN_READABLE, LOOP_SIDE_BYTES, conn_plain, conn_run
 from lb._speedups.io.flow cimport (
     FLOW_BULK, FLOW_DONE, FLOW_EOF, FLOW_KEEP_OPEN, FLOW_MEMORY, FLOW_MORE, FLOW_READ_ERROR, FLOW_WAIT,
     FLOW_WRITE_ERROR, flow_free, flow_held, flow_init, flow_preload, flow_run, flow_t,
 )
-from lb._speedups.io.sys cimport AF_INET, AF_INET6, inet_ntop
 from lb._speedups.base.timers cimport lb_timer_t
-from lb._speedups.policy.plan cimport FRONTEND_FORWARDED_FOR, plan_backend, plan_mirror, plan_mirror_t
+from lb._speedups.policy.balance cimport balance_t, balance_usable
+from lb._speedups.policy.plan cimport (
+    FRONTEND_FORWARDING, FRONTEND_MARKS_RESPONSE, FRONTEND_MONITOR, monitor_need_t, monitor_t, plan_backend,
+    plan_mirror, plan_mirror_t, plan_monitor, plan_t, plan_text,
+)
 from lb._speedups.policy.route cimport route_find
 from lb._speedups.proto.h1 cimport H1_UNASKED_UPGRADE
 from lb._speedups.proto.message cimport (
     FRAMING_CLOSE, FRAMING_LENGTH, MESSAGE_HTTP10, MESSAGE_UPGRADE, METHOD_DELETE, METHOD_GET, METHOD_HEAD,
-    METHOD_OPTIONS, METHOD_PUT, METHOD_TRACE, NAME_UPGRADE,
-    NAME_X_FORWARDED_FOR, message_add, message_t,
+    METHOD_OPTIONS, METHOD_PUT, METHOD_TRACE, NAME_UPGRADE, message_t,
 )
+from lb._speedups.relay.forward cimport forward_request, forward_response
 from lb._speedups.relay.link cimport link_flush, link_window_drop, side_deadline
 from lb._speedups.relay.mirror cimport mirror_add, mirror_choose, mirror_copy, mirror_is_whole, mirror_restart
 from lb._speedups.relay.relay cimport (
     FAULT_CLOSED, FAULT_ERROR, FAULT_RESET, FAULT_SYNTAX, INTERIM_MAX, LINK_CLOSE, LINK_HEARD, LINK_PARKS,
     OFFER_ABORT, OFFER_DATA, OFFER_END, OFFER_MEMORY, OFFER_WAIT, PHASE_ASSIGN, PHASE_BODY,
     PHASE_CONNECT, PHASE_END, PHASE_PARKED, PHASE_REQUEST, PHASE_SEND, PHASE_TUNNEL, SIDE_GONE, SIDE_IN_END,
-    SIDE_IN_HEAD, SIDE_LAST, SIDE_LEFT, SIDE_LOST, SIDE_OUT_END, SIDE_OUT_HEAD, STREAM_DEFERRED, STREAM_DOWN_FLOW,
-    STREAM_HTTP, STREAM_REPLAY, STREAM_REPLIED, STREAM_RESENT, STREAM_REUSED, STREAM_UP_FLOW, STREAM_UPGRADE,
+    SIDE_IN_HEAD, SIDE_LAST, SIDE_LEFT, SIDE_LOST, SIDE_OUT_END, SIDE_OUT_HEAD, STREAM_DEFERRED, STREAM_DOWN_FLOW, STREAM_HALF,
+    STREAM_HTTP, STREAM_QUIET, STREAM_REPLAY, STREAM_REPLIED, STREAM_RESENT, STREAM_REUSED, STREAM_UP_FLOW, STREAM_UPGRADE,
     WAITS_IN, WAITS_OUT, engine_t, link_t, side_t, slice_out_t, stream_t,
 )
 from lb._speedups.relay.reply cimport reply_error
 from lb._speedups.relay.server cimport (
     SERVER_NONE, SERVER_READY, server_assign, server_check, server_failed, server_left, server_retry,
 )
-from lb._speedups.relay.stream cimport stream_account, stream_cause, stream_free, stream_new
+from lb._speedups.relay.stream cimport stream_account, stream_cause, stream_free, stream_half_closed, stream_new
 
 cdef extern from "lb.h" nogil:
+    bint LIKELY(bint x)
     bint UNLIKELY(bint x)
 
 cdef extern from "lb.h" nogil:
@@ -165,13 +170,55 @@ cdef void http_begin(stream_t *st) noexcept nogil:
         st.flags &= <uint16_t> ~STREAM_REPLAY
     if m.flags & MESSAGE_UPGRADE and not (m.flags & MESSAGE_HTTP10):
         st.flags |= STREAM_UPGRADE
-    if st.frontend.flags & FRONTEND_FORWARDED_FOR and add_forwarded_for(st) != 0:
-        fail(st, 431, b"no room is left for X-Forwarded-For", c'P', c'R')
+    if st.frontend.flags & (FRONTEND_FORWARDING | FRONTEND_MONITOR) and not forward(st):
         return
     if LB_DEBUG and st.client.link.flags & LINK_PARKS:
         park(st)
         return
     route(st)
+
+
+# What comes before the rules: a monitor's request is answered, what a frontend forwards is added. False: the stream is over.
+cdef bint forward(stream_t *st) noexcept nogil:
+    cdef uint16_t status
+    if st.frontend.flags & FRONTEND_MONITOR and is_monitor(st):
+        st.flags |= STREAM_QUIET
+        if is_fit(st):
+            fail(st, 200, b"ready", 0, 0)
+        else:
+            fail(st, 503, b"not ready", 0, 0)
+        return False
+    if not st.frontend.flags & FRONTEND_FORWARDING:
+        return True
+    status = forward_request(st)
+    if LIKELY(status == 0):
+        return True
+    fail(st, status, b"the request has been here before" if status == 508 else b"the host leaves no room for what is added",
+         c'P', c'R')
+    return False
+
+
+cdef bint is_monitor(stream_t *st) noexcept nogil:
+    cdef const monitor_t *monitor = plan_monitor(st.plan.plan, st.frontend)
+    cdef const message_t *m = st.request
+    return m.target.len == monitor.path.len \
+        and memcmp(m.block + m.target.at, plan_text(st.plan.plan, monitor.path), m.target.len) == 0
+
+
+# Whether a balancer in front of us should send more.
+cdef bint is_fit(stream_t *st) noexcept nogil:
+    cdef const plan_t *p = st.plan.plan
+    cdef const monitor_t *monitor = plan_monitor(p, st.frontend)
+    cdef const monitor_need_t *needs = <const monitor_need_t *> (<const char *> p + monitor.needs_at)
+    cdef balance_t *balance
+    cdef uint32_t i
+    if st.engine.draining:
+        return False
+    for i in range(monitor.needs):
+        balance = <balance_t *> (<char *> st.engine.mapping + plan_backend(p, needs[i].backend).balance_at)
+        if balance_usable(balance) < needs[i].least:
+            return False
+    return True
 
 
 # The request rules have passed: find the backend and a server.
@@ -241,40 +288,6 @@ cdef int http_resume(engine_t *e, uint64_t handle) noexcept nogil:
             return 0
         st = st.next
     return -1                                 # it has gone meanwhile: the verdict is dropped
-
-
-cdef inline size_t put_octet(char *at, uint8_t n) noexcept nogil:
-    if n < 10:
-        at[0] = <char> (48 + n)
-        return 1
-    if n < 100:
-        at[0] = <char> (48 + n // 10)
-        at[1] = <char> (48 + n % 10)
-        return 2
-    at[0] = <char> (48 + n // 100)
-    at[1] = <char> (48 + n // 10 % 10)
-    at[2] = <char> (48 + n % 10)
-    return 3
-
-
-cdef int add_forwarded_for(stream_t *st) noexcept nogil:
-    cdef char text[64]
-    cdef size_t n = 0
-    cdef int i
-    if st.family == AF_INET:                  # libc's printing costs as much as all else that is done to a head
-        for i in range(4):
-            n += put_octet(text + n, st.address[i])
-            text[n] = c'.'
-            n += 1
-        n -= 1
-    elif st.family == AF_INET6:
-        if inet_ntop(AF_INET6, st.address, text, sizeof(text)) == NULL:
-            return 0
-        while text[n] != 0:
-            n += 1
-    else:
-        return 0                              # a unix socket's client has no address
-    return message_add(st.request, NAME_X_FORWARDED_FOR, b"X-Forwarded-For", 15, text, n)
 
 
 # What server_assign and its kin answered.
@@ -505,6 +518,8 @@ cdef int response_head(stream_t *st) noexcept nogil:
             st.server.fault = FAULT_SYNTAX
             st.server.reason = H1_UNASKED_UPGRADE
             return PUMP_SOURCE
+        if UNLIKELY((st.frontend.flags & FRONTEND_MARKS_RESPONSE) != 0):
+            forward_response(st, m)
         st.status = m.status
         st.response_ms = <long> (e.now_ms - st.connected_ms)
         if st.client.codec.send_head(&st.client, m) != 0:
@@ -568,6 +583,9 @@ cdef void run_tunnel(stream_t *st) noexcept nogil:
         conn_run(st.up.src)
     if b == FLOW_MORE:
         conn_run(st.down.src)
+    if (a == FLOW_DONE or b == FLOW_DONE) and stream_half_closed(st, a == FLOW_DONE):
+        return
+    side_deadline(&st.client, 0, 0)
     side_deadline(&st.server, st.engine.now_ms,
                   st.backend.tunnel_ms if st.backend.tunnel_ms else st.frontend.tunnel_ms)
 
@@ -727,7 +745,10 @@ cdef void http_timeout(stream_t *st, side_t *who) noexcept nogil:
         fail(st, 503, b"no decision about the request was made in time", c'P', c'R')
         return
     if st.phase == PHASE_TUNNEL:
-        cut(st, c'c' if st.up.moved <= st.down.moved else c's', c'D')
+        if st.flags & STREAM_HALF:
+            cut(st, c'c' if who == &st.client else c's', c'D')
+        else:
+            cut(st, c'c' if st.up.moved <= st.down.moved else c's', c'D')
         return
     if who == &st.client:
         if st.client.flags & SIDE_OUT_HEAD or st.flags & STREAM_REPLIED:

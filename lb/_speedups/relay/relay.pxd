@@ -31,7 +31,7 @@ from lb._speedups.proto.message cimport message_t
 cdef enum:
     BUFFER_SIZE = 16384          # bytes of every buffer
     SCRATCH_SIZE = 32768         # where heads are written before they are sent
-    REQUEST_ID = 32              # hex digits of a request id
+    REQUEST_ID_MAX = 64          # bytes of a request id; those made here have 32 or 36
     INTERIM_MAX = 16             # 1xx responses forwarded for one request
     LINGER_MS = 1000             # how long a refused client may go on sending before the connection is cut
     LINGER_BYTES = 262144        # and how much
@@ -191,6 +191,7 @@ ctypedef struct link_t:
     uint16_t family              # its address
     uint16_t port                # host order
     uint8_t address[16]          # network order
+    uint16_t to_port             # the port it came to, 0 = not asked for yet
     # server
     uint32_t server_oid
     uint64_t address_hash        # of the address it is connected to: a server whose address changed is another
@@ -216,10 +217,12 @@ cdef enum:                       # stream_t.flags
     STREAM_REDISPATCHED = 1 << 3
     STREAM_REPLIED = 1 << 4      # answered by lb itself
     STREAM_UPGRADE = 1 << 5      # the client asked for an upgrade
+    STREAM_QUIET = 1 << 6        # no access log record
     STREAM_LOGGED = 1 << 7
     STREAM_RESENT = 1 << 8       # was sent again after a stale connection
     STREAM_UP_FLOW = 1 << 9      # `up` is in use
     STREAM_DOWN_FLOW = 1 << 10   # `down` is in use
+    STREAM_HALF = 1 << 11        # one direction has ended, and the deadline that runs is client_fin or server_fin
     STREAM_PICKED = 1 << 12      # counted as current on backend and server
     STREAM_DEFERRED = 1 << 13    # waits for its turnaround
     STREAM_COPY = 1 << 14        # a mirrored request: nobody waits for its answer, and its frontend does not count it
@@ -243,8 +246,9 @@ ctypedef struct stream_t:
     uint16_t flags               # STREAM_*
     uint16_t status              # answered, 0 = none
     uint16_t retries             # connection attempts beyond the first
-    uint16_t port                # the client's, kept for the log
-    uint16_t family
+    uint8_t id_len               # bytes of `id`, 0 = it has none yet
+    uint16_t port                # the client's, as the log and balancing see it: its connection's, or who a trusted proxy
+    uint16_t family              # says it is
     uint8_t address[16]
     uint64_t handle              # what a parked stream is resumed by; never a pointer, never used twice
     uint32_t failed_oid          # server to avoid: its connection failed
@@ -261,8 +265,8 @@ ctypedef struct stream_t:
     flow_t down                  # server to client
     stream_t *next               # the engine's list
     stream_t *prev
-    char id[REQUEST_ID]          # request id
     mirror_t *mirror             # what is gathered for a copy of its request, NULL = nothing
+    char id[REQUEST_ID_MAX]      # request id; last, because it is not zeroed
 
 # --- mirroring: relay/mirror.pxd ---
 

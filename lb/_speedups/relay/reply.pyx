@@ -1,12 +1,13 @@
 from libc.stdint cimport uint16_t, uint32_t
 from libc.string cimport memcpy, strlen
 from lb._speedups.base.pool cimport pool_give, pool_take
+from lb._speedups.policy.plan cimport FRONTEND_FORWARDING, forwarding_t, plan_forwarding, plan_text
 from lb._speedups.proto.message cimport (
     FRAMING_LENGTH, MESSAGE_RESPONSE, METHOD_HEAD, NAME_ACCEPT, NAME_CONTENT_TYPE, NAME_OTHER, NAME_X_REQUEST_ID,
     message_add, message_reset, message_t,
 )
 from lb._speedups.relay.relay cimport (
-    OFFER_DATA, OFFER_END, REQUEST_ID, SIDE_IN_END, SIDE_LAST, STREAM_REPLIED, STREAM_UP_FLOW, engine_t, slice_out_t,
+    OFFER_DATA, OFFER_END, SIDE_IN_END, SIDE_LAST, STREAM_REPLIED, STREAM_UP_FLOW, engine_t, slice_out_t,
     stream_t,
 )
 from lb._speedups.relay.stream cimport stream_id
@@ -17,6 +18,7 @@ cdef enum:
 
 
 cdef const char *reason_phrase(uint16_t status) noexcept nogil:
+    if status == 200: return b"OK"
     if status == 400: return b"Bad Request"
     if status == 404: return b"Not Found"
     if status == 405: return b"Method Not Allowed"
@@ -31,6 +33,7 @@ cdef const char *reason_phrase(uint16_t status) noexcept nogil:
     if status == 503: return b"Service Unavailable"
     if status == 504: return b"Gateway Timeout"
     if status == 505: return b"HTTP Version Not Supported"
+    if status == 508: return b"Loop Detected"
     return b"Error"
 
 
@@ -92,6 +95,17 @@ cdef void put_number(text_t *t, uint32_t n) noexcept nogil:
     put(t, digits + at, <size_t> (10 - at))
 
 
+# The request id, made by now, in the header that the frontend has for it.
+cdef void add_id(stream_t *st, message_t *m) noexcept nogil:
+    cdef const forwarding_t *fw
+    if st.frontend.flags & FRONTEND_FORWARDING:
+        fw = plan_forwarding(st.plan.plan, st.frontend)
+        if fw.id_name.len != 0:
+            message_add(m, NAME_OTHER, plan_text(st.plan.plan, fw.id_name), fw.id_name.len, st.id, st.id_len)
+            return
+    message_add(m, NAME_X_REQUEST_ID, b"X-Request-Id", 12, st.id, st.id_len)
+
+
 cdef int reply_error(stream_t *st, uint16_t status, const char *detail) noexcept nogil:
     cdef engine_t *e = st.engine
     cdef const char *title = reason_phrase(status)
@@ -101,6 +115,7 @@ cdef int reply_error(stream_t *st, uint16_t status, const char *detail) noexcept
     cdef size_t dropped = 0
     cdef int r
     cdef bint text = wants_text(st.request)
+    stream_id(st)
     body.n = 0
     if text:
         put_number(&body, status)
@@ -109,7 +124,7 @@ cdef int reply_error(stream_t *st, uint16_t status, const char *detail) noexcept
         put_text(&body, b"\n")
         put_text(&body, detail)
         put_text(&body, b"\nrequest id: ")
-        put(&body, stream_id(st), REQUEST_ID)
+        put(&body, st.id, st.id_len)
         put_text(&body, b"\n")
     else:
         put_text(&body, b"{\"type\":\"about:blank\",\"title\":\"")
@@ -119,7 +134,7 @@ cdef int reply_error(stream_t *st, uint16_t status, const char *detail) noexcept
         put_text(&body, b",\"detail\":\"")
         put_text(&body, detail)
         put_text(&body, b"\",\"request_id\":\"")
-        put(&body, stream_id(st), REQUEST_ID)
+        put(&body, st.id, st.id_len)
         put_text(&body, b"\"}\n")
     # A body nobody wants is dropped within a bound to keep the connection, else the connection ends with the answer.
     # What a flow has moved of it the codec does not know: where it ends cannot be told any more.
@@ -154,7 +169,7 @@ cdef int reply_error(stream_t *st, uint16_t status, const char *detail) noexcept
     else:
         message_add(m, NAME_CONTENT_TYPE, b"Content-Type", 12, b"application/problem+json", 24)
     message_add(m, NAME_OTHER, b"Cache-Control", 13, b"no-store", 8)
-    message_add(m, NAME_X_REQUEST_ID, b"X-Request-Id", 12, stream_id(st), REQUEST_ID)
+    add_id(st, m)
     if status == 405:
         message_add(m, NAME_OTHER, b"Allow", 5, b"GET, HEAD, POST, PUT, DELETE, OPTIONS, TRACE, PATCH", 51)
     r = st.client.codec.send_head(&st.client, m)

@@ -7,7 +7,7 @@ from lb._speedups.relay.relay cimport engine_t, link_t, stream_t
 # Its client side uses the link's timer until told otherwise; the link does not know it yet.
 cdef stream_t *stream_new(engine_t *e, link_t *client) noexcept nogil
 
-# The request id, REQUEST_ID hex digits; made when first asked for.
+# The request id, st.id_len bytes from then on; made when first asked for, unless one was taken over.
 cdef const char *stream_id(stream_t *st) noexcept nogil
 
 # The termination state: the first one set stays.
@@ -15,6 +15,10 @@ cdef inline void stream_cause(stream_t *st, char cause, char phase) noexcept nog
     if st.end_cause == 0:
         st.end_cause = cause
         st.end_phase = phase
+
+# Of a tunnel or TCP relay one direction has ended: `up_ended` that from the client, else that from the server. Whoever is
+# waited for now gets client_fin or server_fin as its deadline. False: none is configured for it, nothing was changed.
+cdef bint stream_half_closed(stream_t *st, bint up_ended) noexcept nogil
 
 # The stream is over: leave its server and backend, count it, write its record. Once; to be called while the client's
 # connection still counts, so that a record says what HAProxy's would (the client's connection in, the server's out).

@@ -6,18 +6,20 @@ from lb._speedups.base.clock cimport clock_real_us
 from lb._speedups.base.logring cimport logring_commit, logring_reserve
 from lb._speedups.base.mapping cimport counters_t, mapping_object
 from lb._speedups.base.pool cimport pool_give, pool_take
-from lb._speedups.io.flow cimport flow_free
+from lb._speedups.io.flow cimport flow_free, flow_held
 from lb._speedups.policy.logline cimport (
     LOGLINE_CAP, log_view_t, logline_http, logline_json, logline_tcp, slice_t,
 )
 from lb._speedups.policy.plan cimport (
-    FRONTEND_LOG, LOG_JSON, MODE_HTTP, plan_log, plan_text, plan_t, text_t,
+    FRONTEND_FORWARDING, FRONTEND_LOG, ID_HEX32, ID_UUID4, LOG_JSON, MODE_HTTP, plan_forwarding, plan_log, plan_text,
+    plan_t, text_t,
 )
 from lb._speedups.proto.h1 cimport h1_reason_text
 from lb._speedups.proto.message cimport MESSAGE_HTTP10, message_t
+from lb._speedups.relay.link cimport side_deadline
 from lb._speedups.relay.relay cimport (
-    REQUEST_ID, STREAM_DOWN_FLOW, STREAM_HTTP, STREAM_LOGGED, STREAM_REDISPATCHED, STREAM_REPLIED, STREAM_REUSED,
-    STREAM_COPY, STREAM_UP_FLOW,
+    STREAM_COPY, STREAM_DOWN_FLOW, STREAM_HALF, STREAM_HTTP, STREAM_LOGGED, STREAM_QUIET, STREAM_REDISPATCHED,
+    STREAM_REPLIED, STREAM_REUSED, STREAM_UP_FLOW,
     engine_t, link_t, plan_ref_t, stream_t,
 )
 from lb._speedups.relay.mirror cimport mirror_drop
@@ -28,28 +30,59 @@ cdef extern from "lb.h" nogil:
 
 
 cdef const char *stream_id(stream_t *st) noexcept nogil:
-    if st.id[0] == 0:                         # most requests are never asked for it
-        write_id(st.engine, st.id)
+    if st.id_len == 0:                        # most requests are never asked for it
+        write_id(st)
     return st.id
 
 
-cdef void write_id(engine_t *e, char *dst) noexcept nogil:
+cdef inline uint64_t mixed(uint64_t x) noexcept nogil:
+    # splitmix64's finalizer: a bijection, so what went in different comes out different
+    x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9ULL
+    x = (x ^ x >> 27) * 0x94d049bb133111ebULL
+    return x ^ x >> 31
+
+
+cdef void write_id(stream_t *st) noexcept nogil:
     # 128 bits: a random prefix of this engine and a counter spread by an odd multiplier; unique, and no secret.
     cdef const char *digits = b"0123456789abcdef"
+    cdef engine_t *e = st.engine
     cdef uint64_t low = e.id_next * 0x9e3779b97f4a7c15ULL
     cdef uint64_t high = e.id_prefix
+    cdef uint8_t form = ID_HEX32
+    cdef char *dst = st.id
     cdef int i
     e.id_next += 1
+    if st.frontend.flags & FRONTEND_FORWARDING:
+        form = plan_forwarding(st.plan.plan, st.frontend).id_format
+    if form != ID_HEX32:
+        # RFC 9562: 4 bits of version, 2 of variant. Here the counter is in both halves, so that what is cut off does not
+        # make two ids the same; uuid7 begins with 48 bits of the request's time in ms.
+        high = mixed(high + low)
+        low = mixed(low) & 0x3fffffffffffffffULL | 0x8000000000000000ULL
+        if form == ID_UUID4:
+            high = high & 0xffffffffffff0fffULL | 0x4000
+        else:
+            high = (st.accept_us // 1000) << 16 | high & 0xfff | 0x7000
     for i in range(16):
-        dst[i] = digits[(high >> (60 - 4 * i)) & 15]
-        dst[16 + i] = digits[(low >> (60 - 4 * i)) & 15]
+        dst[0] = digits[(high >> (60 - 4 * i)) & 15]
+        dst += 1
+        if form != ID_HEX32 and (i == 7 or i == 11 or i == 15):
+            dst[0] = c'-'
+            dst += 1
+    for i in range(16):
+        dst[0] = digits[(low >> (60 - 4 * i)) & 15]
+        dst += 1
+        if form != ID_HEX32 and i == 3:
+            dst[0] = c'-'
+            dst += 1
+    st.id_len = <uint8_t> (dst - st.id)
 
 
 cdef stream_t *stream_new(engine_t *e, link_t *client) noexcept nogil:
     cdef stream_t *st = <stream_t *> pool_take(&e.stream_pool)
     if st == NULL:
         return NULL
-    memset(st, 0, sizeof(stream_t))
+    memset(st, 0, <size_t> (<char *> &st.id[0] - <char *> st))
     st.engine = e
     st.plan = e.current
     st.plan.streams += 1
@@ -213,13 +246,27 @@ cdef void record(stream_t *st) noexcept nogil:
             continue
         if plan_log(p, i).format == LOG_JSON:
             v.request_id.p = stream_id(st)
-            v.request_id.len = REQUEST_ID
+            v.request_id.len = st.id_len
             n = logline_json(&e.logline, &v, room, LOGLINE_CAP)
         elif st.frontend.mode == MODE_HTTP:
             n = logline_http(&e.logline, &v, room, LOGLINE_CAP)
         else:
             n = logline_tcp(&e.logline, &v, room, LOGLINE_CAP)
         logring_commit(e.ring, <uint32_t> n, <uint16_t> plan_log(p, i).target, 0)
+
+
+cdef bint stream_half_closed(stream_t *st, bint up_ended) noexcept nogil:
+    # The peer of whoever has ended is waited for, to send on or to end too; but if bytes for the one that has ended are
+    # still held, it must take them first.
+    cdef bint for_server = flow_held(&st.down) == 0 if up_ended else flow_held(&st.up) != 0
+    cdef uint32_t ms = st.backend.server_fin_ms if for_server else st.frontend.client_fin_ms
+    if ms == 0:
+        st.flags &= <uint16_t> ~STREAM_HALF
+        return False
+    st.flags |= STREAM_HALF
+    side_deadline(&st.client, st.engine.now_ms, 0 if for_server else ms)
+    side_deadline(&st.server, st.engine.now_ms, ms if for_server else 0)
+    return True
 
 
 cdef void stream_account(stream_t *st) noexcept nogil:
@@ -230,7 +277,7 @@ cdef void stream_account(stream_t *st) noexcept nogil:
     if st.backend != NULL:
         st.engine.rows[st.backend.oid].cur -= 1
     count(st)
-    if st.frontend.flags & FRONTEND_LOG and not (st.flags & STREAM_COPY):
+    if st.frontend.flags & FRONTEND_LOG and not st.flags & (STREAM_COPY | STREAM_QUIET):
         record(st)
 
 

@@ -6,12 +6,12 @@ from lb._speedups.io.flow cimport (
 from lb._speedups.policy.plan cimport plan_backend
 from lb._speedups.relay.link cimport link_close, link_deadline
 from lb._speedups.relay.relay cimport (
-    PHASE_BODY, SIDE_GONE, STREAM_DEFERRED, STREAM_DOWN_FLOW, STREAM_UP_FLOW, engine_t, link_t, side_t, stream_t,
+    PHASE_BODY, SIDE_GONE, STREAM_DEFERRED, STREAM_DOWN_FLOW, STREAM_HALF, STREAM_UP_FLOW, engine_t, link_t, side_t, stream_t,
 )
 from lb._speedups.relay.server cimport (
     SERVER_NONE, SERVER_READY, server_assign, server_check, server_failed, server_retry,
 )
-from lb._speedups.relay.stream cimport stream_account, stream_cause, stream_free, stream_new
+from lb._speedups.relay.stream cimport stream_account, stream_cause, stream_free, stream_half_closed, stream_new
 
 
 cdef void tcp_begin(link_t *client) noexcept nogil:
@@ -104,6 +104,8 @@ cdef void run(stream_t *st) noexcept nogil:
         conn_run(st.up.src)
     if b == FLOW_MORE:
         conn_run(st.down.src)
+    if (a == FLOW_DONE or b == FLOW_DONE) and stream_half_closed(st, a == FLOW_DONE):
+        return
     # Bytes either way are activity of both ends. Once both have spoken it is a tunnel, as in HAProxy: a session that is
     # used now and then (a database's, say) is not cut for a silence that would be odd in a request.
     if st.up.moved and st.down.moved:
@@ -135,7 +137,8 @@ cdef void tcp_wake(stream_t *st, side_t *who) noexcept nogil:
 cdef void tcp_timeout(stream_t *st, side_t *who) noexcept nogil:
     cdef int r
     if st.phase == PHASE_BODY:
-        if st.up.moved and st.down.moved:     # the tunnel's: whoever said less is taken for the silent one
+        # The tunnel's: whoever said less is taken for the silent one.
+        if st.up.moved and st.down.moved and not st.flags & STREAM_HALF:
             finish(st, c'c' if st.up.moved <= st.down.moved else c's', c'D', True)
         else:
             finish(st, c'c' if who == &st.client else c's', c'D', True)
