@@ -10,6 +10,7 @@ from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
 from lb.config.health import backend_check, server_health
+from lb.config.routing import sticky_of
 from lb.model import (
     Backend,
     BackendTimeouts,
@@ -19,7 +20,9 @@ from lb.model import (
     Defaults,
     Frontend,
     FrontendTimeouts,
+    Route,
     Server,
+    Sticky,
 )
 from lb.model.address import parse_bind, parse_server
 from lb.model.backend import HASHED
@@ -33,6 +36,9 @@ from lb.model.forwarding import (
     x_forwarded_of,
 )
 from lb.model.naming import balance_of, bind_name, bind_of, server_name, server_of
+from lb.model.routing import backends_of
+
+CONTENT_TYPE = "text/plain; charset=utf-8"
 
 DRAWS = 2
 """Of `random`: two are far better than one, three hardly better than two."""
@@ -55,10 +61,11 @@ def backend_modes(configuration: Configuration) -> dict[str, str]:
     """Return the mode of every backend that somebody uses: that of its users."""
     modes: dict[str, str] = {}
     for frontend in configuration.frontends.values():
-        if frontend.default_backend is not UNSET:
-            modes[frontend.default_backend] = frontend.mode
+        for name in backends_of(frontend.default_backend):
+            modes[name] = frontend.mode
         for route in frontend.routes:
-            modes[route.to] = frontend.mode
+            for name in backends_of(route.to):
+                modes[name] = frontend.mode
         if frontend.mirror is not UNSET:
             modes[frontend.mirror.to] = frontend.mode
     return modes
@@ -85,6 +92,29 @@ def _frontend(frontend: Frontend, defaults: Defaults) -> Frontend:
             else said(timeouts.client_fin, inherited.client_fin),
         ),
         **(_forwarding(frontend, defaults) if is_http else {}),
+        routes=tuple(_route(frontend, each) for each in frontend.routes),
+        sticky=_sticky(frontend.sticky),
+    )
+
+
+def _route(frontend: Frontend, route: Route) -> Route:
+    if isinstance(route.to, dict):
+        return replace(route, sticky=_sticky(sticky_of(frontend, route)))
+    reply = route.reply
+    if reply is not UNSET and reply.content_type is UNSET and (reply.body is not UNSET or reply.file is not UNSET):
+        return replace(route, reply=replace(reply, content_type=CONTENT_TYPE))
+    return route
+
+
+def _sticky(sticky: Sticky | UnsetType) -> Sticky | UnsetType:
+    if sticky is UNSET or sticky.cookie is UNSET:
+        return sticky
+    return replace(
+        sticky,
+        path=said(sticky.path, "/"),
+        http_only=True if sticky.http_only is UNSET else sticky.http_only,
+        secure=False if sticky.secure is UNSET else sticky.secure,
+        same_site="lax" if sticky.same_site is UNSET else sticky.same_site,
     )
 
 

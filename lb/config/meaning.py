@@ -6,13 +6,15 @@ import math
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace as moved
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any
 
 from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
 from lb.config.diagnostic import Finding, Path, line_text
 from lb.config.health import CHECK_TIMES, faults_of_check, faults_of_server
+from lb.config.routing import RouteReview
 from lb.config.suggestion import nearest
 from lb.model import (
     Backend,
@@ -26,7 +28,6 @@ from lb.model import (
     Keepalive,
     Log,
     Mirror,
-    Route,
     Server,
 )
 from lb.model.address import Address, AddressError, Family, ForeignAddressError, parse_bind, parse_server, parse_syslog
@@ -45,10 +46,7 @@ from lb.model.keywords import UNBUILT_WORDS
 from lb.model.naming import balance_of, bind_name, bind_of, server_name, server_of
 from lb.model.network import WORDS as NETWORK_WORDS
 from lb.model.network import NetworkError, parse_network
-from lb.model.route import RouteError, parse_host, parse_path
 from lb.model.units import UnitError, duration_ms, percent, size_bytes
-
-Part = TypeVar("Part")
 
 # Ids that the shared mapping has for frontends, binds, backends and servers; one is the process itself.
 OBJECTS_MAX = 65_535
@@ -175,19 +173,20 @@ class Review:
         else:
             self._forwarding(path, subject, frontend)
             self._monitor(path, subject, frontend)
-        self._routes(path, subject, frontend)
+        RouteReview(self._report, partial(self._use, name, frontend.mode), path, frontend)
+        for index, route in enumerate(frontend.routes):
+            at = (*path, "routes", index, "timeouts")
+            self._durations(at, subject, "routes.timeouts.", route.timeouts, _ROUTE_TIMEOUTS)
         if frontend.mirror is not UNSET:
             self._mirror((*path, "mirror"), name, frontend.mode, frontend.mirror)
-        if frontend.default_backend is not UNSET:
-            self._use(name, frontend.mode, frontend.default_backend, (*path, "default_backend"))
-        elif not frontend.routes:
+        if frontend.default_backend is UNSET and not frontend.routes:
             self._report(
                 path,
                 subject,
                 "leads nowhere",
                 "give it a 'default_backend'" + (" or 'routes'" if frontend.mode == "http" else ""),
             )
-        elif frontend.mode == "tcp":
+        elif frontend.default_backend is UNSET and frontend.mode == "tcp":
             self._report(path, subject, "has no 'default_backend'", "mode tcp needs one")
 
     def _tcp_only(self, path: Path, subject: str, frontend: Frontend) -> None:
@@ -331,44 +330,6 @@ class Review:
         if name in names and (bind.name is not UNSET or address.port == 0):
             self._report(path, subject, f"two binds are called '{line_text(name)}'", "give each a 'name' of its own")
         names.add(name)
-
-    def _routes(self, path: Path, subject: str, frontend: Frontend) -> None:
-        seen: dict[tuple[str, str, bool], int] = {}
-        for index, route in enumerate(frontend.routes):
-            at = (*path, "routes", index)
-            key = self._match(at, subject, route)
-            if key is not None:
-                if key in seen:
-                    self._report(
-                        at, subject, f"route {index + 1} matches the same as route {seen[key] + 1}", "keep one"
-                    )
-                seen.setdefault(key, index)
-            self._use(str(path[1]), frontend.mode, route.to, (*at, "to"))
-
-    def _match(self, path: Path, subject: str, route: Route) -> tuple[str, str, bool] | None:
-        match = route.match
-        if match.host is UNSET and match.path is UNSET:
-            self._report(
-                (*path, "match"),
-                subject,
-                "'routes.match' is empty",
-                "give it 'host', 'path' or both, or write 'default_backend'",
-            )
-            return None
-        host: str | None = ""
-        target: tuple[str, bool] | None = ("/", False)
-        if match.host is not UNSET:
-            host = self._part((*path, "match", "host"), subject, "host", match.host, parse_host)
-        if match.path is not UNSET:
-            target = self._part((*path, "match", "path"), subject, "path", match.path, parse_path)
-        return None if host is None or target is None else (host, *target)
-
-    def _part(self, path: Path, subject: str, noun: str, text: str, parse: Callable[[str], Part]) -> Part | None:
-        try:
-            return parse(text)
-        except RouteError as error:
-            self._report(path, subject, f"{noun} '{line_text(text)}' {error}")
-            return None
 
     def _use(self, frontend: str, mode: str, backend: str, path: Path) -> None:
         subject = f"frontend '{frontend}'"
@@ -603,6 +564,7 @@ _TIMEOUTS = (
     "check",
 )
 _FRONTEND_TIMEOUTS = ("client", "http_request", "http_keep_alive", "tunnel", "client_fin")
+_ROUTE_TIMEOUTS = ("client", "connect", "server", "tunnel")
 _BACKEND_TIMEOUTS = ("connect", "server", "tunnel", "server_fin", "check")
 
 FORWARDING = (

@@ -23,7 +23,8 @@ from lb.config.health import check_part, observation_part
 from lb.config.loading import read
 from lb.config.netset import NetsetRow
 from lb.config.part import Admin, Backend, Balance, Bind, Frontend, Log, ObjectKind, Part, Server
-from lb.config.source import Source
+from lb.config.routerows import KEYS, KeyRow, PlaceRow, RedirectRow, ReplyRow, RouteRow, SplitRow, Tables
+from lb.config.source import Format, Source
 from lb.model import Backend as BackendModel
 from lb.model import Balance as BalanceModel
 from lb.model import Configuration, Debug, Keepalive, Mirror
@@ -35,7 +36,7 @@ from lb.model.backend import HASHED
 from lb.model.hashkey import parse_key
 from lb.model.naming import balance_of, bind_of, server_of
 from lb.model.process import WORKERS_MAX, Facility, Severity
-from lb.model.route import parse_host, parse_path
+from lb.model.routing import backends_of
 from lb.model.units import duration_ms, percent, size_bytes
 
 # Numbers of plan.pxd.
@@ -44,7 +45,6 @@ BALANCES = {"roundrobin": 1, "static-rr": 2, "leastconn": 3, "random": 4} | dict
 TABLES = {"static-rr": 1, "random": 4}
 TABLE_TYPES = {"map-based": 1, "consistent": 2, "maglev": 3}
 HASHES = {"sdbm": 1, "djb2": 2, "wt6": 3, "crc32": 4, "xxh3": 5}
-KEYS = {"source": 1, "uri": 2, "hdr": 3, "req.hdr": 4, "req.cook": 5, "url_param": 6}
 KEY_AVALANCHE = 1 << 0
 KEY_WHOLE = 1 << 1
 KEY_PATH_ONLY = 1 << 2
@@ -59,15 +59,6 @@ BACKEND_KEEPALIVE = 1 << 0
 LINK_TWISTED = 1 << 0
 LINK_MUX = 1 << 1
 LINK_PARK = 1 << 2
-
-
-class RouteRow(NamedTuple):
-    """One route of a frontend."""
-
-    host: bytes  # lower case, b"" = any
-    path: bytes  # a prefix that ends in "/", or a whole path
-    is_exact: int
-    backend: int  # index
 
 
 class ListenerRow(NamedTuple):
@@ -88,13 +79,14 @@ class FrontendRow(NamedTuple):
     mode: int
     flags: int
     maxconn: int
-    default_backend: int
+    default_route: int  # index of a RouteRow, -1 = none
     client_ms: int
     http_request_ms: int
     http_keep_alive_ms: int
     tunnel_ms: int
     keepalive: tuple[int, int, int]  # idle s, interval s, count; 0 = the kernel's
-    routes: list[RouteRow]
+    places: list[PlaceRow]
+    methods: list[bytes] = []  # beyond those of HTTP, in the order of their bits
     mirror: int = 0  # place among the mirrors + 1, 0 = none
     client_fin_ms: int = 0
     forwarding: ForwardingRow | None = None
@@ -109,17 +101,6 @@ class MirrorRow(NamedTuple):
     max_body: int
     max_copies: int
     timeout_ms: int
-
-
-class KeyRow(NamedTuple):
-    """What a backend hashes, if it does."""
-
-    source: int = 0
-    function: int = 0
-    flags: int = 0
-    depth: int = 0
-    len: int = 0
-    name: bytes = b""
 
 
 class BackendRow(NamedTuple):
@@ -165,6 +146,10 @@ class Rows(NamedTuple):
     servers: list[ServerRow]
     logs: list[tuple[int, int]]  # number of the target, format
     mirrors: list[MirrorRow] = []
+    routes: list[RouteRow] = []
+    splits: list[SplitRow] = []
+    redirects: list[RedirectRow] = []
+    replies: list[ReplyRow] = []
 
 
 @dataclass(slots=True)
@@ -192,7 +177,8 @@ def compile(given: str | PathLike[str] | Mapping[str, object] | Configuration) -
         configuration = given
     else:
         configuration, source = read(given)
-    compiler = _Compiler(effective(configuration))
+    folder = os.path.dirname(source.file) if source is not None and source.format is not Format.MAPPING else ""
+    compiler = _Compiler(effective(configuration), folder)
     if compiler.findings:
         if source is not None:
             raise source.error(compiler.findings)
@@ -243,7 +229,7 @@ def _resolve_one(name: str) -> Address | str:
 class _Compiler:
     """One configuration on its way to rows."""
 
-    def __init__(self, configuration: Configuration) -> None:
+    def __init__(self, configuration: Configuration, folder: str) -> None:
         self.configuration = configuration
         self.objects: list[tuple[ObjectKind, int, str]] = [("process", -1, "lb")]
         self.balances: list[Balance] = []
@@ -254,9 +240,11 @@ class _Compiler:
         self.binds: list[Bind] = []
         self.nfrontends = 0
         self.mirrors: list[MirrorRow] = []
+        self.tables = Tables(self.backend_index, folder)
         self.addresses = self._addresses()
         self.frontends = [self._frontend(name, each) for name, each in configuration.frontends.items()]
         self.backends = [self._backend(name, each) for name, each in configuration.backends.items()]
+        self.findings += self.tables.findings
 
     def plan(self, source: Source | None) -> CompiledPlan:
         """Put the parts together."""
@@ -289,6 +277,10 @@ class _Compiler:
             self.servers,
             [(index, LOG_FORMATS[each.format]) for index, each in enumerate(logs)],
             self.mirrors,
+            self.tables.routes,
+            self.tables.splits,
+            self.tables.redirects,
+            self.tables.replies,
         )
         return CompiledPlan(self.objects, self.balances, part, rows, self._warnings(source))
 
@@ -331,7 +323,7 @@ class _Compiler:
         flags |= FRONTEND_KEEPALIVE if frontend.tcp_keepalive is not False else 0
         maxconn = _or(frontend.maxconn, 0)
         timeouts = frontend.timeouts
-        default = -1 if frontend.default_backend is UNSET else self.backend_index[frontend.default_backend]
+        places, methods, default = self.tables.frontend(name, frontend)
         row = FrontendRow(
             number,
             name.encode(),
@@ -344,7 +336,8 @@ class _Compiler:
             _ms(timeouts.http_keep_alive),
             _ms(timeouts.tunnel),
             _keepalive(frontend.tcp_keepalive),
-            self._routes(frontend),
+            places,
+            methods,
             self._mirror(frontend.mirror),
             _ms(timeouts.client_fin),
             forwarding,
@@ -352,15 +345,6 @@ class _Compiler:
         )
         mirrors = () if frontend.mirror is UNSET else (frontend.mirror.to,)
         return row, Frontend(object=number, name=name, mode=frontend.mode, maxconn=maxconn, mirrors=mirrors)
-
-    def _routes(self, frontend: FrontendModel) -> list[RouteRow]:
-        rows: list[RouteRow] = []
-        for route in frontend.routes:
-            match = route.match
-            host = "" if match.host is UNSET else parse_host(match.host)
-            path, is_exact = ("/", False) if match.path is UNSET else parse_path(match.path)
-            rows.append(RouteRow(host.encode(), path.encode(), int(is_exact), self.backend_index[route.to]))
-        return rows
 
     def _mirror(self, mirror: Mirror | UnsetType) -> int:
         """Return the place of a mirror + 1; the same one twice is one."""
@@ -476,11 +460,11 @@ class _Compiler:
     def _warnings(self, source: Source | None) -> list[str]:
         used: set[str] = set()
         for frontend in self.configuration.frontends.values():
-            used.update(route.to for route in frontend.routes)
             if frontend.mirror is not UNSET:
                 used.add(frontend.mirror.to)
-            if frontend.default_backend is not UNSET:
-                used.add(frontend.default_backend)
+            used.update(backends_of(frontend.default_backend))
+            for route in frontend.routes:
+                used.update(backends_of(route.to))
         unused = [
             Finding(("backends", name), f"backend '{name}'", "no frontend uses it")
             for name in self.configuration.backends

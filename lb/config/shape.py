@@ -201,7 +201,10 @@ class Examination:
             name = str(key)
             place = (*path, key if isinstance(key, int | str) else name)
             wrong = "" if isinstance(key, str) else "is not a text"
-            wrong = wrong or name_problem(name)
+            if not wrong and bare(kind.key_type)[1].kind in ("name", "backend"):
+                wrong = name_problem(name)
+            elif not wrong and not name:
+                wrong = "is empty"
             if wrong:
                 self._report(place, f"name '{line_text(name)}' {wrong}", at_key=True)
                 self.gone.add(place)
@@ -447,7 +450,6 @@ _EXAMPLES = {
     ("Bind", "address"): "write where to listen, such as ':8080'",
     ("Server", "address"): "write where it is, such as '10.0.0.1:8080'",
     ("Route", "match"): "write what a request must look like, such as 'match: {path: /static/*}'",
-    ("Route", "to"): "name the backend",
     ("Admin", "path"): "write the path of its socket, such as '/run/lb/admin.sock'",
     ("Log", "to"): "write stdout, stderr or the absolute path of a file",
 }

@@ -3,9 +3,10 @@
 from lb.model.backend import Backend, Balance, Server
 from lb.model.check import Check
 from lb.model.configuration import Configuration
-from lb.model.frontend import Bind, Frontend, Match, Route
+from lb.model.frontend import Bind, Frontend
 from lb.model.mirror import Mirror
 from lb.model.process import Admin, Global, Log
+from lb.model.routing import Match, Redirect, Reply, Route, RouteTimeouts, Sticky
 from lb.model.traffic import BackendTimeouts, Debug, Defaults, FrontendTimeouts, Keepalive, Timeouts
 
 __all__ = [
@@ -25,7 +26,11 @@ __all__ = [
     "Log",
     "Match",
     "Mirror",
+    "Redirect",
+    "Reply",
     "Route",
+    "RouteTimeouts",
     "Server",
+    "Sticky",
     "Timeouts",
 ]

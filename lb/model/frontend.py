@@ -16,6 +16,7 @@ from lb.model.forwarding import (
 )
 from lb.model.kinds import Connections, Mode, Name, Text
 from lb.model.mirror import Mirror
+from lb.model.routing import Route, Sticky, Target
 from lb.model.traffic import Debug, FrontendTimeouts, Keepalive
 from lb.model.traffic import Mode as ProxyMode
 
@@ -52,33 +53,6 @@ class Bind(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     debug: Annotated[Debug | UnsetType, Meta(description="Test devices.", extra={"hidden": True})] = UNSET
 
 
-class Match(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What a request must look like; what is not said matches everything."""
-
-    host: Annotated[
-        Text | UnsetType,
-        Meta(description="The exact host, without port, in any case.", examples=["api.example.com"]),
-    ] = UNSET
-    path: Annotated[
-        Text | UnsetType,
-        Meta(
-            description="`/v1/orders/*` matches every path that begins with `/v1/orders/`; `/health` matches just that path. "
-            "Paths are compared as clients send them: `..` and percent-encoding are not resolved.",
-            examples=["/static/*"],
-        ),
-    ] = UNSET
-
-
-class Route(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One way from a request to a backend.
-
-    The most specific route wins, whatever the order: a named host before any host, then the longest path.
-    """
-
-    match: Annotated[Match, Meta(description="What a request must look like: `host`, `path` or both.")]
-    to: Annotated[Name, Meta(description="Name of the backend.", extra={"kind": "backend"})]
-
-
 class Frontend(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Where clients connect."""
 
@@ -109,7 +83,7 @@ class Frontend(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     routes: Annotated[
         tuple[Route, ...],
         Meta(
-            description="Ways to backends by host and path (mode http).",
+            description="Ways to backends and answers by host, path, method and more (mode http).",
             extra={"kind": "list", "item": "{match: {path: /static/*}, to: static}"},
         ),
     ] = ()
@@ -121,9 +95,14 @@ class Frontend(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         ),
     ] = UNSET
     default_backend: Annotated[
-        Name | UnsetType,
+        Target | UnsetType,
         Meta(
-            description="Backend for what no route matches. Without it such a request is answered with 404.",
+            description="Backend for what no route matches, or backends with their shares. Without it such a request is answered "
+            "with 404.",
             extra={"kind": "backend"},
         ),
+    ] = UNSET
+    sticky: Annotated[
+        Sticky | UnsetType,
+        Meta(description="What keeps a client on its share of `default_backend`, and of routes that say nothing else."),
     ] = UNSET

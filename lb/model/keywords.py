@@ -130,9 +130,6 @@ UNBUILT: dict[str, dict[str, str]] = {
         "proto": "http2",
     },
     "Match": {
-        "method": "routing",
-        "headers": "routing",
-        "query": "routing",
         "sni": "tls",
         "src": "routing",
         "scheme": "routing",
@@ -144,11 +141,7 @@ UNBUILT: dict[str, dict[str, str]] = {
         "unless": "rules",
         "rules": "rules",
         "rewrite": "routing",
-        "redirect": "routing",
         "mirror": "routing",
-        "timeouts": "routing",
-        "retries": "routing",
-        "name": "routing",
         "priority": "routing",
         "policies": "policy",
     },
@@ -266,15 +259,14 @@ UNBUILT_WORDS: dict[str, dict[str, str]] = {
     "syslog header": {"iso": "log", "timed": "log", "short": "log", "priority": "log", "raw": "log"},
     "facility": {},
     "severity": {},
+    "same_site": {},
+    "scheme": {},
+    "code": {},
 }
 
 # Forms of a value that are known but not built: {(section, keyword): what the form is}.
 UNBUILT_FORMS: dict[tuple[str, str], tuple[str, str]] = {
-    ("Route", "to"): ("a mapping of weighted targets", "routing"),
     ("Route", "match"): ("a condition as text", "rules"),
-    ("Match", "host"): ("a list of hosts", "routing"),
-    ("Match", "path"): ("a list of paths", "routing"),
-    ("Frontend", "default_backend"): ("a mapping of weighted targets", "routing"),
     ("Frontend", "log"): ("a list of targets of its own", "log"),
 }
 
@@ -374,8 +366,11 @@ INSTEAD: dict[str, dict[str, str]] = {
         "ssl": "that is 'tls', which is not built yet",
     },
     "Match": {
-        "hosts": "write one route for each host",
-        "paths": "write one route for each path",
+        "hosts": "write 'host'; it takes a list",
+        "paths": "write 'path'; it takes a list",
+        "methods": "write 'method'; it takes a list",
+        "header": "write 'headers: {name: value}'",
+        "params": "write 'query: {name: value}'",
         "path_beg": "write 'path: /prefix/*'",
         "prefix": "write 'path: /prefix/*'",
         "authority": "write 'host'",
@@ -385,12 +380,35 @@ INSTEAD: dict[str, dict[str, str]] = {
         "host": "it belongs into 'match'",
         "path": "it belongs into 'match'",
         "use_backend": "write 'to'",
+        "method": "it belongs into 'match'",
+        "headers": "it belongs into 'match'",
+        "split": "write 'to: {orders: 95, canary: 5}'",
+        "weights": "write 'to: {orders: 95, canary: 5}'",
+        "return": "write 'reply: {status: 200, body: ...}' or 'redirect'",
     },
     "Mirror": {
         "backend": "write 'to'",
         "fraction": "write 'percent'",
         "maxconn": "write 'max_copies'",
     },
+    "RouteTimeouts": {
+        "http_request": "it ends before the route is known; it belongs to the frontend",
+        "http_keep_alive": "it begins when the route is done; it belongs to the frontend",
+    },
+    "Sticky": {
+        "name": "write 'cookie'",
+        "httponly": "write 'http_only'",
+        "samesite": "write 'same_site'",
+        "maxage": "write 'max_age'",
+        "key": "write 'by'",
+    },
+    "Redirect": {
+        "status": "write 'code'",
+        "to": "write 'location'",
+        "url": "write 'location'",
+        "host": "write 'prefix: https://...'",
+    },
+    "Reply": {"code": "write 'status'", "type": "write 'content_type'", "text": "write 'body'"},
     "Backend": {
         **_PROXY_WORDS,
         "max_fails": "write 'error_limit'",

@@ -18,6 +18,9 @@ MAXCONN_MAX = 10_000_000
 # HAProxy's characters for names: an address such as 10.0.0.1:80 is a name too.
 # (`$` alone would let a trailing line feed pass in Python; the look-ahead means the same in every dialect.)
 Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.:-]{1,63}$(?!\n)", extra={"kind": "name"})]
+# A name where a mapping or list may stand instead: in such a union msgspec 0.22 takes the pattern for the mapping and crashes.
+# `lb.config.meaning` looks the name up.
+Unchecked = Annotated[str, Meta(min_length=1, extra={"kind": "name"})]
 Duration = Annotated[str, Meta(pattern=DURATION_PATTERN, extra={"kind": "duration"})]
 Size = Annotated[str, Meta(pattern=SIZE_PATTERN, extra={"kind": "size"})]
 Mode = Annotated[str, Meta(pattern=r"^0?[0-7]{3}$(?!\n)", extra={"kind": "mode"})]

@@ -30,7 +30,7 @@ class UnitError(ValueError):
     """Raise for a text that is no such thing; the argument says what was expected."""
 
 
-def duration_ms(text: str) -> int:
+def duration_ms(text: str, most: int = DURATION_MAX_MS) -> int:
     """Return the milliseconds of a duration such as ``5s``; raise UnitError."""
     found = _DURATION.fullmatch(text)
     if found is None:
@@ -38,8 +38,8 @@ def duration_ms(text: str) -> int:
             raise UnitError(f"has no unit; write '{text}s' or '{text}ms'")
         raise UnitError("is not a duration; write a whole number and one of ms, s, m, h, d, such as '5s'")
     ms = int(found[1]) * _MS[found[2]]
-    if ms > DURATION_MAX_MS:
-        raise UnitError(f"is {ms // 86_400_000} days; at most 24d are possible")
+    if ms > most:
+        raise UnitError(f"is {ms // 86_400_000} days; at most {most // 86_400_000}d are possible")
     return ms
 
 

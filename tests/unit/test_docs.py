@@ -87,7 +87,9 @@ def test_every_command_on_a_page_is_one_that_lb_has() -> None:
     assert not wrong
 
 
-CONFIGURATIONS = [path for path in sorted((ROOT / "conf").iterdir()) if path.suffix not in (".service", ".socket")]
+CONFIGURATIONS = [
+    path for path in sorted((ROOT / "conf").iterdir()) if path.is_file() and path.suffix not in (".service", ".socket")
+]
 
 
 @pytest.mark.parametrize("path", CONFIGURATIONS, ids=lambda path: path.name)

@@ -3,6 +3,7 @@
 # First everything is counted (route trees included), so that every array has its place; then the image is filled through
 # pointers into a bytearray; texts come last, each once, with a NUL behind it. The result is checked the way a worker checks it.
 import fcntl
+import hashlib
 import os
 
 from cpython.bytearray cimport PyByteArray_AS_STRING
@@ -10,15 +11,27 @@ from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from lb._speedups.policy.plan cimport (
-    PLAN_MAGIC, PLAN_VERSION, forward_field_t, forwarding_t, monitor_need_t, monitor_t, net4_t, net6_t, netset_t,
-    plan_backend, plan_backend_t, plan_check, plan_frontend, plan_frontend_t, plan_listener, plan_listener_t, plan_log,
-    plan_log_t, plan_mirror, plan_mirror_t, plan_oid_hash, plan_server, plan_server_t, plan_t, route_edge_t,
-    route_host_t, route_node_t, route_table_t, text_t,
+    PLAN_MAGIC, PLAN_VERSION, ROUTE_TIMES, forward_field_t, forwarding_t, monitor_need_t, monitor_t, net4_t, net6_t,
+    netset_t, plan_backend, plan_backend_t, plan_check, plan_condition, plan_condition_t, plan_frontend,
+    plan_frontend_t, plan_key_t, plan_listener, plan_listener_t, plan_log, plan_log_t, plan_mirror, plan_mirror_t,
+    plan_oid_hash, plan_piece, plan_piece_t, plan_redirect, plan_redirect_t, plan_reply, plan_reply_t, plan_route,
+    plan_route_t, plan_server, plan_server_t, plan_share, plan_share_t, plan_split, plan_split_t, plan_t, plan_texts,
+    route_edge_t, route_host_t, route_node_t, route_table_t, text_t,
 )
 from lb._speedups.policy.route cimport route_hash
 
 cdef enum:
     ALIGNMENT = 8                   # of every array
+
+cdef enum:                          # places in a node of Tree
+    PREFIX = 0
+    EXACT
+    EDGES
+    PARAM
+    PARAM_LEAF
+    PARENT
+
+PARAMETER = b"\0"                   # as lb.model.route writes it
 
 
 cdef uint32_t power_above(uint64_t n):
@@ -33,44 +46,85 @@ cdef class Tree:
     """The routes of one frontend: hosts, nodes and edges, on their way into tables."""
 
     cdef dict hosts                 # name -> root node
-    cdef dict edges                 # (node, segment) -> [child node or -1, leaf backend or -1]
-    cdef list nodes                 # [prefix, exact, edges] each
+    cdef dict edges                 # (node, segment) -> [child node or -1, leaf]
+    cdef list nodes                 # [prefix, exact, edges, child by parameter or -1, leaf by parameter, parent] each
+    cdef list leaves                # of leaves with several routes: entries as in the image
+    cdef list ranks                 # by route: how many conditions it has
+    cdef readonly list methods
     cdef readonly uint32_t at       # offset of the route_table_t
 
-    def __init__(self, routes):
+    def __init__(self, row, list ranks):
         self.hosts = {}
         self.edges = {}
         self.nodes = []
-        for host, path, is_exact, backend in routes:
-            self.add(host, path, is_exact, backend)
+        self.leaves = []
+        self.ranks = ranks
+        self.methods = row.methods
+        for host, path, is_exact, route in row.places:
+            self.add(host, path, is_exact, route)
+        for node in self.nodes:
+            node[PREFIX] = self.leaf(node[PREFIX])
+            node[EXACT] = self.leaf(node[EXACT])
+            node[PARAM_LEAF] = self.leaf(node[PARAM_LEAF])
+        for edge in self.edges.values():
+            edge[1] = self.leaf(edge[1])
 
-    cdef int node(self):
-        self.nodes.append([-1, -1, 0])
+    cdef int node(self, int parent):
+        # A leaf is None, a route, or a list of routes while the tree grows.
+        self.nodes.append([None, None, 0, -1, None, 2 * len(self.nodes) if parent < 0 else parent])
         return len(self.nodes) - 1
 
     cdef list edge(self, int node, bytes segment):
         found = self.edges.get((node, segment))
         if found is None:
-            found = self.edges[node, segment] = [-1, -1]
-            self.nodes[node][2] += 1
+            found = self.edges[node, segment] = [-1, None]
+            self.nodes[node][EDGES] += 1
         return found
 
-    cdef add(self, bytes host, bytes path, bint is_exact, int backend):
-        if not path.startswith(b"/") or not (is_exact or path.endswith(b"/")):
+    cdef put(self, list holder, int at, int route):
+        if holder[at] is None:
+            holder[at] = route
+        elif type(holder[at]) is int:
+            holder[at] = [holder[at], route]
+        else:
+            holder[at].append(route)
+
+    cdef leaf(self, given):
+        """Return how a leaf stands in the image: those with more conditions first, then in the order of the file."""
+        if given is None:
+            return 0
+        if type(given) is int:
+            return 2 * given + 1
+        first = len(self.leaves) + 1
+        self.leaves.extend([2 * route for route in sorted(given, key=lambda route: (-self.ranks[route], route))])
+        self.leaves[len(self.leaves) - 1] += 1
+        return 2 * first
+
+    cdef add(self, bytes host, bytes path, bint is_exact, int route):
+        cdef list at
+        if not path.startswith(b"/") or not (is_exact or path.endswith(b"/")) or not 0 <= route < len(self.ranks):
             raise ValueError(f"not a route: {path!r}")
         node = self.hosts.get(host)
         if node is None:
-            node = self.hosts[host] = self.node()
+            node = self.hosts[host] = self.node(-1)
         *inner, last = path[1:].split(b"/")
         for segment in inner:
-            edge = self.edge(node, segment)
-            if edge[0] < 0:
-                edge[0] = self.node()
-            node = edge[0]
-        if last:
-            self.edge(node, last)[1] = backend
+            if segment == PARAMETER:
+                at = self.nodes[node]
+                if at[PARAM] < 0:
+                    at[PARAM] = self.node(2 * node + 1)
+                node = at[PARAM]
+            else:
+                at = self.edge(node, segment)
+                if at[0] < 0:
+                    at[0] = self.node(2 * node)
+                node = at[0]
+        if not last:
+            self.put(self.nodes[node], EXACT if is_exact else PREFIX, route)
+        elif last == PARAMETER:
+            self.put(self.nodes[node], PARAM_LEAF, route)
         else:
-            self.nodes[node][1 if is_exact else 0] = backend
+            self.put(self.edge(node, last), 1, route)
 
     cdef uint32_t hosts_size(self):
         return power_above(len(self.hosts) - (b"" in self.hosts))
@@ -216,7 +270,7 @@ cdef put_frontends(Image image, plan_t *p, list rows, list oids, list trees, lis
         out.mode = row.mode
         out.flags = row.flags
         out.maxconn = row.maxconn
-        out.default_backend = row.default_backend
+        out.default_route = row.default_route
         out.client_ms = row.client_ms
         out.http_request_ms = row.http_request_ms
         out.http_keep_alive_ms = row.http_keep_alive_ms
@@ -229,7 +283,7 @@ cdef put_frontends(Image image, plan_t *p, list rows, list oids, list trees, lis
         if row.monitor is not None:
             out.monitor_at = places[i][2]
             put_monitor(image, out.monitor_at, places[i][3], row.monitor)
-        out.routes = len(row.routes)
+        out.routes = len(row.places)
         out.mirror = row.mirror
         tree = trees[i]
         if tree is not None:
@@ -242,16 +296,24 @@ cdef put_tree(Image image, Tree tree):
     cdef route_host_t *hosts = <route_host_t *> (image.base + t.hosts_at)
     cdef route_edge_t *edges = <route_edge_t *> (image.base + t.edges_at)
     cdef route_node_t *nodes = <route_node_t *> (image.base + t.nodes_at)
+    cdef uint32_t *leaves = <uint32_t *> (image.base + t.leaves_at)
     cdef uint32_t i, h
     cdef bytes name
-    for i, (prefix, exact, below) in enumerate(tree.nodes):
-        nodes[i].prefix = prefix
-        nodes[i].exact = exact
-        nodes[i].edges = below
+    for i, node in enumerate(tree.nodes):
+        nodes[i].prefix = node[PREFIX]
+        nodes[i].exact = node[EXACT]
+        nodes[i].edges = node[EDGES]
+        nodes[i].param = node[PARAM] + 1
+        nodes[i].param_leaf = node[PARAM_LEAF]
+        nodes[i].parent = node[PARENT]
+    for i, entry in enumerate(tree.leaves):
+        leaves[i] = entry
     for name, root in tree.hosts.items():
         if not name:
             t.any_root = root + 1
             continue
+        if name.startswith(b"."):
+            t.wildcards |= <uint64_t> 1 << name.count(b".")
         h = route_hash(name, len(name), 0)
         i = h & (t.hosts_size - 1)
         while hosts[i].root:
@@ -259,15 +321,15 @@ cdef put_tree(Image image, Tree tree):
         hosts[i].hash = h
         hosts[i].root = root + 1
         image.text(&hosts[i].name, name)
-    for (node, name), (child, leaf) in tree.edges.items():
-        h = route_hash(name, len(name), node)
+    for (number, name), (child, leaf) in tree.edges.items():
+        h = route_hash(name, len(name), number)
         i = h & (t.edges_size - 1)
         while edges[i].child | edges[i].leaf:
             i = (i + 1) & (t.edges_size - 1)
         edges[i].hash = h
-        edges[i].node = node
+        edges[i].node = number
         edges[i].child = child + 1
-        edges[i].leaf = leaf + 1
+        edges[i].leaf = leaf
         image.text(&edges[i].segment, name)
 
 
@@ -279,10 +341,11 @@ cdef place_tree(Image image, Tree tree):
         image.place(tree.hosts_size(), sizeof(route_host_t)),
         image.place(tree.edges_size(), sizeof(route_edge_t)),
         image.place(len(tree.nodes), sizeof(route_node_t)),
+        image.place(len(tree.leaves), sizeof(uint32_t)),
     )
 
 
-cdef open_tree(Image image, Tree tree, hosts_at, edges_at, nodes_at):
+cdef open_tree(Image image, Tree tree, hosts_at, edges_at, nodes_at, leaves_at, Routing routing):
     cdef route_table_t *t = <route_table_t *> (image.base + tree.at)
     t.hosts_at = hosts_at
     t.hosts_size = tree.hosts_size()
@@ -290,6 +353,122 @@ cdef open_tree(Image image, Tree tree, hosts_at, edges_at, nodes_at):
     t.edges_size = tree.edges_size()
     t.nodes_at = nodes_at
     t.nodes = len(tree.nodes)
+    t.leaves_at = leaves_at
+    t.leaves = len(tree.leaves)
+    t.extra_at = routing.text(tree.methods)
+    t.extra = len(tree.methods)
+
+
+cdef class Routing:
+    """What routes lead to, flat: the arrays that all frontends share."""
+
+    cdef list conditions
+    cdef list shares
+    cdef list pieces
+    cdef list texts
+
+    def __init__(self):
+        self.conditions = []
+        self.shares = []
+        self.pieces = []
+        self.texts = []
+
+    cdef text(self, texts):
+        """Add texts in a row and return the place of the first."""
+        first = len(self.texts)
+        self.texts.extend(texts)
+        return first
+
+
+cdef count_routing(rows, list trees):
+    """Return how many conditions, shares, pieces and texts there will be."""
+    conditions = sum([len(route.conditions) for route in rows.routes])
+    values = sum([len(each.values) for route in rows.routes for each in route.conditions])
+    shares = sum([len(split.shares) for split in rows.splits])
+    pieces = sum([len(redirect.pieces) for redirect in rows.redirects])
+    headers = sum([2 * len(reply.headers) for reply in rows.replies])
+    methods = sum([len(tree.methods) for tree in trees if tree is not None])
+    return conditions, shares, pieces, values + headers + methods
+
+
+cdef put_routes(Image image, plan_t *p, rows, Routing routing):
+    cdef plan_route_t *out
+    cdef plan_condition_t *condition
+    for i, row in enumerate(rows.routes):
+        out = plan_route(p, i)
+        image.text(&out.name, row.name)
+        out.number = row.number
+        out.kind = row.kind
+        out.target = row.target
+        out.methods = row.methods
+        out.conditions_at = len(routing.conditions)
+        out.conditions = len(row.conditions)
+        routing.conditions.extend(row.conditions)
+        out.retries = row.retries
+        out.connect_ms = row.connect_ms
+        out.server_ms = row.server_ms
+        out.tunnel_ms = row.tunnel_ms
+        out.client_ms = row.client_ms
+        if out.retries >= 0 or out.connect_ms | out.server_ms | out.tunnel_ms | out.client_ms:
+            out.flags |= ROUTE_TIMES
+    for i, row in enumerate(routing.conditions):
+        condition = plan_condition(p, i)
+        condition.kind = row.kind
+        condition.test = row.test
+        image.text(&condition.name, row.name)
+        condition.values_at = routing.text(row.values)
+        condition.values = len(row.values)
+
+
+cdef put_key(Image image, plan_key_t *out, row):
+    out.source = row.source
+    out.hash = row.function
+    out.flags = row.flags
+    out.depth = row.depth
+    out.len = row.len
+    image.text(&out.name, row.name)
+
+
+cdef put_targets(Image image, plan_t *p, rows, Routing routing):
+    cdef plan_split_t *split
+    cdef plan_share_t *share
+    cdef plan_redirect_t *redirect
+    cdef plan_piece_t *piece
+    cdef plan_reply_t *reply
+    for i, row in enumerate(rows.splits):
+        split = plan_split(p, i)
+        split.shares_at = len(routing.shares)
+        split.shares = len(row.shares)
+        routing.shares.extend(row.shares)
+        put_key(image, &split.key, row.key)
+        image.text(&split.cookie, row.cookie)
+        image.text(&split.attributes, row.attributes)
+    for i, (backend, weight) in enumerate(routing.shares):
+        share = plan_share(p, i)
+        share.backend = backend
+        share.weight = weight
+        # 64 bits of the name, the same on every machine.
+        name = rows.backends[backend].name if backend < len(rows.backends) else b""
+        share.identity = int.from_bytes(hashlib.blake2b(name, digest_size=8).digest(), "little")
+    for i, row in enumerate(rows.redirects):
+        redirect = plan_redirect(p, i)
+        redirect.kind = row.kind
+        redirect.flags = row.flags
+        redirect.status = row.status
+        redirect.pieces_at = len(routing.pieces)
+        redirect.pieces = len(row.pieces)
+        routing.pieces.extend(row.pieces)
+    for i, (text, segment) in enumerate(routing.pieces):
+        piece = plan_piece(p, i)
+        image.text(&piece.text, text)
+        piece.segment = segment
+    for i, row in enumerate(rows.replies):
+        reply = plan_reply(p, i)
+        reply.status = row.status
+        image.text(&reply.type, row.content_type)
+        image.text(&reply.body, row.body)
+        reply.headers_at = routing.text([each for pair in row.headers for each in pair])
+        reply.headers = len(row.headers)
 
 
 cdef put_backends(Image image, plan_t *p, list rows, list oids, list offsets):
@@ -310,13 +489,7 @@ cdef put_backends(Image image, plan_t *p, list rows, list oids, list offsets):
         out.tunnel_ms = row.tunnel_ms
         out.queue_ms = row.queue_ms
         out.keepalive_idle_s, out.keepalive_interval_s, out.keepalive_count = row.keepalive
-        key = row.key
-        out.key = key.source
-        out.key_hash = key.function
-        out.key_flags = key.flags
-        out.key_depth = key.depth
-        out.key_len = key.len
-        image.text(&out.key_name, key.name)
+        put_key(image, &out.key, row.key)
         out.server_fin_ms = row.server_fin_ms
 
 
@@ -359,9 +532,12 @@ def build(generation, rows, oids, offsets):
     cdef Image image = Image()
     cdef plan_t *p
     cdef plan_log_t *log
+    cdef Routing routing = Routing()
     if len(offsets) != len(rows.backends):
         raise ValueError(f"{len(offsets)} balances for {len(rows.backends)} backends")
-    trees = [Tree(row.routes) if row.routes else None for row in rows.frontends]
+    # The method counts as one condition.
+    ranks = [len(route.conditions) + bool(route.methods) for route in rows.routes]
+    trees = [Tree(row, ranks) if row.places else None for row in rows.frontends]
     image.place(1, sizeof(plan_t))
     listeners_at = image.place(len(rows.listeners), sizeof(plan_listener_t))
     frontends_at = image.place(len(rows.frontends), sizeof(plan_frontend_t))
@@ -371,6 +547,15 @@ def build(generation, rows, oids, offsets):
     mirrors_at = image.place(len(rows.mirrors), sizeof(plan_mirror_t))
     by_oid_size = power_above(len(rows.servers))
     by_oid_at = image.place(by_oid_size, sizeof(uint32_t))
+    nconditions, nshares, npieces, ntexts = count_routing(rows, trees)
+    routes_at = image.place(len(rows.routes), sizeof(plan_route_t))
+    conditions_at = image.place(nconditions, sizeof(plan_condition_t))
+    splits_at = image.place(len(rows.splits), sizeof(plan_split_t))
+    shares_at = image.place(nshares, sizeof(plan_share_t))
+    redirects_at = image.place(len(rows.redirects), sizeof(plan_redirect_t))
+    pieces_at = image.place(npieces, sizeof(plan_piece_t))
+    replies_at = image.place(len(rows.replies), sizeof(plan_reply_t))
+    texts_at = image.place(ntexts, sizeof(text_t))
     placed = [place_tree(image, tree) for tree in trees if tree is not None]
     for row in rows.listeners:
         image.place_netset(row.proxies)
@@ -390,10 +575,22 @@ def build(generation, rows, oids, offsets):
     p.nlogs, p.logs_at = len(rows.logs), logs_at
     p.nmirrors, p.mirrors_at = len(rows.mirrors), mirrors_at
     p.by_oid_size, p.by_oid_at = by_oid_size, by_oid_at
-    for tree, hosts_at, edges_at, nodes_at in placed:
-        open_tree(image, tree, hosts_at, edges_at, nodes_at)
+    p.nroutes, p.routes_at = len(rows.routes), routes_at
+    p.nconditions, p.conditions_at = nconditions, conditions_at
+    p.nsplits, p.splits_at = len(rows.splits), splits_at
+    p.nshares, p.shares_at = nshares, shares_at
+    p.nredirects, p.redirects_at = len(rows.redirects), redirects_at
+    p.npieces, p.pieces_at = npieces, pieces_at
+    p.nreplies, p.replies_at = len(rows.replies), replies_at
+    p.ntexts, p.texts_at = ntexts, texts_at
+    for tree, hosts_at, edges_at, nodes_at, leaves_at in placed:
+        open_tree(image, tree, hosts_at, edges_at, nodes_at, leaves_at, routing)
     put_listeners(image, p, rows.listeners, oids)
     put_frontends(image, p, rows.frontends, oids, trees, places)
+    put_routes(image, p, rows, routing)
+    put_targets(image, p, rows, routing)
+    for i, text in enumerate(routing.texts):
+        image.text(plan_texts(p, i), text)
     put_backends(image, p, rows.backends, oids, offsets)
     put_servers(image, p, rows.servers, oids)
     put_mirrors(p, rows.mirrors)

@@ -1,21 +1,57 @@
 """The plan image as workers see it, for tests."""
 
-from libc.stdint cimport uint8_t, uint32_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
 from lb._speedups.policy.netset cimport netset_check, netset_has
 from lb._speedups.policy.plan cimport (
     net4_t, net6_t, netset_t, plan_backend, plan_backend_t, plan_check, plan_frontend, plan_frontend_t, plan_listener,
-    plan_listener_t, plan_log, plan_mirror, plan_mirror_t, plan_server, plan_server_by_oid, plan_server_t, plan_t,
-    plan_text, text_t,
+    plan_listener_t, plan_log, plan_mirror, plan_mirror_t, plan_server, plan_server_by_oid, plan_server_t,
+    plan_split, plan_split_t, plan_t, plan_text, text_t,
 )
 from lb._speedups.policy.route cimport ROUTE_HOST_MAX as HOST_MAX
-from lb._speedups.policy.route cimport route_find
+from lb._speedups.policy.route cimport route_allow, route_find, route_trace_t
+from lb._speedups.policy.split cimport split_backend, split_cookie, split_point
+from lb._speedups.proto.message cimport (
+    MESSAGE_HEAD_MAX, MESSAGE_REQUEST, METHOD_DELETE, METHOD_GET, METHOD_HEAD, METHOD_OPTIONS, METHOD_OTHER, METHOD_PATCH,
+    METHOD_POST, METHOD_PUT, METHOD_TRACE, NAME_OTHER, message_add, message_reset, message_t, span_t,
+)
 
 import time
 
 ROUTE_HOST_MAX = HOST_MAX
+
+METHODS = {
+    b"GET": METHOD_GET, b"HEAD": METHOD_HEAD, b"POST": METHOD_POST, b"PUT": METHOD_PUT, b"DELETE": METHOD_DELETE,
+    b"OPTIONS": METHOD_OPTIONS, b"TRACE": METHOD_TRACE, b"PATCH": METHOD_PATCH,
+}
+
+
+cdef class Request:
+    """A message with no more than routes look at, of any bytes."""
+
+    cdef message_t m
+
+    def __cinit__(self, bytes authority, bytes path, bytes query, bytes method, fields):
+        cdef bytes name, value
+        if len(authority) + len(path) + len(query) + len(method) > MESSAGE_HEAD_MAX:
+            raise ValueError("the request is too long")
+        message_reset(&self.m, MESSAGE_REQUEST)
+        self.put(&self.m.authority, authority)
+        self.put(&self.m.path, path)
+        self.put(&self.m.query, query)
+        self.put(&self.m.method_at, method)
+        self.m.method = METHODS.get(method, METHOD_OTHER)
+        for name, value in fields:
+            if message_add(&self.m, NAME_OTHER, name, len(name), value, len(value)):
+                raise ValueError(f"not a field: {name!r}")
+
+    cdef put(self, span_t *span, bytes text):
+        span.at = self.m.fill
+        span.len = len(text)
+        memcpy(self.m.block + self.m.fill, <char *> text, len(text))
+        self.m.fill += <uint16_t> len(text)
 
 
 cdef class Plan:
@@ -42,20 +78,54 @@ cdef class Plan:
         free(copy)
         return sound
 
-    def route(self, uint32_t frontend, bytes authority, bytes path):
-        return route_find(self.p, plan_frontend(self.p, frontend), authority, len(authority), path, len(path))
+    def route(self, uint32_t frontend, bytes authority, bytes path, bytes query=b"", bytes method=b"GET", fields=()):
+        cdef Request m = Request(authority, path, query, method, fields)
+        cdef route_trace_t trace
+        memset(&trace, 0, sizeof(trace))
+        found = route_find(self.p, plan_frontend(self.p, frontend), &m.m, &trace)
+        return found.route, found.allowed, trace.steps
+
+    def allow(self, uint32_t frontend, uint32_t methods, size_t cap):
+        cdef char text[1024]
+        return text[:route_allow(self.p, plan_frontend(self.p, frontend), methods, text, min(cap, sizeof(text)))]
 
     def route_many(self, uint32_t frontend, bytes authority, bytes path, int times):
         cdef plan_frontend_t *f = plan_frontend(self.p, frontend)
-        cdef const char *a = authority
-        cdef const char *b = path
-        cdef size_t n = len(authority), m = len(path)
+        cdef Request m = Request(authority, path, b"", b"GET", ())
         cdef int _i
         cdef int found = 0
         begin = time.perf_counter_ns()
         for _i in range(times):
-            found += route_find(self.p, f, a, n, b, m)
+            found += route_find(self.p, f, &m.m, NULL).route
         return (time.perf_counter_ns() - begin) / times
+
+    cdef plan_split_t *split_at(self, uint32_t number) except NULL:
+        if number >= self.p.nsplits:
+            raise IndexError(number)
+        return plan_split(self.p, number)
+
+    def split(self, uint32_t number, uint64_t point):
+        return split_backend(self.p, self.split_at(number), point)
+
+    def split_many(self, uint32_t number, int times):
+        cdef plan_split_t *split = self.split_at(number)
+        cdef uint32_t found = 0
+        cdef int i
+        begin = time.perf_counter_ns()
+        for i in range(times):
+            found += split_backend(self.p, split, <uint64_t> i * <uint64_t> 0x9e3779b97f4a7c15)
+        return (time.perf_counter_ns() - begin) / times
+
+    def point(self, uint32_t number, fields=(), int family=2, bytes address=bytes(4), uint64_t drawn=0):
+        cdef Request m = Request(b"x", b"/", b"", b"GET", fields)
+        cdef uint64_t point
+        how = split_point(self.p, self.split_at(number), &m.m, family, <const uint8_t *> <const char *> address,
+                          drawn, &point)
+        return how, point
+
+    def cookie(self, uint32_t number, uint64_t point, size_t cap=1024):
+        cdef char text[1024]
+        return text[:split_cookie(self.p, self.split_at(number), point, text, min(cap, sizeof(text)))]
 
     def is_proxy(self, uint32_t listener, int family, bytes address):
         return netset_has(self.p, &plan_listener(self.p, listener).proxies, family, <const uint8_t *> <const char *> address)
@@ -85,7 +155,7 @@ cdef class Plan:
             f = plan_frontend(p, i)
             frontends.append({
                 "oid": f.oid, "name": self.text(f.name), "mode": f.mode, "flags": f.flags, "maxconn": f.maxconn,
-                "default_backend": f.default_backend, "client_ms": f.client_ms, "http_request_ms": f.http_request_ms,
+                "default_route": f.default_route, "client_ms": f.client_ms, "http_request_ms": f.http_request_ms,
                 "http_keep_alive_ms": f.http_keep_alive_ms, "tunnel_ms": f.tunnel_ms, "routes": f.routes,
                 "mirror": f.mirror,
                 "keepalive": (f.keepalive_idle_s, f.keepalive_interval_s, f.keepalive_count),
@@ -97,7 +167,7 @@ cdef class Plan:
                 "flags": b.flags, "servers_at": b.servers_at, "servers": b.servers, "balance_at": b.balance_at,
                 "connect_ms": b.connect_ms, "server_ms": b.server_ms, "tunnel_ms": b.tunnel_ms, "queue_ms": b.queue_ms,
                 "keepalive": (b.keepalive_idle_s, b.keepalive_interval_s, b.keepalive_count),
-                "key": (b.key, b.key_hash, b.key_flags, b.key_depth, b.key_len, self.text(b.key_name)),
+                "key": (b.key.source, b.key.hash, b.key.flags, b.key.depth, b.key.len, self.text(b.key.name)),
             })
         for i in range(p.nservers):
             s = plan_server(p, i)

@@ -139,24 +139,24 @@ cdef bint find_cookie(const message_t *m, const char *name, size_t n, bytes_t *o
 
 
 # depth: up to the slash behind so many segments; len: at most so many bytes.
-cdef void find_uri(const plan_backend_t *backend, const message_t *m, bytes_t *out) noexcept nogil:
+cdef void find_uri(const plan_key_t *wanted, const message_t *m, bytes_t *out) noexcept nogil:
     cdef uint32_t slashes = 0
     cdef size_t i = 0
-    if backend.key_flags & KEY_PATH_ONLY:
+    if wanted.flags & KEY_PATH_ONLY:
         # The path and, where there is one, the query behind it.
         out.p = m.block + m.path.at
         out.n = m.target.at + m.target.len - m.path.at if m.path.len else 0
     else:
         out.p = m.block + m.target.at
         out.n = m.target.len
-    if backend.key_len and out.n > backend.key_len:
-        out.n = backend.key_len
+    if wanted.len and out.n > wanted.len:
+        out.n = wanted.len
     while i < out.n:
         if out.p[i] == c'/':
             slashes += 1
-            if backend.key_depth and slashes == <uint32_t> backend.key_depth + 1:
+            if wanted.depth and slashes == <uint32_t> wanted.depth + 1:
                 break
-        elif out.p[i] == c'?' and not backend.key_flags & KEY_WHOLE:
+        elif out.p[i] == c'?' and not wanted.flags & KEY_WHOLE:
             break
         i += 1
     out.n = i
@@ -199,35 +199,46 @@ cdef bint hash_address(uint32_t function, uint16_t family, const uint8_t *addres
 
 
 cdef bint hashkey_find(
-    const plan_t *p, const plan_backend_t *backend, const message_t *m, uint16_t family, const uint8_t *address,
+    const plan_t *p, const plan_key_t *wanted, const message_t *m, uint16_t family, const uint8_t *address,
     uint32_t *hash
 ) noexcept nogil:
-    cdef const char *name = plan_text(p, backend.key_name)
-    cdef size_t n = backend.key_name.len
+    cdef const char *name = plan_text(p, wanted.name)
+    cdef size_t n = wanted.name.len
     cdef bytes_t key
     cdef bint found
-    if backend.key == KEY_SOURCE:
-        if not hash_address(backend.key_hash, family, address, hash):
+    if wanted.source == KEY_SOURCE:
+        if not hash_address(wanted.hash, family, address, hash):
             return False
     else:
         if m == NULL:
             return False
-        if backend.key == KEY_URI:
-            find_uri(backend, m, &key)
+        if wanted.source == KEY_URI:
+            find_uri(wanted, m, &key)
             found = True
-        elif backend.key == KEY_FIELD:
+        elif wanted.source == KEY_FIELD:
             found = first_field(m, name, n, &key)
-            if found and backend.key_flags & KEY_DOMAIN_ONLY:
+            if found and wanted.flags & KEY_DOMAIN_ONLY:
                 keep_domain(&key)
-        elif backend.key == KEY_LAST_FIELD:
+        elif wanted.source == KEY_LAST_FIELD:
             found = last_field(m, name, n, &key)
-        elif backend.key == KEY_COOKIE:
+        elif wanted.source == KEY_COOKIE:
             found = find_cookie(m, name, n, &key)
         else:
             found = find_param(m, name, n, &key)
         if not found:
             return False
-        hash[0] = hash_bytes(backend.key_hash, key.p, key.n)
-    if backend.key_flags & KEY_AVALANCHE:
+        hash[0] = hash_bytes(wanted.hash, key.p, key.n)
+    if wanted.flags & KEY_AVALANCHE:
         hash[0] = hash_avalanche(hash[0])
+    return True
+
+
+cdef bint hashkey_cookie(
+    const message_t *m, const char *name, size_t n, const char **value, size_t *len
+) noexcept nogil:
+    cdef bytes_t out
+    if not find_cookie(m, name, n, &out):
+        return False
+    value[0] = out.p
+    len[0] = out.n
     return True

@@ -6,11 +6,11 @@
 # by every worker and never changed. A keyword has no spelling here, only a number.
 #
 # Object ids (`oid`) come from the registry of the shared mapping: they outlive generations and index counters.
-from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int16_t, int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 cdef enum:
     PLAN_MAGIC = 0x6c62706c      # "lbpl"
-    PLAN_VERSION = 1
+    PLAN_VERSION = 2
 
 cdef enum:
     MODE_TCP = 1
@@ -26,17 +26,17 @@ cdef enum:                       # plan_frontend_t.flags
 cdef enum:                       # plan_backend_t.flags
     BACKEND_KEEPALIVE = 1 << 0   # TCP keep-alive on server connections, with the options below
 
-cdef enum:                       # plan_backend_t.key: what of a stream is hashed
+cdef enum:                       # plan_key_t.source: what of a stream is hashed
     KEY_NONE = 0
     KEY_SOURCE                   # the client's address
-    KEY_URI                      # the request target, as key_flags, key_depth and key_len say
+    KEY_URI                      # the request target, as flags, depth and len say
     KEY_FIELD                    # the first value of a header field: `balance hdr`
     KEY_LAST_FIELD               # the last one: `req.hdr`
     KEY_COOKIE                   # the last cookie of this name: `req.cook`
     KEY_PARAM                    # a parameter of the query
     KEY_COUNT
 
-cdef enum:                       # plan_backend_t.key_flags
+cdef enum:                       # plan_key_t.flags
     KEY_AVALANCHE = 1 << 0       # mix the hash once more
     KEY_WHOLE = 1 << 1           # uri: with the query
     KEY_PATH_ONLY = 1 << 2       # uri: without scheme and authority
@@ -50,6 +50,38 @@ cdef enum:                       # plan_listener_t.flags, plan_server_t.flags (d
 cdef enum:                       # plan_log_t.format
     LOG_HAPROXY = 1              # httplog or tcplog by the frontend's mode
     LOG_JSON = 2
+
+cdef enum:                       # plan_route_t.kind: what its target is
+    TARGET_BACKEND = 1
+    TARGET_SPLIT
+    TARGET_REDIRECT
+    TARGET_REPLY
+
+cdef enum:                       # plan_condition_t.kind
+    CONDITION_FIELD = 1          # a header field
+    CONDITION_PARAM              # a parameter of the query
+
+cdef enum:                       # plan_condition_t.test
+    TEST_PRESENT = 1
+    TEST_ABSENT
+    TEST_IS                      # one of its occurrences has one of the values
+
+cdef enum:                       # plan_redirect_t.kind
+    REDIRECT_LOCATION = 1        # the pieces are all
+    REDIRECT_PREFIX              # path and query follow
+    REDIRECT_SCHEME              # authority, path and query follow
+
+cdef enum:                       # plan_redirect_t.flags
+    REDIRECT_DROP_QUERY = 1 << 0
+
+cdef enum:                       # plan_route_t.flags
+    ROUTE_TIMES = 1 << 0         # has timeouts or retries of its own
+
+cdef enum:                       # limits: what one request may cost, and what replies may be
+    PLAN_CONDITIONS_MAX = 16     # of a route
+    PLAN_VALUES_MAX = 64         # of a condition
+    PLAN_SHARES_MAX = 64         # of a split
+    PLAN_PIECES_MAX = 128        # of a redirect
 
 cdef enum:                       # netset_t.flags
     NETSET_UNIX = 1 << 0         # whoever comes over a unix socket is in the set
@@ -92,7 +124,7 @@ ctypedef struct plan_frontend_t:
     uint16_t pad1
     uint32_t flags               # FRONTEND_*
     uint32_t maxconn             # connections over all workers; 0 = no limit
-    int32_t default_backend      # index, -1 = none
+    int32_t default_route        # index of the route for what no other matches, -1 = none
     uint32_t client_ms           # timeouts in ms, 0 = none
     uint32_t http_request_ms
     uint32_t http_keep_alive_ms
@@ -101,11 +133,20 @@ ctypedef struct plan_frontend_t:
     uint32_t keepalive_interval_s
     uint32_t keepalive_count
     uint32_t hosts_at            # offset of its route_table_t below, 0 = it has no routes
-    uint32_t routes              # their number
+    uint32_t routes              # their number, by host and path
     uint32_t mirror              # index of its plan_mirror_t + 1, 0 = nothing is mirrored
     uint32_t client_fin_ms       # timeout of a half-closed client connection, 0 = none of its own
     uint32_t forwarding_at       # offset of its forwarding_t, 0 = none
     uint32_t monitor_at          # offset of its monitor_t, 0 = none
+
+ctypedef struct plan_key_t:      # what is hashed: policy/hashkey.pxd
+    text_t name                  # of the field (lower case), cookie or parameter
+    uint8_t source               # KEY_*
+    uint8_t hash                 # HASH_* of policy/hash.pxd
+    uint8_t flags                # KEY_AVALANCHE...
+    uint8_t pad0
+    uint16_t depth               # uri: segments, 0 = all
+    uint16_t len                 # uri: bytes, 0 = all
 
 ctypedef struct plan_backend_t:
     uint32_t oid
@@ -124,14 +165,9 @@ ctypedef struct plan_backend_t:
     uint32_t keepalive_idle_s
     uint32_t keepalive_interval_s
     uint32_t keepalive_count
-    text_t key_name              # of the field (lower case), cookie or parameter
-    uint8_t key                  # KEY_*, KEY_NONE unless balance is BALANCE_HASH
-    uint8_t key_hash             # HASH_* of policy/hash.pxd
-    uint8_t key_flags            # KEY_AVALANCHE...
-    uint8_t pad0
-    uint16_t key_depth           # uri: segments, 0 = all
-    uint16_t key_len             # uri: bytes, 0 = all
+    plan_key_t key               # source is KEY_NONE unless balance is BALANCE_HASH
     uint32_t server_fin_ms       # timeout of a half-closed server connection, 0 = none of its own
+    uint32_t pad
 
 ctypedef struct plan_server_t:
     uint32_t oid
@@ -227,10 +263,69 @@ ctypedef struct monitor_need_t:
     uint32_t backend             # index
     uint32_t least               # usable servers it must have
 
-# Routes of a frontend; how they are found: policy/route.pxd.
+# Routes. What they lead to: policy/target.pxd.
+
+ctypedef struct plan_route_t:    # of any frontend, in the order of the file; a frontend's default is one too
+    text_t name                  # as configured, may be empty
+    uint32_t number              # its place in the frontend's routes, from 1; 0 = the default
+    uint8_t kind                 # TARGET_*
+    uint8_t flags                # ROUTE_*
+    int16_t retries              # instead of the backend's, -1 = that holds
+    uint32_t target              # index of the backend, split, redirect or reply
+    uint32_t methods             # bits by method_id, behind METHOD_PATCH by route_table_t.extra; 0 = any
+    uint32_t conditions_at       # index of its first condition
+    uint32_t conditions          # their number
+    uint32_t connect_ms          # timeouts of its own, 0 = the backend's or frontend's holds
+    uint32_t server_ms
+    uint32_t tunnel_ms
+    uint32_t client_ms
+
+ctypedef struct plan_condition_t:
+    text_t name                  # of a field in lower case
+    uint8_t kind                 # CONDITION_*
+    uint8_t test                 # TEST_*
+    uint16_t values              # TEST_IS: their number
+    uint32_t values_at           # index of the first text
+
+ctypedef struct plan_split_t:    # policy/split.pxd
+    uint32_t shares_at           # index of its first share
+    uint32_t shares
+    plan_key_t key               # whose hash is the point, KEY_NONE = none
+    text_t cookie                # name of the cookie with the point, empty = none
+    text_t attributes            # what follows its value: "; Path=/; HttpOnly"
+
+ctypedef struct plan_share_t:
+    uint64_t identity            # of its backend's name
+    uint32_t backend             # index
+    uint32_t weight              # 0 = nothing
+
+ctypedef struct plan_redirect_t:
+    uint8_t kind                 # REDIRECT_*
+    uint8_t flags
+    uint16_t status
+    uint32_t pieces_at           # index of its first piece
+    uint32_t pieces
+    uint32_t pad
+
+ctypedef struct plan_piece_t:    # of a location
+    text_t text
+    uint32_t segment             # instead: this segment of the request's path, from 1; 0 = the text
+    uint32_t pad
+
+ctypedef struct plan_reply_t:
+    text_t type                  # Content-Type, empty = none
+    text_t body
+    uint32_t headers_at          # index of the first of its texts: name, value, name, value...
+    uint32_t headers             # number of pairs
+    uint16_t status
+    uint16_t pad0
+    uint32_t pad
+
+# How the routes of a frontend are found: policy/route.pxd. A `leaf` there is 0 (none), an odd number (twice the index of its
+# only route, and 1) or an even one (twice the place, from 1, of its first entry in `leaves`).
 
 ctypedef struct route_host_t:    # open addressing by route_hash(host, 0)
-    text_t name                  # lower case, without port and closing dot
+    text_t name                  # lower case, without port and closing dot; `.example.com` of a wildcard
     uint32_t hash
     uint32_t root                # its root node + 1, 0 = empty slot
 
@@ -239,21 +334,29 @@ ctypedef struct route_edge_t:    # open addressing by route_hash(segment, node)
     uint32_t hash
     text_t segment               # without slashes; may be empty (`/a//b`)
     uint32_t child               # the node behind it + 1, 0 = nothing is deeper
-    uint32_t leaf                # backend of the exact path that ends here + 1, 0 = none; neither = empty slot
+    uint32_t leaf                # of the exact path that ends here; neither = empty slot
 
 ctypedef struct route_node_t:
-    int32_t prefix               # backend of this path and all below it, -1 = none
-    int32_t exact                # backend of just this path, -1 = none
+    uint32_t prefix              # leaf of this path and all below it
+    uint32_t exact               # leaf of just this path
     uint32_t edges               # edges that begin here: 0 spares the hashing
+    uint32_t param               # the node behind a segment of any bytes + 1, 0 = none
+    uint32_t param_leaf          # leaf of the exact path that ends with such a segment
+    uint32_t parent              # twice the node in front, + 1 if the segment between may be any; a root: twice itself
 
 ctypedef struct route_table_t:   # at plan_frontend_t.hosts_at
+    uint64_t wildcards           # bit n: there are wildcards of n labels
     uint32_t hosts_at            # offset of route_host_t[hosts_size]
     uint32_t hosts_size          # a power of two
     uint32_t edges_at            # offset of route_edge_t[edges_size]
     uint32_t edges_size          # a power of two
     uint32_t nodes_at            # offset of route_node_t[nodes]
     uint32_t nodes
+    uint32_t leaves_at           # offset of uint32_t[leaves]: twice the index of a route, + 1 if it is the last of its leaf
+    uint32_t leaves
     uint32_t any_root            # root node + 1 of routes without a host, 0 = there are none
+    uint32_t extra_at            # index of the first text: methods beyond method_id
+    uint32_t extra               # their number
     uint32_t pad
 
 ctypedef struct plan_log_t:
@@ -282,6 +385,22 @@ ctypedef struct plan_t:
     uint32_t by_oid_size         # a power of two, at most half full; 0 in a slot = empty
     uint32_t nmirrors
     uint32_t mirrors_at
+    uint32_t nroutes
+    uint32_t routes_at           # offset of plan_route_t[nroutes], and so on
+    uint32_t nconditions
+    uint32_t conditions_at
+    uint32_t nsplits
+    uint32_t splits_at
+    uint32_t nshares
+    uint32_t shares_at
+    uint32_t nredirects
+    uint32_t redirects_at
+    uint32_t npieces
+    uint32_t pieces_at
+    uint32_t nreplies
+    uint32_t replies_at
+    uint32_t ntexts
+    uint32_t texts_at            # offset of text_t[ntexts]: values, headers, methods
     uint32_t pad
 
 cdef inline plan_listener_t *plan_listener(const plan_t *p, uint32_t i) noexcept nogil:
@@ -308,6 +427,30 @@ cdef inline const forwarding_t *plan_forwarding(const plan_t *p, const plan_fron
 
 cdef inline const monitor_t *plan_monitor(const plan_t *p, const plan_frontend_t *f) noexcept nogil:
     return <const monitor_t *> (<const char *> p + f.monitor_at)
+
+cdef inline plan_route_t *plan_route(const plan_t *p, uint32_t i) noexcept nogil:
+    return (<plan_route_t *> (<char *> p + p.routes_at)) + i
+
+cdef inline plan_condition_t *plan_condition(const plan_t *p, uint32_t i) noexcept nogil:
+    return (<plan_condition_t *> (<char *> p + p.conditions_at)) + i
+
+cdef inline plan_split_t *plan_split(const plan_t *p, uint32_t i) noexcept nogil:
+    return (<plan_split_t *> (<char *> p + p.splits_at)) + i
+
+cdef inline plan_share_t *plan_share(const plan_t *p, uint32_t i) noexcept nogil:
+    return (<plan_share_t *> (<char *> p + p.shares_at)) + i
+
+cdef inline plan_redirect_t *plan_redirect(const plan_t *p, uint32_t i) noexcept nogil:
+    return (<plan_redirect_t *> (<char *> p + p.redirects_at)) + i
+
+cdef inline plan_piece_t *plan_piece(const plan_t *p, uint32_t i) noexcept nogil:
+    return (<plan_piece_t *> (<char *> p + p.pieces_at)) + i
+
+cdef inline plan_reply_t *plan_reply(const plan_t *p, uint32_t i) noexcept nogil:
+    return (<plan_reply_t *> (<char *> p + p.replies_at)) + i
+
+cdef inline text_t *plan_texts(const plan_t *p, uint32_t i) noexcept nogil:
+    return (<text_t *> (<char *> p + p.texts_at)) + i
 
 cdef inline const char *plan_text(const plan_t *p, text_t t) noexcept nogil:
     return <const char *> p + t.at

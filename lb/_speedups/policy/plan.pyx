@@ -50,9 +50,13 @@ cdef int check_frontends(const plan_t *p) noexcept nogil:
     cdef uint32_t i
     for i in range(p.nfrontends):
         frontend = plan_frontend(p, i)
-        if not is_mode(frontend.mode) or not plan_text_fits(p, frontend.name) or frontend.default_backend < -1:
+        if not is_mode(frontend.mode) or not plan_text_fits(p, frontend.name) or frontend.default_route < -1:
             return -1
-        if frontend.default_backend >= 0 and <uint32_t> frontend.default_backend >= p.nbackends:
+        if frontend.default_route >= 0 and <uint32_t> frontend.default_route >= p.nroutes:
+            return -1
+        # Of a TCP stream there is nothing that could be answered.
+        if (frontend.mode == MODE_TCP and frontend.default_route >= 0
+                and plan_route(p, <uint32_t> frontend.default_route).kind > TARGET_SPLIT):
             return -1
         if frontend.mirror > p.nmirrors or (frontend.mirror and frontend.mode != MODE_HTTP):
             return -1
@@ -61,21 +65,25 @@ cdef int check_frontends(const plan_t *p) noexcept nogil:
     return 0
 
 
+cdef int check_key(const plan_t *p, const plan_key_t *key) noexcept nogil:
+    if key.source >= KEY_COUNT or not plan_text_fits(p, key.name):
+        return -1
+    return -1 if key.source != KEY_NONE and not HASH_SDBM <= key.hash <= HASH_XXH3 else 0
+
+
 cdef int check_backends(const plan_t *p) noexcept nogil:
     cdef const plan_backend_t *backend
     cdef uint32_t i
     for i in range(p.nbackends):
         backend = plan_backend(p, i)
-        if not is_mode(backend.mode) or not plan_text_fits(p, backend.name) or not plan_text_fits(p, backend.key_name):
+        if not is_mode(backend.mode) or not plan_text_fits(p, backend.name) or check_key(p, &backend.key):
             return -1
-        if not BALANCE_ROUNDROBIN <= backend.balance <= BALANCE_HASH or backend.key >= KEY_COUNT:
+        if not BALANCE_ROUNDROBIN <= backend.balance <= BALANCE_HASH:
             return -1
         # A key is what a hash needs, and nothing else does; of a TCP stream only the address is known.
-        if (backend.balance == BALANCE_HASH) != (backend.key != KEY_NONE):
+        if (backend.balance == BALANCE_HASH) != (backend.key.source != KEY_NONE):
             return -1
-        if backend.key != KEY_NONE and not HASH_SDBM <= backend.key_hash <= HASH_XXH3:
-            return -1
-        if backend.mode == MODE_TCP and backend.key > KEY_SOURCE:
+        if backend.mode == MODE_TCP and backend.key.source > KEY_SOURCE:
             return -1
         if <uint64_t> backend.servers_at + backend.servers > p.nservers:
             return -1
@@ -123,6 +131,69 @@ cdef int check_by_oid(const plan_t *p) noexcept nogil:
     return 0 if used < p.by_oid_size else -1
 
 
+cdef int check_routes(const plan_t *p) noexcept nogil:
+    cdef const plan_route_t *route
+    cdef const plan_condition_t *c
+    cdef uint32_t i, most
+    for i in range(p.ntexts):
+        if not plan_text_fits(p, plan_texts(p, i)[0]):
+            return -1
+    for i in range(p.nconditions):
+        c = plan_condition(p, i)
+        if (not CONDITION_FIELD <= c.kind <= CONDITION_PARAM or not TEST_PRESENT <= c.test <= TEST_IS
+                or not plan_text_fits(p, c.name) or <uint64_t> c.values_at + c.values > p.ntexts
+                or c.values > PLAN_VALUES_MAX):
+            return -1
+    for i in range(p.nroutes):
+        route = plan_route(p, i)
+        if (not plan_text_fits(p, route.name) or route.conditions > PLAN_CONDITIONS_MAX
+                or <uint64_t> route.conditions_at + route.conditions > p.nconditions):
+            return -1
+        if route.kind == TARGET_BACKEND:
+            most = p.nbackends
+        elif route.kind == TARGET_SPLIT:
+            most = p.nsplits
+        elif route.kind == TARGET_REDIRECT:
+            most = p.nredirects
+        elif route.kind == TARGET_REPLY:
+            most = p.nreplies
+        else:
+            return -1
+        if route.target >= most:
+            return -1
+    return 0
+
+
+cdef int check_targets(const plan_t *p) noexcept nogil:
+    cdef const plan_split_t *split
+    cdef const plan_redirect_t *redirect
+    cdef const plan_reply_t *reply
+    cdef uint32_t i
+    for i in range(p.nshares):
+        if plan_share(p, i).backend >= p.nbackends:
+            return -1
+    for i in range(p.nsplits):
+        split = plan_split(p, i)
+        if (not 0 < split.shares <= PLAN_SHARES_MAX or <uint64_t> split.shares_at + split.shares > p.nshares
+                or check_key(p, &split.key) or not plan_text_fits(p, split.cookie)
+                or not plan_text_fits(p, split.attributes)):
+            return -1
+    for i in range(p.npieces):
+        if not plan_text_fits(p, plan_piece(p, i).text):
+            return -1
+    for i in range(p.nredirects):
+        redirect = plan_redirect(p, i)
+        if (not REDIRECT_LOCATION <= redirect.kind <= REDIRECT_SCHEME or not 300 <= redirect.status < 400
+                or redirect.pieces > PLAN_PIECES_MAX or <uint64_t> redirect.pieces_at + redirect.pieces > p.npieces):
+            return -1
+    for i in range(p.nreplies):
+        reply = plan_reply(p, i)
+        if (not 200 <= reply.status < 600 or not plan_text_fits(p, reply.type) or not plan_text_fits(p, reply.body)
+                or <uint64_t> reply.headers_at + 2 * <uint64_t> reply.headers > p.ntexts):
+            return -1
+    return 0
+
+
 cdef int plan_check(const void *image, uint64_t size) noexcept nogil:
     cdef const plan_t *p = <const plan_t *> image
     if size < sizeof(plan_t) or p.magic != PLAN_MAGIC or p.version != PLAN_VERSION or p.size != size:
@@ -132,7 +203,17 @@ cdef int plan_check(const void *image, uint64_t size) noexcept nogil:
             or not plan_array_fits(p, p.backends_at, p.nbackends, sizeof(plan_backend_t))
             or not plan_array_fits(p, p.servers_at, p.nservers, sizeof(plan_server_t))
             or not plan_array_fits(p, p.mirrors_at, p.nmirrors, sizeof(plan_mirror_t))
-            or not plan_array_fits(p, p.logs_at, p.nlogs, sizeof(plan_log_t))):
+            or not plan_array_fits(p, p.logs_at, p.nlogs, sizeof(plan_log_t))
+            or not plan_array_fits(p, p.routes_at, p.nroutes, sizeof(plan_route_t))
+            or not plan_array_fits(p, p.conditions_at, p.nconditions, sizeof(plan_condition_t))
+            or not plan_array_fits(p, p.splits_at, p.nsplits, sizeof(plan_split_t))
+            or not plan_array_fits(p, p.shares_at, p.nshares, sizeof(plan_share_t))
+            or not plan_array_fits(p, p.redirects_at, p.nredirects, sizeof(plan_redirect_t))
+            or not plan_array_fits(p, p.pieces_at, p.npieces, sizeof(plan_piece_t))
+            or not plan_array_fits(p, p.replies_at, p.nreplies, sizeof(plan_reply_t))
+            or not plan_array_fits(p, p.texts_at, p.ntexts, sizeof(text_t))):
+        return -1
+    if check_routes(p) or check_targets(p):
         return -1
     if check_by_oid(p) or check_listeners(p) or check_frontends(p) or check_backends(p) or check_servers(p) \
             or check_mirrors(p):

@@ -22,7 +22,7 @@ cdef int message_add(message_t *m, uint8_t id, const char *name, size_t name_len
     cdef field_t *field
     if name_len == 0 or name_len > 255 or m.nfields >= MESSAGE_FIELDS_ALL:
         return -1
-    if value_len > MESSAGE_EDIT_MAX or name_len + value_len > <size_t>(MESSAGE_BLOCK - m.edit_at):
+    if value_len > MESSAGE_BLOCK or name_len + value_len > <size_t>(MESSAGE_BLOCK - m.edit_at):
         return -1
     # Splitting is refused here, whatever the value was made from.
     if h1_skip_token(name, name + name_len) != name + name_len:

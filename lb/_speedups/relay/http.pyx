@@ -1,5 +1,4 @@
-from libc.stdint cimport int32_t, uint16_t, uint32_t, uint64_t
-from lb._speedups.base.mapping cimport counters_t
+from libc.stdint cimport uint16_t, uint32_t, uint64_t
 from libc.string cimport memcmp
 from lb._speedups.base.pool cimport pool_give
 from lb._speedups.io.conn cimport CONN_READABLE, LOOP_SIDE_BYTES, conn_plain, conn_run
@@ -10,10 +9,10 @@ from lb._speedups.io.flow cimport (
 from lb._speedups.base.timers cimport lb_timer_t
 from lb._speedups.policy.balance cimport balance_t, balance_usable
 from lb._speedups.policy.plan cimport (
-    FRONTEND_FORWARDING, FRONTEND_MARKS_RESPONSE, FRONTEND_MONITOR, monitor_need_t, monitor_t, plan_backend,
-    plan_mirror, plan_mirror_t, plan_monitor, plan_t, plan_text,
+    FRONTEND_FORWARDING, FRONTEND_MARKS_RESPONSE, FRONTEND_MONITOR, ROUTE_TIMES, TARGET_SPLIT, monitor_need_t, monitor_t,
+    plan_backend, plan_mirror, plan_mirror_t, plan_monitor, plan_route, plan_route_t, plan_t, plan_text,
 )
-from lb._speedups.policy.route cimport route_find
+from lb._speedups.policy.route cimport route_find, route_found_t
 from lb._speedups.proto.h1 cimport H1_UNASKED_UPGRADE
 from lb._speedups.proto.message cimport (
     FRAMING_CLOSE, FRAMING_LENGTH, MESSAGE_HTTP10, MESSAGE_UPGRADE, METHOD_DELETE, METHOD_GET, METHOD_HEAD,
@@ -30,11 +29,15 @@ from lb._speedups.relay.relay cimport (
     STREAM_HTTP, STREAM_QUIET, STREAM_REPLAY, STREAM_REPLIED, STREAM_RESENT, STREAM_REUSED, STREAM_UP_FLOW, STREAM_UPGRADE,
     WAITS_IN, WAITS_OUT, engine_t, link_t, side_t, slice_out_t, stream_t,
 )
-from lb._speedups.relay.reply cimport reply_error
+from lb._speedups.relay.reply cimport reply_error, reply_rest, reply_target
 from lb._speedups.relay.server cimport (
     SERVER_NONE, SERVER_READY, server_assign, server_check, server_failed, server_left, server_retry,
 )
-from lb._speedups.relay.stream cimport stream_account, stream_cause, stream_free, stream_half_closed, stream_new
+from lb._speedups.relay.stream cimport (
+    stream_account, stream_cause, stream_client_ms, stream_free, stream_half_closed, stream_new, stream_server_ms,
+    stream_tunnel_ms,
+)
+from lb._speedups.relay.target cimport target_backend, target_cookie, target_enter
 
 cdef extern from "lb.h" nogil:
     bint LIKELY(bint x)
@@ -110,7 +113,11 @@ cdef void fail(stream_t *st, uint16_t status, const char *detail, char cause, ch
 
 # Everything is written to the client's side: end the stream as soon as it has left.
 cdef void finish_reply(stream_t *st) noexcept nogil:
-    cdef int r = st.client.codec.flush(&st.client)
+    cdef int r = 0
+    if UNLIKELY(st.reply_left != 0):
+        r = reply_rest(st)
+    if r == 0:
+        r = st.client.codec.flush(&st.client)
     if r < 0:
         cut(st, c'C', c'D')
         return
@@ -122,8 +129,10 @@ cdef void finish_reply(stream_t *st) noexcept nogil:
             st.server.codec.abort(&st.server)
         server_left(st)
     if r > 0:
-        side_deadline(&st.client, st.client.active_ms[0], st.frontend.client_ms)
+        side_deadline(&st.client, st.client.active_ms[0], stream_client_ms(st))
         return
+    if UNLIKELY(st.flags & STREAM_REPLIED):
+        stream_cause(st, c'L', c'R')          # an error has said its own already
     stream_account(st)
     st.client.codec.finish(&st.client)
     done(st)
@@ -223,27 +232,46 @@ cdef bint is_fit(stream_t *st) noexcept nogil:
 
 # The request rules have passed: find the backend and a server.
 cdef void route(stream_t *st) noexcept nogil:
-    cdef message_t *m = st.request
-    cdef int32_t backend
-    backend = route_find(st.plan.plan, st.frontend, m.block + m.authority.at, m.authority.len,
-                         m.block + m.path.at, m.path.len)
-    if backend < 0:
-        fail(st, 404, b"no route leads from this host and path to a backend", c'P', c'R')
+    cdef const plan_t *p = st.plan.plan
+    cdef route_found_t found = route_find(p, st.frontend, st.request, NULL)
+    cdef const plan_route_t *chosen
+    if UNLIKELY(found.route < 0):
+        if found.allowed:
+            st.allowed = found.allowed
+            fail(st, 405, b"no route of this host and path takes the method", c'P', c'R')
+        else:
+            fail(st, 404, b"no route leads from this host and path to a backend", c'P', c'R')
         return
-    enter_backend(st, <uint32_t> backend)
+    chosen = plan_route(p, <uint32_t> found.route)
+    if UNLIKELY(chosen.kind > TARGET_SPLIT):
+        answer(st, chosen)
+        return
+    target_backend(st, chosen)
     if UNLIKELY(st.frontend.mirror != 0):
-        mirror_choose(st, plan_mirror(st.plan.plan, st.frontend.mirror - 1))
+        mirror_choose(st, plan_mirror(p, st.frontend.mirror - 1))
     side_deadline(&st.client, 0, 0)
     assigned(st, server_assign(st, False))
 
 
-cdef inline void enter_backend(stream_t *st, uint32_t index) noexcept nogil:
-    cdef counters_t *row
-    st.backend = plan_backend(st.plan.plan, index)
-    row = &st.engine.rows[st.backend.oid]
-    row.cur += 1
-    if <uint64_t> row.cur > row.cur_max:
-        row.cur_max = <uint64_t> row.cur
+# The route is an answer: give it, and end the stream once it has left.
+cdef void answer(stream_t *st, const plan_route_t *chosen) noexcept nogil:
+    cdef int r
+    st.route = chosen
+    if chosen.flags & ROUTE_TIMES:
+        st.times = chosen
+    side_deadline(&st.client, 0, 0)
+    r = reply_target(st)
+    if r == 400:
+        fail(st, 400, b"the request names no host that it could be sent to", c'P', c'R')
+        return
+    if r > 0:
+        fail(st, <uint16_t> r, b"the address to go to would be too long", c'P', c'R')
+        return
+    if r < 0:
+        cut(st, c'C', c'R')
+        return
+    st.phase = PHASE_BODY
+    finish_reply(st)
 
 
 # --- mirroring ---
@@ -257,7 +285,7 @@ cdef void send_copy(stream_t *st) noexcept nogil:
         return
     copy.wake = http_wake
     copy.timeout = http_timeout
-    enter_backend(copy, rule.backend)
+    target_enter(copy, rule.backend)
     copy.retries = copy.backend.retries       # it is tried once
     assigned(copy, server_assign(copy, False))
 
@@ -522,6 +550,8 @@ cdef int response_head(stream_t *st) noexcept nogil:
             forward_response(st, m)
         st.status = m.status
         st.response_ms = <long> (e.now_ms - st.connected_ms)
+        if UNLIKELY(st.sticky != NULL) and target_cookie(st, m) != 0:
+            return PUMP_MEMORY
         if st.client.codec.send_head(&st.client, m) != 0:
             return PUMP_SINK
         return PUMP_END
@@ -586,8 +616,7 @@ cdef void run_tunnel(stream_t *st) noexcept nogil:
     if (a == FLOW_DONE or b == FLOW_DONE) and stream_half_closed(st, a == FLOW_DONE):
         return
     side_deadline(&st.client, 0, 0)
-    side_deadline(&st.server, st.engine.now_ms,
-                  st.backend.tunnel_ms if st.backend.tunnel_ms else st.frontend.tunnel_ms)
+    side_deadline(&st.server, st.engine.now_ms, stream_tunnel_ms(st))
 
 
 # The reading side of the response failed.
@@ -685,13 +714,13 @@ cdef void arm(stream_t *st) noexcept nogil:
     # Whoever is waited for now may have had to wait before, for the other's bytes: these begin its time.
     cdef uint64_t since = s.active_ms[0] if s.active_ms[0] > c.active_ms[0] else c.active_ms[0]
     if client_full or sending:
-        side_deadline(c, since, st.frontend.client_ms)
+        side_deadline(c, since, stream_client_ms(st))
     else:
         side_deadline(c, 0, 0)
     if client_full or (sending and not (st.client.flags & SIDE_OUT_HEAD) and not (st.server.flags & SIDE_OUT_END)):
         side_deadline(s, 0, 0)                # it is the client that is waited for
     else:
-        side_deadline(s, since, st.backend.server_ms)
+        side_deadline(s, since, stream_server_ms(st))
 
 
 cdef void http_wake(stream_t *st, side_t *who) noexcept nogil:

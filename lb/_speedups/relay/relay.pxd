@@ -24,7 +24,9 @@ from lb._speedups.io.conn cimport conn_t, loop_t
 from lb._speedups.io.flow cimport flow_pool_t, flow_t
 from lb._speedups.io.sys cimport sockaddr_storage
 from lb._speedups.policy.logline cimport logline_t
-from lb._speedups.policy.plan cimport plan_backend_t, plan_frontend_t, plan_mirror_t, plan_server_t, plan_t
+from lb._speedups.policy.plan cimport (
+    plan_backend_t, plan_frontend_t, plan_mirror_t, plan_route_t, plan_server_t, plan_split_t, plan_t,
+)
 from lb._speedups.proto.h1 cimport chunked_t
 from lb._speedups.proto.message cimport message_t
 
@@ -237,6 +239,13 @@ ctypedef struct stream_t:
     const plan_frontend_t *frontend
     const plan_backend_t *backend    # NULL = none chosen
     const plan_server_t *server_at   # NULL = none chosen
+    const plan_route_t *route        # NULL = none found yet, or none
+    const plan_route_t *times        # the route if it has timeouts or retries of its own, else NULL
+    const plan_split_t *sticky       # of the cookie that the answer must bring, NULL = none
+    uint64_t point                   # and its value
+    const char *reply_at             # body of an answer made here that the client did not take yet
+    uint32_t reply_left              # its bytes
+    uint32_t allowed                 # 405: the methods that would have found a route, 0 = those that lb knows
     message_t *request
     message_t *response
     uint8_t phase                # phase_t
@@ -340,6 +349,7 @@ ctypedef struct engine_t:
     uint32_t *copies             # by backend oid, MAPPING_OBJECTS of them: mirrored requests being gathered or under way
     uint64_t random              # what is drawn next
     uint64_t parked              # handles given to parked streams so far
+    uint64_t dealt               # clients dealt to shares at random so far
     uint64_t id_prefix           # of request ids
     uint64_t id_next
     # what is written but not sent within one pump

@@ -1,10 +1,17 @@
 from libc.stdint cimport uint16_t, uint32_t
 from libc.string cimport memcpy, strlen
+from lb._speedups.base.clock cimport clock_real_us
 from lb._speedups.base.pool cimport pool_give, pool_take
-from lb._speedups.policy.plan cimport FRONTEND_FORWARDING, forwarding_t, plan_forwarding, plan_text
+from lb._speedups.policy.plan cimport (
+    FRONTEND_FORWARDING, REDIRECT_DROP_QUERY, REDIRECT_LOCATION, REDIRECT_SCHEME, TARGET_REDIRECT, forwarding_t,
+    plan_forwarding, plan_piece, plan_piece_t, plan_redirect,
+    plan_redirect_t, plan_reply, plan_reply_t, plan_t, plan_text, plan_texts, text_t,
+)
+from lb._speedups.policy.route cimport route_allow, route_segment
+from lb._speedups.proto.date cimport DATE_LEN, date_write
 from lb._speedups.proto.message cimport (
-    FRAMING_LENGTH, MESSAGE_RESPONSE, METHOD_HEAD, NAME_ACCEPT, NAME_CONTENT_TYPE, NAME_OTHER, NAME_X_REQUEST_ID,
-    message_add, message_reset, message_t,
+    FRAMING_LENGTH, MESSAGE_BLOCK, MESSAGE_RESPONSE, METHOD_HEAD, NAME_ACCEPT, NAME_CONTENT_TYPE, NAME_DATE,
+    NAME_LOCATION, NAME_OTHER, NAME_X_REQUEST_ID, message_add, message_reset, message_t,
 )
 from lb._speedups.relay.relay cimport (
     OFFER_DATA, OFFER_END, SIDE_IN_END, SIDE_LAST, STREAM_REPLIED, STREAM_UP_FLOW, engine_t, slice_out_t,
@@ -13,20 +20,52 @@ from lb._speedups.relay.relay cimport (
 from lb._speedups.relay.stream cimport stream_id
 
 cdef enum:
-    BODY_MAX = 512               # of a reply
+    BODY_MAX = 512               # of an error
+    LOCATION_MAX = 8000          # bytes of a Location
     DRAIN_MAX = 65536            # bytes of an unwanted body read and dropped to keep the connection
 
 
 cdef const char *reason_phrase(uint16_t status) noexcept nogil:
     if status == 200: return b"OK"
+    if status == 201: return b"Created"
+    if status == 202: return b"Accepted"
+    if status == 203: return b"Non-Authoritative Information"
+    if status == 204: return b"No Content"
+    if status == 205: return b"Reset Content"
+    if status == 206: return b"Partial Content"
+    if status == 300: return b"Multiple Choices"
+    if status == 301: return b"Moved Permanently"
+    if status == 302: return b"Found"
+    if status == 303: return b"See Other"
+    if status == 304: return b"Not Modified"
+    if status == 307: return b"Temporary Redirect"
+    if status == 308: return b"Permanent Redirect"
     if status == 400: return b"Bad Request"
+    if status == 401: return b"Unauthorized"
+    if status == 402: return b"Payment Required"
+    if status == 403: return b"Forbidden"
     if status == 404: return b"Not Found"
     if status == 405: return b"Method Not Allowed"
+    if status == 406: return b"Not Acceptable"
+    if status == 407: return b"Proxy Authentication Required"
     if status == 408: return b"Request Timeout"
+    if status == 409: return b"Conflict"
+    if status == 410: return b"Gone"
+    if status == 411: return b"Length Required"
+    if status == 412: return b"Precondition Failed"
     if status == 413: return b"Content Too Large"
     if status == 414: return b"URI Too Long"
+    if status == 415: return b"Unsupported Media Type"
+    if status == 416: return b"Range Not Satisfiable"
     if status == 417: return b"Expectation Failed"
+    if status == 421: return b"Misdirected Request"
+    if status == 422: return b"Unprocessable Content"
+    if status == 425: return b"Too Early"
+    if status == 426: return b"Upgrade Required"
+    if status == 428: return b"Precondition Required"
+    if status == 429: return b"Too Many Requests"
     if status == 431: return b"Request Header Fields Too Large"
+    if status == 451: return b"Unavailable For Legal Reasons"
     if status == 500: return b"Internal Server Error"
     if status == 501: return b"Not Implemented"
     if status == 502: return b"Bad Gateway"
@@ -34,7 +73,8 @@ cdef const char *reason_phrase(uint16_t status) noexcept nogil:
     if status == 504: return b"Gateway Timeout"
     if status == 505: return b"HTTP Version Not Supported"
     if status == 508: return b"Loop Detected"
-    return b"Error"
+    if status == 511: return b"Network Authentication Required"
+    return b"Error" if status >= 400 else b""
 
 
 cdef bint contains(const char *p, size_t n, const char *word) noexcept nogil:
@@ -67,23 +107,23 @@ cdef bint wants_text(const message_t *m) noexcept nogil:
         and not contains(m.block + m.fields[i].value_at, m.fields[i].value_len, b"json")
 
 
-cdef struct text_t:
+cdef struct words_t:
     size_t n
     char p[BODY_MAX]
 
 
-cdef void put(text_t *t, const char *p, size_t n) noexcept nogil:
+cdef void put(words_t *t, const char *p, size_t n) noexcept nogil:
     if t.n + n > BODY_MAX:
         n = BODY_MAX - t.n
     memcpy(t.p + t.n, p, n)
     t.n += n
 
 
-cdef void put_text(text_t *t, const char *p) noexcept nogil:
+cdef void put_text(words_t *t, const char *p) noexcept nogil:
     put(t, p, strlen(p))
 
 
-cdef void put_number(text_t *t, uint32_t n) noexcept nogil:
+cdef void put_number(words_t *t, uint32_t n) noexcept nogil:
     cdef char digits[10]
     cdef int at = 10
     while True:
@@ -106,14 +146,61 @@ cdef void add_id(stream_t *st, message_t *m) noexcept nogil:
     message_add(m, NAME_X_REQUEST_ID, b"X-Request-Id", 12, st.id, st.id_len)
 
 
-cdef int reply_error(stream_t *st, uint16_t status, const char *detail) noexcept nogil:
-    cdef engine_t *e = st.engine
-    cdef const char *title = reason_phrase(status)
-    cdef message_t *m
-    cdef text_t body
+# A body nobody wants is dropped within a bound to keep the connection, else the connection ends with the answer.
+# What a flow has moved of it the codec does not know: where it ends cannot be told any more.
+cdef void drop_request(stream_t *st) noexcept nogil:
     cdef slice_out_t rest
     cdef size_t dropped = 0
     cdef int r
+    if st.flags & STREAM_UP_FLOW and not (st.client.flags & SIDE_IN_END):
+        st.client.flags |= SIDE_LAST
+    elif not (st.client.flags & SIDE_IN_END):
+        while True:
+            r = st.client.codec.offer(&st.client, &rest)
+            if r != OFFER_DATA or dropped > DRAIN_MAX:
+                break
+            dropped += rest.n
+            st.client.codec.consume(&st.client, rest.n)
+        if r != OFFER_END:
+            st.client.flags |= SIDE_LAST
+
+
+# The head of a reply, to be given to send().
+cdef message_t *begin(stream_t *st, uint16_t status, size_t length) noexcept nogil:
+    cdef const char *title = reason_phrase(status)
+    cdef message_t *m = <message_t *> pool_take(&st.engine.message_pool)
+    if m == NULL:
+        return NULL
+    st.flags |= STREAM_REPLIED
+    st.status = status
+    message_reset(m, MESSAGE_RESPONSE)
+    m.status = status
+    if st.request != NULL:
+        m.method = st.request.method
+    # RFC 9110 8.6: of an answer that never has a body no length is said.
+    if status != 204 and status != 304:
+        m.length = length
+        m.framing = FRAMING_LENGTH
+    m.reason.at = 0
+    m.reason.len = <uint16_t> strlen(title)
+    memcpy(m.block, title, m.reason.len)
+    m.fill = m.reason.len
+    m.edit_at = m.reason.len                  # nothing was received, so all of the block is for edits
+    return m
+
+
+cdef int send(stream_t *st, message_t *m) noexcept nogil:
+    cdef int r = st.client.codec.send_head(&st.client, m)
+    pool_give(&st.engine.message_pool, m)
+    return r
+
+
+cdef int reply_error(stream_t *st, uint16_t status, const char *detail) noexcept nogil:
+    cdef const char *title = reason_phrase(status)
+    cdef message_t *m
+    cdef words_t body
+    cdef char allow[512]
+    cdef size_t allowed
     cdef bint text = wants_text(st.request)
     stream_id(st)
     body.n = 0
@@ -136,47 +223,163 @@ cdef int reply_error(stream_t *st, uint16_t status, const char *detail) noexcept
         put_text(&body, b"\",\"request_id\":\"")
         put(&body, st.id, st.id_len)
         put_text(&body, b"\"}\n")
-    # A body nobody wants is dropped within a bound to keep the connection, else the connection ends with the answer.
-    # What a flow has moved of it the codec does not know: where it ends cannot be told any more.
-    if st.flags & STREAM_UP_FLOW and not (st.client.flags & SIDE_IN_END):
-        st.client.flags |= SIDE_LAST
-    elif not (st.client.flags & SIDE_IN_END):
-        while True:
-            r = st.client.codec.offer(&st.client, &rest)
-            if r != OFFER_DATA or dropped > DRAIN_MAX:
-                break
-            dropped += rest.n
-            st.client.codec.consume(&st.client, rest.n)
-        if r != OFFER_END:
-            st.client.flags |= SIDE_LAST
-    m = <message_t *> pool_take(&e.message_pool)
+    drop_request(st)
+    m = begin(st, status, body.n)
     if m == NULL:
         return -1
-    st.flags |= STREAM_REPLIED
-    st.status = status
-    message_reset(m, MESSAGE_RESPONSE)
-    m.status = status
-    if st.request != NULL:
-        m.method = st.request.method
-    m.length = body.n
-    m.framing = FRAMING_LENGTH
-    m.reason.at = <uint16_t> 0
-    m.reason.len = <uint16_t> strlen(title)
-    memcpy(m.block, title, m.reason.len)
-    m.fill = m.reason.len
     if text:
         message_add(m, NAME_CONTENT_TYPE, b"Content-Type", 12, b"text/plain; charset=utf-8", 25)
     else:
         message_add(m, NAME_CONTENT_TYPE, b"Content-Type", 12, b"application/problem+json", 24)
     message_add(m, NAME_OTHER, b"Cache-Control", 13, b"no-store", 8)
     add_id(st, m)
-    if status == 405:
+    if status == 405 and st.allowed:
+        allowed = route_allow(st.plan.plan, st.frontend, st.allowed, allow, sizeof(allow))
+        message_add(m, NAME_OTHER, b"Allow", 5, allow, allowed)
+    elif status == 405:
         message_add(m, NAME_OTHER, b"Allow", 5, b"GET, HEAD, POST, PUT, DELETE, OPTIONS, TRACE, PATCH", 51)
-    r = st.client.codec.send_head(&st.client, m)
-    pool_give(&e.message_pool, m)
-    if r != 0:
+    if send(st, m) != 0:
         return -1
     if st.request == NULL or st.request.method != METHOD_HEAD:
         if st.client.codec.send_whole(&st.client, body.p, body.n) != 0:
             return -1
+    return st.client.codec.send_end(&st.client)
+
+
+# ---- what routes say ----
+
+
+# Where a location is put together: too large for the stack's taste, and needed only until the head is written. So it
+# stands in the reply's own block, behind what the writer will read.
+cdef struct location_t:
+    char *p
+    size_t n
+    bint is_full
+
+
+cdef void append(location_t *out, const char *p, size_t n) noexcept nogil:
+    if out.n + n > LOCATION_MAX:
+        out.is_full = True
+        return
+    memcpy(out.p + out.n, p, n)
+    out.n += n
+
+
+# A segment of the request's path: bytes that a request target may hold and a URL may not stay escaped. A backslash in
+# front would be a second slash to browsers, and name another host.
+cdef void append_segment(location_t *out, const char *p, size_t n) noexcept nogil:
+    cdef const char *digits = b"0123456789ABCDEF"
+    cdef char escaped[3]
+    cdef size_t i
+    for i in range(n):
+        if (p[i] == c'\\' or p[i] == c'"' or p[i] == c'<' or p[i] == c'>' or p[i] == c'^' or p[i] == c'`' or p[i] == c'{'
+                or p[i] == c'|' or p[i] == c'}'):
+            escaped[0] = c'%'
+            escaped[1] = digits[(<unsigned char> p[i]) >> 4]
+            escaped[2] = digits[(<unsigned char> p[i]) & 15]
+            append(out, escaped, 3)
+        else:
+            append(out, p + i, 1)
+
+
+# The location of a redirect. 0, or the status of the error.
+cdef int locate(stream_t *st, const plan_redirect_t *redirect, location_t *out) noexcept nogil:
+    cdef const plan_t *p = st.plan.plan
+    cdef const message_t *m = st.request
+    cdef const plan_piece_t *piece
+    cdef const char *segment
+    cdef size_t len
+    cdef uint32_t i
+    for i in range(redirect.pieces):
+        piece = plan_piece(p, redirect.pieces_at + i)
+        if piece.segment == 0:
+            append(out, plan_text(p, piece.text), piece.text.len)
+            continue
+        segment = route_segment(m.block + m.path.at, m.path.len, piece.segment, &len)
+        if segment != NULL:
+            append_segment(out, segment, len)
+    if redirect.kind == REDIRECT_SCHEME:
+        if m.authority.len == 0:
+            return 400
+        append(out, m.block + m.authority.at, m.authority.len)
+    if redirect.kind != REDIRECT_LOCATION:
+        if m.path.len:
+            append(out, m.block + m.path.at, m.path.len)
+        else:
+            append(out, b"/", 1)              # `*`, or absolute-form without a path
+        if m.query.len and not redirect.flags & REDIRECT_DROP_QUERY:
+            append(out, b"?", 1)
+            append(out, m.block + m.query.at, m.query.len)
+    return 414 if out.is_full else 0
+
+
+cdef void add_date(stream_t *st, message_t *m) noexcept nogil:
+    cdef engine_t *e = st.engine
+    cdef char date[DATE_LEN]
+    if e.now_us == 0:
+        e.now_us = clock_real_us(&e.clock)
+    date_write(e.now_us // 1000000, date)
+    message_add(m, NAME_DATE, b"Date", 4, date, DATE_LEN)
+
+
+cdef int redirect_to(stream_t *st, const plan_redirect_t *redirect) noexcept nogil:
+    cdef location_t location
+    cdef message_t *m = begin(st, redirect.status, 0)
+    cdef int r
+    if m == NULL:
+        return -1
+    # Behind where the edits end: LOCATION_MAX bytes twice are less than the block.
+    location.p = m.block + MESSAGE_BLOCK - LOCATION_MAX
+    location.n = 0
+    location.is_full = False
+    r = locate(st, redirect, &location)
+    if r != 0:
+        pool_give(&st.engine.message_pool, m)
+        st.flags &= <uint16_t> ~STREAM_REPLIED
+        return r
+    add_date(st, m)
+    message_add(m, NAME_LOCATION, b"Location", 8, location.p, location.n)
+    drop_request(st)
+    return -1 if send(st, m) != 0 else st.client.codec.send_end(&st.client)
+
+
+cdef int reply_with(stream_t *st, const plan_reply_t *reply) noexcept nogil:
+    cdef const plan_t *p = st.plan.plan
+    cdef const text_t *pair
+    cdef message_t *m = begin(st, reply.status, reply.body.len)
+    cdef uint32_t i
+    if m == NULL:
+        return -1
+    add_date(st, m)
+    if reply.type.len:
+        message_add(m, NAME_CONTENT_TYPE, b"Content-Type", 12, plan_text(p, reply.type), reply.type.len)
+    for i in range(reply.headers):
+        pair = plan_texts(p, reply.headers_at + 2 * i)
+        message_add(m, NAME_OTHER, plan_text(p, pair[0]), pair[0].len, plan_text(p, pair[1]), pair[1].len)
+    drop_request(st)
+    if send(st, m) != 0:
+        return -1
+    if st.request.method != METHOD_HEAD and reply.body.len:
+        st.reply_at = plan_text(p, reply.body)
+        st.reply_left = reply.body.len
+        return 0
+    return st.client.codec.send_end(&st.client)
+
+
+cdef int reply_target(stream_t *st) noexcept nogil:
+    if st.route.kind == TARGET_REDIRECT:
+        return redirect_to(st, plan_redirect(st.plan.plan, st.route.target))
+    return reply_with(st, plan_reply(st.plan.plan, st.route.target))
+
+
+cdef int reply_rest(stream_t *st) noexcept nogil:
+    cdef ssize_t taken
+    while st.reply_left:
+        taken = st.client.codec.send_data(&st.client, st.reply_at, st.reply_left)
+        if taken < 0:
+            return -1
+        if taken == 0:
+            return 1
+        st.reply_at += taken
+        st.reply_left -= <uint32_t> taken
     return st.client.codec.send_end(&st.client)

@@ -23,6 +23,7 @@ from lb._speedups.relay.relay cimport (
     STREAM_DEFERRED, STREAM_HTTP, STREAM_PICKED, STREAM_REDISPATCHED, STREAM_REPLAY, STREAM_RESENT, STREAM_REUSED,
     TURNAROUND_MS, engine_t, idle_t, link_t, stream_t,
 )
+from lb._speedups.relay.stream cimport stream_connect_ms, stream_retries
 
 cdef extern from "lb.h" nogil:
     const bint LB_DEBUG
@@ -150,7 +151,7 @@ cdef int open_link(stream_t *st, const plan_server_t *s) noexcept nogil:
     if r == 0:
         l.conn.flags |= CONN_WRITABLE
         return 1
-    link_deadline(l, e.now_ms, b.connect_ms)
+    link_deadline(l, e.now_ms, stream_connect_ms(st))
     return 0
 
 
@@ -162,8 +163,8 @@ cdef int server_assign(stream_t *st, bint fresh) noexcept nogil:
     st.phase = PHASE_ASSIGN
     if st.assigned_ms == 0:
         st.assigned_ms = e.now_ms
-    if st.backend.key != KEY_NONE:
-        keyed = hashkey_find(st.plan.plan, st.backend, st.request, st.family, st.address, &hash)
+    if st.backend.key.source != KEY_NONE:
+        keyed = hashkey_find(st.plan.plan, &st.backend.key, st.request, st.family, st.address, &hash)
     oid = balance_pick(balance_of(st), st.failed_oid, keyed, hash, e.rows)
     if oid == 0:
         return SERVER_NONE
@@ -258,7 +259,7 @@ cdef int server_failed(stream_t *st) noexcept nogil:
         st.server.link = NULL
         st.server.codec = NULL
     uncount(st)
-    if st.retries >= st.backend.retries or balance_usable(balance_of(st)) == 0:
+    if st.retries >= stream_retries(st) or balance_usable(balance_of(st)) == 0:
         return SERVER_NONE
     st.retries += 1
     e.rows[oid].retries += 1
@@ -267,7 +268,9 @@ cdef int server_failed(stream_t *st) noexcept nogil:
     if balance_has_other(balance_of(st), oid):
         return server_assign(st, False)
     # Nobody else to ask: leave the server a moment (HAProxy's turnaround).
-    pause = st.backend.connect_ms if st.backend.connect_ms and st.backend.connect_ms < TURNAROUND_MS else TURNAROUND_MS
+    pause = stream_connect_ms(st)
+    if pause == 0 or pause > TURNAROUND_MS:
+        pause = TURNAROUND_MS
     st.flags |= STREAM_DEFERRED
     side_deadline(&st.client, e.now_ms, pause)
     return SERVER_WAIT

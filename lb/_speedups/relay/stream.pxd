@@ -3,6 +3,9 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t
 from lb._speedups.proto.message cimport message_t
 from lb._speedups.relay.relay cimport engine_t, link_t, stream_t
 
+cdef extern from "lb.h" nogil:
+    bint UNLIKELY(bint condition)
+
 # A stream on a client link of frontend `link.frontend`; takes a reference to the current plan. NULL without memory.
 # Its client side uses the link's timer until told otherwise; the link does not know it yet.
 cdef stream_t *stream_new(engine_t *e, link_t *client) noexcept nogil
@@ -29,3 +32,29 @@ cdef void stream_free(stream_t *st) noexcept nogil
 
 # Give the reference of a generation back; the last one unmaps a generation that is not current.
 cdef void plan_release(engine_t *e) noexcept nogil
+
+# The timeouts and retries that hold for this stream: its route's, else its frontend's or backend's.
+cdef inline uint32_t stream_client_ms(const stream_t *st) noexcept nogil:
+    if UNLIKELY(st.times != NULL) and st.times.client_ms:
+        return st.times.client_ms
+    return st.frontend.client_ms
+
+cdef inline uint32_t stream_connect_ms(const stream_t *st) noexcept nogil:
+    if UNLIKELY(st.times != NULL) and st.times.connect_ms:
+        return st.times.connect_ms
+    return st.backend.connect_ms
+
+cdef inline uint32_t stream_server_ms(const stream_t *st) noexcept nogil:
+    if UNLIKELY(st.times != NULL) and st.times.server_ms:
+        return st.times.server_ms
+    return st.backend.server_ms
+
+cdef inline uint32_t stream_tunnel_ms(const stream_t *st) noexcept nogil:
+    if UNLIKELY(st.times != NULL) and st.times.tunnel_ms:
+        return st.times.tunnel_ms
+    return st.backend.tunnel_ms if st.backend.tunnel_ms else st.frontend.tunnel_ms
+
+cdef inline uint32_t stream_retries(const stream_t *st) noexcept nogil:
+    if UNLIKELY(st.times != NULL) and st.times.retries >= 0:
+        return <uint32_t> st.times.retries
+    return st.backend.retries

@@ -181,7 +181,7 @@ cdef void count(stream_t *st) noexcept nogil:
             row.internal_errors += 1
     if st.flags & STREAM_COPY:
         return
-    if st.end_phase == c'R' and st.end_cause != 0:
+    if st.end_phase == c'R' and st.end_cause != 0 and st.end_cause != c'L':
         e.rows[st.frontend.oid].err_req += 1
     if st.flags & STREAM_REPLIED:
         e.rows[st.frontend.oid].intercepted += 1

@@ -3,7 +3,7 @@ from lb._speedups.io.conn cimport CONN_HUP, conn_reset, conn_run
 from lb._speedups.io.flow cimport (
     FLOW_DONE, FLOW_KEEP_OPEN, FLOW_MEMORY, FLOW_MORE, FLOW_READ_ERROR, FLOW_SHUT, FLOW_WRITE_ERROR, flow_init, flow_run,
 )
-from lb._speedups.policy.plan cimport plan_backend
+from lb._speedups.policy.plan cimport plan_route
 from lb._speedups.relay.link cimport link_close, link_deadline
 from lb._speedups.relay.relay cimport (
     PHASE_BODY, SIDE_GONE, STREAM_DEFERRED, STREAM_DOWN_FLOW, STREAM_HALF, STREAM_UP_FLOW, engine_t, link_t, side_t, stream_t,
@@ -12,6 +12,7 @@ from lb._speedups.relay.server cimport (
     SERVER_NONE, SERVER_READY, server_assign, server_check, server_failed, server_retry,
 )
 from lb._speedups.relay.stream cimport stream_account, stream_cause, stream_free, stream_half_closed, stream_new
+from lb._speedups.relay.target cimport target_backend
 
 
 cdef void tcp_begin(link_t *client) noexcept nogil:
@@ -23,13 +24,10 @@ cdef void tcp_begin(link_t *client) noexcept nogil:
     client.stream = st
     st.wake = tcp_wake
     st.timeout = tcp_timeout
-    if st.frontend.default_backend < 0:
+    if st.frontend.default_route < 0:
         finish(st, c'P', c'C', True)
         return
-    st.backend = plan_backend(st.plan.plan, <uint32_t> st.frontend.default_backend)
-    e.rows[st.backend.oid].cur += 1
-    if <uint64_t> e.rows[st.backend.oid].cur > e.rows[st.backend.oid].cur_max:
-        e.rows[st.backend.oid].cur_max = <uint64_t> e.rows[st.backend.oid].cur
+    target_backend(st, plan_route(st.plan.plan, <uint32_t> st.frontend.default_route))
     link_deadline(client, 0, 0)
     assigned(st, server_assign(st, True))
 

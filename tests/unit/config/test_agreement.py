@@ -38,6 +38,22 @@ DOCUMENT: dict[str, Any] = {
             "routes": [
                 {"match": {"host": "a.example", "path": "/x/*"}, "to": "app"},
                 {"match": {"path": "/y"}, "to": "api"},
+                {
+                    "name": "all",
+                    "match": {
+                        "host": ["*.a.example", "b.example"],
+                        "path": ["/{id}/*", "/z/{id}/{n}"],
+                        "method": "GET",
+                        "headers": {"x-a": True, "x-b": ["c", "d"]},
+                        "query": {"q": "1"},
+                    },
+                    "to": {"app": 9, "api": 1},
+                    "sticky": {"cookie": "c", "max_age": "1d"},
+                    "timeouts": {"server": "5s"},
+                    "retries": 1,
+                },
+                {"match": {"path": "/r/{id}"}, "redirect": {"location": "/s/{id}", "code": 301}},
+                {"match": {"path": "/t"}, "reply": {"status": 503, "body": "no", "headers": {"x-a": "b"}}},
             ],
             "default_backend": "app",
         },

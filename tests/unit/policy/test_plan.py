@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import mmap
 import os
@@ -39,9 +40,29 @@ DOCUMENT = {
                 {"match": {"host": "API.example.com"}, "to": "api"},
                 {"match": {"path": "/static/*"}, "to": "api"},
                 {"match": {"path": "/exact"}, "to": "api"},
+                {
+                    "name": "items",
+                    "match": {
+                        "host": ["*.example.com", "x"],
+                        "path": ["/v1/{id}/items/*", "/v1/{id}"],
+                        "method": ["GET", "PURGE"],
+                        "headers": {"X-Beta": True, "x-region": ["eu", "us"]},
+                        "query": {"old": False, "v": "2"},
+                    },
+                    "to": {"app": 95, "api": 5},
+                    "sticky": {"cookie": "lb_split"},
+                    "timeouts": {"server": "5m"},
+                    "retries": 0,
+                },
+                {
+                    "match": {"path": "/v1/{id}/items/*", "host": "*.example.com"},
+                    "redirect": {"location": "/v2/{id}", "code": 308},
+                },
+                {"match": {"path": "/robots.txt"}, "reply": {"body": "no", "headers": {"x-a": "b"}}},
             ],
             "mirror": {"to": "api", "percent": 25, "max_body": "1m", "max_copies": 9, "timeout": "2s"},
-            "default_backend": "app",
+            "default_backend": {"app": 1, "api": 0},
+            "sticky": {"by": "source"},
         },
         "raw": {"mode": "tcp", "bind": ["unix@/run/raw.sock"], "default_backend": "db", "log": False},
     },
@@ -140,12 +161,12 @@ def test_what_goes_in_comes_out(image: bytes) -> None:
             "mode": 2,
             "flags": 0b111,
             "maxconn": 500,
-            "default_backend": 0,
+            "default_route": 6,
             "client_ms": 11000,
             "http_request_ms": 12000,
             "http_keep_alive_ms": 13000,
             "tunnel_ms": 7200000,
-            "routes": 3,
+            "routes": 9,
             "mirror": 1,
             "keepalive": (60, 10, 6),
         },
@@ -155,7 +176,7 @@ def test_what_goes_in_comes_out(image: bytes) -> None:
             "mode": 1,
             "flags": 0,
             "maxconn": 0,
-            "default_backend": 2,
+            "default_route": 7,
             "client_ms": 30000,
             "http_request_ms": 0,
             "http_keep_alive_ms": 0,
@@ -357,7 +378,18 @@ def test_rows_that_do_not_fit_together_are_refused(compiled: CompiledPlan) -> No
     with pytest.raises(ValueError, match="balances for 3 backends"):
         build(1, rows, oids, offsets[:2])
     bad = [
-        rows._replace(frontends=[rows.frontends[0]._replace(default_backend=3)]),
+        rows._replace(frontends=[rows.frontends[0]._replace(default_route=8)]),
+        # A TCP stream can be answered by nobody.
+        rows._replace(frontends=[rows.frontends[1]._replace(default_route=4)]),
+        rows._replace(routes=[each._replace(kind=5) for each in rows.routes]),
+        rows._replace(routes=[each._replace(target=9) for each in rows.routes]),
+        rows._replace(routes=[each._replace(conditions=each.conditions * 5) for each in rows.routes]),
+        rows._replace(splits=[each._replace(shares=()) for each in rows.splits]),
+        rows._replace(splits=[each._replace(shares=((3, 1),)) for each in rows.splits]),
+        rows._replace(splits=[each._replace(key=KeyRow(9, 1)) for each in rows.splits]),
+        rows._replace(redirects=[each._replace(status=200) for each in rows.redirects]),
+        rows._replace(redirects=[each._replace(kind=0) for each in rows.redirects]),
+        rows._replace(replies=[each._replace(status=101) for each in rows.replies]),
         rows._replace(listeners=[rows.listeners[0]._replace(frontend=2)]),
         rows._replace(backends=[each._replace(servers=9) for each in rows.backends]),
         rows._replace(backends=[each._replace(balance=6) for each in rows.backends]),
@@ -380,6 +412,9 @@ def test_rows_that_do_not_fit_together_are_refused(compiled: CompiledPlan) -> No
     for each in bad:
         with pytest.raises(ValueError, match="do not fit together"):
             build(1, each, oids, offsets)
+    places = [rows.frontends[0].places[0]._replace(route=8)]
+    with pytest.raises(ValueError, match="not a route"):
+        build(1, rows._replace(frontends=[rows.frontends[0]._replace(places=places)]), oids, offsets)
     with pytest.raises(ValueError, match="part of a range"):
         build(1, rows._replace(listeners=[rows.listeners[0]._replace(proxies=NetsetRow(b"1234"))]), oids, offsets)
     with pytest.raises(OverflowError):
@@ -400,7 +435,14 @@ def test_a_damaged_image_is_refused_or_harmless(full_image: bytes) -> None:
     image = full_image
     # Under the sanitizers this shows that whatever plan_check lets pass can be looked through.
     dice = random.Random(3)
-    requests = [(b"api.example.com", b"/a/b"), (b"", b"/static/x"), (b"x", b"/exact"), (b"y:80", b"*")]
+    requests = [
+        (b"api.example.com", b"/a/b"),
+        (b"", b"/static/x"),
+        (b"x", b"/exact"),
+        (b"y:80", b"*"),
+        (b"b.a.example.com", b"/v1/7/items/8/9"),
+        (b"x", b"/v1/7"),
+    ]
     for _ in range(4000):
         damaged = bytearray(image)
         for _ in range(dice.randrange(1, 4)):
@@ -409,7 +451,14 @@ def test_a_damaged_image_is_refused_or_harmless(full_image: bytes) -> None:
             plan = Plan(bytes(damaged))
             for frontend in range(2):
                 for authority, path in requests:
-                    assert -1 <= plan.route(frontend, authority, path) < 3
+                    found, allowed, _ = plan.route(frontend, authority, path, b"v=2&", b"PURGE", [(b"x-beta", b"")])
+                    assert -1 <= found < 8
+                    plan.allow(frontend, allowed, 64)
+            with contextlib.suppress(IndexError):
+                for number in range(2):
+                    plan.split(number, dice.getrandbits(64))
+                    plan.cookie(number, 7, 100)
+                    plan.point(number, [(b"Cookie", b"a=b; lb_split=0123456789abcdef")])
             plan.server_by_oid(1021)
             for listener in range(3):
                 for address in (bytes(16), bytes([10, 0, 0, 1] * 4), b"\xff" * 16):
@@ -426,5 +475,5 @@ def test_a_plan_without_anything_is_still_one() -> None:
             "backends": {"app": {"servers": ["10.0.0.1:80"]}},
         }
     )
-    rows = compiled.rows._replace(listeners=[], frontends=[], backends=[], servers=[], logs=[], mirrors=[])
+    rows = compiled.rows._replace(listeners=[], frontends=[], backends=[], servers=[], logs=[], mirrors=[], routes=[])
     assert Plan(build(1, rows, [1], [])).server_by_oid(1) is None
