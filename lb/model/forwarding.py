@@ -139,7 +139,7 @@ class Monitor(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     path: Annotated[
         Text,
         Meta(
-            description="The request target, compared as a whole. Answered with 200; with 503 while lb drains or a backend of "
+            description="Path and query, compared as a whole. Answered with 200; with 503 while lb drains or a backend of "
             "`fail_below` is short of servers. Such requests are not logged.",
             examples=["/alive"],
         ),

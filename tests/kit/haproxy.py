@@ -65,8 +65,10 @@ class HaproxyProxy:
             self._sockets.append(sock)
             self.addresses.setdefault(name, []).append(sock.getsockname())
             lines.append(f" bind fd@{sock.fileno()}")
-        if frontend.get("forwarded_for"):
-            lines.append(" option forwardfor")
+        if frontend.get("forwarded_for", False) is not False:
+            lines.append(_forwardfor({} if frontend["forwarded_for"] is True else frontend["forwarded_for"]))
+        if "monitor" in frontend:
+            lines.append(f" monitor-uri {frontend['monitor']}")
         if "maxconn" in frontend:
             lines.append(f" maxconn {frontend['maxconn']}")
         lines += [f" timeout {k.replace('_', '-')} {v}" for k, v in frontend.get("timeouts", {}).items()]
@@ -115,6 +117,16 @@ class HaproxyProxy:
         eventually(lambda: self._process.poll() is None, "HAProxy runs: " + self._stderr.read_text(), 0.1)
         self._process.send_signal(signal.SIGTERM)
         self._process.wait(DEADLINE)
+
+
+def _forwardfor(options: Settings) -> str:
+    words = [" option forwardfor"]
+    words += [f"except {network}" for network in options.get("except", [])]
+    if "name" in options:
+        words.append(f"header {options['name']}")
+    if options.get("mode") == "if_none":
+        words.append("if-none")
+    return " ".join(words)
 
 
 def _balance(given: str | Settings) -> list[str]:

@@ -255,7 +255,7 @@ ctypedef struct forwarding_t:    # at plan_frontend_t.forwarding_at
     uint32_t pad1
 
 ctypedef struct monitor_t:       # at plan_frontend_t.monitor_at
-    text_t path                  # the whole target
+    text_t path                  # with its query
     uint32_t needs_at            # offset of monitor_need_t[needs]
     uint32_t needs
 

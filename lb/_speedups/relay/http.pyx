@@ -210,8 +210,9 @@ cdef bint forward(stream_t *st) noexcept nogil:
 cdef bint is_monitor(stream_t *st) noexcept nogil:
     cdef const monitor_t *monitor = plan_monitor(st.plan.plan, st.frontend)
     cdef const message_t *m = st.request
-    return m.target.len == monitor.path.len \
-        and memcmp(m.block + m.target.at, plan_text(st.plan.plan, monitor.path), m.target.len) == 0
+    # Path and query, also of an absolute target.
+    return m.path.len != 0 and m.target.at + m.target.len - m.path.at == <int> monitor.path.len \
+        and memcmp(m.block + m.path.at, plan_text(st.plan.plan, monitor.path), monitor.path.len) == 0
 
 
 # Whether a balancer in front of us should send more.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from kit.message import ask, reply
-from kit.settings import Settings
+from kit.settings import Settings, relay
 from kit.stage import Stage
 
 pytestmark = pytest.mark.ours
@@ -109,11 +109,11 @@ def test_a_refused_request_has_the_peer_s_address(stage: Stage) -> None:
     assert stage.record().client == f"127.0.0.1:{client.local[1]}"
 
 
+@pytest.mark.h1_only
 def test_a_reload_changes_whom_to_believe(stage: Stage) -> None:
     """A connection that stays is judged by the lists of its present generation."""
     server = stage.server()
     before = {"client_address": True, "forwarded_for": True, "trusted_proxies": FRIEND}
-    from kit.settings import relay
 
     def settings(frontend: Settings) -> Settings:
         return relay("http", server.text, frontend=frontend)

@@ -8,8 +8,10 @@ import time
 import uuid
 
 import pytest
+from kit.daemon import Lb
+from kit.deadline import eventually
 from kit.message import Response, reply
-from kit.settings import Settings
+from kit.settings import Settings, relay
 from kit.stage import Stage
 
 pytestmark = pytest.mark.ours
@@ -105,17 +107,12 @@ def test_log_server_and_client_have_the_same(daemon: Stage) -> None:
     server = daemon.server()
     log = daemon.directory / "own.log"
     frontend: Settings = {"request_id": {"accept": "any", "response": True, "name": "X-Trace", "format": "uuid7"}}
-    from kit.daemon import Lb
-    from kit.settings import relay
-
     settings = relay("http", server.text, frontend=frontend)
     settings["global"]["log"] = [{"to": str(log), "format": "json"}]
     daemon._proxy = proxy = Lb(settings, daemon.directory, log=False)
     client = daemon.client()
     shown = [client.get("/", *given).value("x-trace") for given in ((), ("X-Trace: mine",), ())]
     assert [request.value("x-trace") for request in server.requests] == shown
-    from kit.deadline import eventually
-
     eventually(lambda: len(log.read_text().splitlines()) == 3, "three records")
     assert [json.loads(line)["request_id"].encode() for line in log.read_text().splitlines()] == shown
     assert proxy.process.poll() is None
@@ -127,6 +124,7 @@ def problem_id(response: Response) -> str:
     return found
 
 
+@pytest.mark.h1_only
 @pytest.mark.parametrize("sent", ["abc-1", None])
 def test_an_error_says_the_same_id_in_head_and_body(stage: Stage, sent: str | None) -> None:
     stage.http(stage.refused().text, frontend={"request_id": {"accept": "any", "name": "X-Trace"}}, retries=0)
