@@ -23,6 +23,7 @@ import uvloop
 from lb._speedups.face.engine import (
     ACCEPT_DESCRIPTORS,
     ACCEPT_LIMIT,
+    ACCEPT_OTHERS,
     STEP_ACCEPT,
     STEP_AGAIN,
     STEP_DRAINED,
@@ -48,6 +49,9 @@ from lb.supervisor.zygote import EXIT_FAULT, Heritage
 
 # Without a free descriptor accept() fails at once, again and again; meanwhile connections wait in the kernel.
 DESCRIPTOR_PAUSE_S = 0.1
+
+# How long a worker that is ahead leaves a shared socket to the others; when they did not come, it goes on.
+OTHERS_PAUSE_S = 0.001
 
 
 class Driver:
@@ -99,8 +103,8 @@ class Driver:
         if not self._is_closed:
             self.step()
 
-    def _accept(self, descriptor: int) -> None:
-        accepted = self._engine.accept(descriptor)
+    def _accept(self, descriptor: int, is_turn: bool = False) -> None:
+        accepted = self._engine.accept(descriptor, is_turn)
         if accepted > 0:
             self.step()
         elif accepted == ACCEPT_LIMIT:
@@ -109,10 +113,15 @@ class Driver:
         elif accepted == ACCEPT_DESCRIPTORS:
             self._loop.remove_reader(descriptor)
             self._loop.call_later(DESCRIPTOR_PAUSE_S, self._accept_again, descriptor)
+        elif accepted == ACCEPT_OTHERS:
+            self._loop.remove_reader(descriptor)
+            self._loop.call_later(OTHERS_PAUSE_S, self._accept_again, descriptor, True)
 
-    def _accept_again(self, descriptor: int) -> None:
+    def _accept_again(self, descriptor: int, is_turn: bool = False) -> None:
         if descriptor in self._serving.values():
             self._loop.add_reader(descriptor, self._accept, descriptor)
+            if is_turn:
+                self._accept(descriptor, is_turn)
 
     def serve(self, wanted: Sequence[Listening], descriptors: dict[int, int]) -> None:
         """Listen on exactly these (oid, number) of the engine's generation; `descriptors` by number stay the caller's.

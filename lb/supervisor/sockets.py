@@ -3,7 +3,8 @@
 A TCP address has one SO_REUSEPORT socket per worker slot, so that the kernel spreads connections and no worker wakes
 for another's; a unix socket or an inherited descriptor is one socket that all workers share, and a name that systemd
 gives to several sockets is all of them. A socket keeps its number for life. With fewer workers than sockets the
-remaining ones adopt: socket i is served by slot (i mod workers) + 1, so nothing that waits in a queue is lost.
+remaining ones adopt: socket i is served by slot (i mod workers) + 1, so nothing that waits in a queue is lost; the kernel
+is told to give these sockets nothing new, or who adopts would get more than its share.
 
 A change is made in two steps, like the generation it belongs to: `prepare` binds what is new, `listen` opens it just
 before the commit, and then either `commit` closes what is gone or `rollback` what was new.
@@ -12,10 +13,12 @@ before the commit, and then either `commit` closes what is gone or `rollback` wh
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import os
 import socket
 import stat
+import struct
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
@@ -27,6 +30,14 @@ from lb.supervisor.messages import Listening
 BACKLOG = 65_535
 
 _numbers = count(1)
+
+# asm-generic/socket.h, linux/bpf_common.h, linux/filter.h: Python's socket module does not have them.
+_SO_ATTACH_REUSEPORT_CBPF = 51
+_SO_DETACH_REUSEPORT_BPF = 68
+_BPF_LD_W_ABS = 0x20
+_BPF_ALU_MOD_K = 0x94
+_BPF_RET_A = 0x16
+_SKF_AD_RANDOM = 0xFFFFF000 + 56
 
 _WHY = {
     errno.EADDRINUSE: "address in use",
@@ -154,11 +165,13 @@ class Sockets:
         self._passed = passed or {}
         self.addresses: dict[Key, Address] = {}
         self._next: dict[Key, Address] = {}
+        self._workers = 0
         self._fresh: list[tuple[Address, Numbered]] = []
 
     def prepare(self, binds: Sequence[Bind], workers: int) -> None:
         """Bind what these need beyond what is there. Raise ListenFailed: then roll back."""
         self._next = {}
+        self._workers = workers
         self._fresh = []
         self._check_descriptors(binds)
         for bind in binds:
@@ -280,6 +293,9 @@ class Sockets:
             if key not in self._next:
                 address.close()
         self.addresses, self._next, self._fresh = self._next, {}, []
+        for address in self.addresses.values():
+            if not address.is_shared:
+                _steer([each.sock for each in address.sockets], self._workers)
 
     def rollback(self) -> None:
         """Close what the prepared change has opened."""
@@ -314,6 +330,22 @@ def _tcp(bind: Bind, port: int, *, is_reused: bool) -> socket.socket:
         sock.close()
         raise
     return sock
+
+
+def _steer(group: Sequence[socket.socket], workers: int) -> None:
+    """Have the kernel give new connections to the first `workers` sockets of an address only."""
+    # The address may have become foreign to us, or the kernel may forbid it: then the spread is uneven, no more.
+    with contextlib.suppress(OSError):
+        if len(group) <= workers:
+            group[0].setsockopt(socket.SOL_SOCKET, _SO_DETACH_REUSEPORT_BPF, 0)
+            return
+        # The number of the socket, in the order of listen(): random mod workers. Not the hash of the packet: not every
+        # network card gives one.
+        steps = ((_BPF_LD_W_ABS, _SKF_AD_RANDOM), (_BPF_ALU_MOD_K, workers), (_BPF_RET_A, 0))
+        program = b"".join(struct.pack("=HBBI", code, 0, 0, operand) for code, operand in steps)
+        held = ctypes.create_string_buffer(program)
+        filter_ = struct.pack("@HP", len(steps), ctypes.addressof(held))
+        group[0].setsockopt(socket.SOL_SOCKET, _SO_ATTACH_REUSEPORT_CBPF, filter_)
 
 
 def _bind_unix(bind: Bind) -> socket.socket:

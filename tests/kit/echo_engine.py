@@ -20,7 +20,7 @@ from contextlib import suppress
 
 STEP_AGAIN, STEP_ACCEPT, STEP_DRAINED, STEP_SWITCHED = 1, 2, 4, 8
 PIPES_MAX = 256
-ACCEPT_LIMIT, ACCEPT_DESCRIPTORS = -1, -2
+ACCEPT_LIMIT, ACCEPT_DESCRIPTORS, ACCEPT_OTHERS = -1, -2, -3
 
 HEADER = struct.Struct("=IIQQ")  # plan_t: magic, version, size, generation
 
@@ -126,7 +126,7 @@ class Engine:
     def listening(self):
         return [(oid, descriptor) for descriptor, (oid, _) in self.listeners.items()]
 
-    def accept(self, fd):
+    def accept(self, fd, is_turn=False):
         self._switch()
         oid, listener = self.listeners[fd]
         for accepted in range(64):

@@ -66,7 +66,7 @@ class FakeEngine:
         self.stepped += 1
         return self.steps.pop(0) if self.steps else 0
 
-    def accept(self, descriptor: int) -> int:
+    def accept(self, descriptor: int, is_turn: bool = False) -> int:
         return self.accepts.pop(0) if self.accepts else 0
 
     def listen(self, oid: int, descriptor: int) -> None:

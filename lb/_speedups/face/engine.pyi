@@ -17,6 +17,9 @@ ACCEPT_LIMIT: Final = -1
 """A maxconn is reached: stop watching this listener until STEP_ACCEPT."""
 ACCEPT_DESCRIPTORS: Final = -2
 """No descriptor or memory is free (EMFILE, ENFILE, ENOBUFS, ENOMEM): stop watching this listener for 100 ms."""
+ACCEPT_OTHERS: Final = -3
+"""It is the turn of others: this worker has more connections than the rest, and all wait at this socket. Stop watching this
+listener for a millisecond, then say that it is its turn."""
 
 PIPES_MAX: Final[int]
 """Pipes that one engine opens at most for splice(2)."""
@@ -65,8 +68,11 @@ class Engine:
     def listening(self) -> list[tuple[int, int]]:
         """Return (object id, engine's descriptor) of every listening socket: the descriptors to watch."""
 
-    def accept(self, fd: int) -> int:
-        """Accept up to 64 connections from this listening socket (engine's descriptor); the number, or ACCEPT_*."""
+    def accept(self, fd: int, is_turn: bool = False) -> int:
+        """Accept up to 64 connections from this listening socket (engine's descriptor); the number, or ACCEPT_*.
+
+        `is_turn`: up to 8, whatever other workers have.
+        """
 
     def unlisten(self, fd: int) -> None:
         """Accept until EAGAIN, then close this listening socket (engine's descriptor)."""

@@ -27,6 +27,7 @@ STEP_DRAINED = 4
 STEP_SWITCHED = 8
 ACCEPT_LIMIT = -1
 ACCEPT_DESCRIPTORS = -2
+ACCEPT_OTHERS = -3
 PIPES_MAX = FLOW_PIPES
 
 
@@ -98,11 +99,11 @@ cdef class Engine:
         found.reverse()
         return found
 
-    def accept(self, int fd):
+    def accept(self, int fd, bint is_turn=False):
         cdef engine_t *e = self.running()
         cdef int answer
         with nogil:
-            answer = engine_accept(e, fd)
+            answer = engine_accept(e, fd, is_turn)
         return answer
 
     def unlisten(self, int fd):

@@ -43,7 +43,8 @@ cdef extern from "sys/socket.h" nogil:
         int l_onoff
         int l_linger
     enum: AF_UNIX, AF_INET, AF_INET6, SOCK_STREAM, SOCK_NONBLOCK, SOCK_CLOEXEC
-    enum: SOL_SOCKET, SO_ERROR, SO_KEEPALIVE, SO_LINGER, MSG_NOSIGNAL, MSG_DONTWAIT, MSG_MORE, MSG_PEEK, SHUT_RD, SHUT_WR, SHUT_RDWR
+    enum: SOL_SOCKET, SO_ERROR, SO_KEEPALIVE, SO_LINGER, SO_REUSEPORT
+    enum: MSG_NOSIGNAL, MSG_DONTWAIT, MSG_MORE, MSG_PEEK, SHUT_RD, SHUT_WR, SHUT_RDWR
     int socket(int domain, int kind, int protocol)
     int connect(int fd, const sockaddr *address, socklen_t len)
     int accept4(int fd, sockaddr *address, socklen_t *len, int flags)

@@ -17,7 +17,7 @@ cdef void engine_stop(engine_t *e) noexcept nogil
 cdef void engine_free(engine_t *e) noexcept nogil
 
 cdef int engine_step(engine_t *e) noexcept nogil
-cdef int engine_accept(engine_t *e, int fd) noexcept nogil
+cdef int engine_accept(engine_t *e, int fd, bint is_turn) noexcept nogil
 
 # Map an image. Its generation, or -1 with errno, or -2: the image is not valid.
 cdef int64_t engine_prepare(engine_t *e, int fd) noexcept nogil

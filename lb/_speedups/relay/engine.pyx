@@ -12,8 +12,8 @@ from lb._speedups.base.timers cimport timers_init, timers_next, timers_run
 from lb._speedups.io.conn cimport loop_arm, loop_busy, loop_free, loop_init, loop_step
 from lb._speedups.io.flow cimport flow_pool_free, flow_pool_init
 from lb._speedups.io.sys cimport (
-    F_DUPFD_CLOEXEC, F_GETFL, F_SETFL, IPPROTO_TCP, O_NONBLOCK, SO_KEEPALIVE, SOL_SOCKET, TCP_KEEPCNT, TCP_KEEPIDLE,
-    TCP_KEEPINTVL, TCP_NODELAY, close, fcntl, getrandom, setsockopt,
+    F_DUPFD_CLOEXEC, F_GETFL, F_SETFL, IPPROTO_TCP, O_NONBLOCK, SOL_SOCKET, SO_KEEPALIVE, SO_REUSEPORT, TCP_KEEPCNT,
+    TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_NODELAY, close, fcntl, getrandom, getsockopt, setsockopt, socklen_t,
 )
 from lb._speedups.policy.logline cimport logline_init
 from lb._speedups.policy.plan cimport (
@@ -29,7 +29,7 @@ from lb._speedups.relay.relay cimport (
     BUFFER_SIZE, STREAM_HTTP, engine_t, idle_t, link_t, listen_t, mirror_t, plan_ref_t, stream_t,
 )
 from lb._speedups.relay.server cimport server_purge
-from lb._speedups.relay.session cimport session_accept, session_drain, session_rebind_all
+from lb._speedups.relay.session cimport ACCEPTS, session_accept, session_drain, session_rebind_all, session_share
 from lb._speedups.relay.stream cimport plan_release
 from lb._speedups.relay.tcp cimport tcp_kill
 
@@ -43,6 +43,8 @@ cdef enum:
     ROUNDS = 8                   # batches of events taken in one step, while there are any
     KEEP_LINKS = 1024            # free objects a pool keeps
     KEEP_BLOCKS = 256
+    ACCEPT_OTHERS = -3           # face/engine.pyi
+    AFTER_OTHERS = 8             # connections taken when the others were left some time for them
 
 
 cdef engine_t *engine_new(mapping_t *m, uint32_t slot, int wakeup) noexcept nogil:
@@ -204,7 +206,7 @@ cdef void switch_to(engine_t *e, plan_ref_t *p) noexcept nogil:
     cdef bint first = e.current == NULL
     cdef listen_t *at = e.listening
     while at != NULL:                         # what waits at listeners that end with the old generation is still served
-        while not first and not plan_listens(p.plan, at.oid) and session_accept(e, at) > 0:
+        while not first and not plan_listens(p.plan, at.oid) and session_accept(e, at, ACCEPTS) > 0:
             pass
         at = at.next
     e.current = p
@@ -269,6 +271,8 @@ cdef void set_options(engine_t *e, listen_t *at) noexcept nogil:
 
 cdef listen_t *engine_listen(engine_t *e, uint32_t oid, int fd) noexcept nogil:
     cdef listen_t *at = <listen_t *> calloc(1, sizeof(listen_t))
+    cdef int reused = 0
+    cdef socklen_t size = sizeof(int)
     if at == NULL:
         return NULL
     at.stash = -1
@@ -279,6 +283,7 @@ cdef listen_t *engine_listen(engine_t *e, uint32_t oid, int fd) noexcept nogil:
             close(at.fd)
         free(at)
         return NULL
+    at.shared = getsockopt(at.fd, SOL_SOCKET, SO_REUSEPORT, &reused, &size) != 0 or reused == 0
     set_options(e, at)
     at.next = e.listening
     e.listening = at
@@ -292,14 +297,19 @@ cdef listen_t *find_listen(engine_t *e, int fd) noexcept nogil:
     return at
 
 
-cdef int engine_accept(engine_t *e, int fd) noexcept nogil:
+cdef int engine_accept(engine_t *e, int fd, bint is_turn) noexcept nogil:
     cdef listen_t *at = find_listen(e, fd)
+    cdef int most = ACCEPTS
     if at == NULL:
         return 0
     e.now_ms = clock_mono_ms(&e.clock)
     e.now_us = 0
     look_for_commit(e)
-    return session_accept(e, at)
+    if at.shared and not is_turn:
+        most = session_share(e)
+        if most == 0:
+            return ACCEPT_OTHERS
+    return session_accept(e, at, most if not is_turn else AFTER_OTHERS)
 
 
 cdef void engine_unlisten(engine_t *e, int fd) noexcept nogil:
@@ -310,7 +320,7 @@ cdef void engine_unlisten(engine_t *e, int fd) noexcept nogil:
     gone = at[0]
     if gone == NULL:
         return
-    while session_accept(e, gone) > 0:        # whoever was already let in by the kernel is served
+    while session_accept(e, gone, ACCEPTS) > 0:        # whoever was already let in by the kernel is served
         pass
     at = &e.listening
     while at[0] != gone:
@@ -357,7 +367,7 @@ cdef int engine_step(engine_t *e) noexcept nogil:
         at = e.listening
         while at != NULL:
             if at.stash >= 0:
-                session_accept(e, at)
+                session_accept(e, at, ACCEPTS)
             at = at.next
     if e.switched:
         e.switched = 0

@@ -308,6 +308,7 @@ ctypedef struct idle_t:          # connections of one server in this worker that
 ctypedef struct listen_t:        # a listening socket
     int fd
     uint32_t oid                 # its listener
+    bint shared                  # other workers accept from it too
     int stash                    # accepted when a limit was reached: waits here as in the kernel's queue; -1 = none
     sockaddr_storage stash_address
     listen_t *next
