@@ -4,7 +4,7 @@ Short forms become long ones, names are made, what is inherited stands where it 
 configuration, and the effective form of it is the same again.
 """
 
-from typing import Any
+from typing import Any, TypeVar
 
 from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
@@ -20,12 +20,14 @@ from lb.model import (
     Defaults,
     Frontend,
     FrontendTimeouts,
+    Pool,
     Route,
     Server,
     Sticky,
 )
-from lb.model.address import parse_bind, parse_server
+from lb.model.address import Family, parse_bind, parse_server
 from lb.model.backend import HASHED
+from lb.model.connection import ServerConnection
 from lb.model.forwarding import (
     client_header,
     forwarded_for_of,
@@ -39,6 +41,11 @@ from lb.model.naming import balance_of, bind_name, bind_of, server_name, server_
 from lb.model.routing import backends_of
 
 CONTENT_TYPE = "text/plain; charset=utf-8"
+
+Given = TypeVar("Given")
+
+IDLE_TIMEOUT = "60s"
+"""Of a pool: what nginx and most servers keep an idle connection for."""
 
 DRAWS = 2
 """Of `random`: two are far better than one, three hardly better than two."""
@@ -71,6 +78,10 @@ def backend_modes(configuration: Configuration) -> dict[str, str]:
     return modes
 
 
+def _or(value: Given | UnsetType, otherwise: Given) -> Given:
+    return otherwise if value is UNSET else value
+
+
 def said(value: str | UnsetType, otherwise: str) -> str:
     """Return what was said, else the other."""
     return otherwise if value is UNSET else value
@@ -94,6 +105,7 @@ def _frontend(frontend: Frontend, defaults: Defaults) -> Frontend:
         **(_forwarding(frontend, defaults) if is_http else {}),
         routes=tuple(_route(frontend, each) for each in frontend.routes),
         sticky=_sticky(frontend.sticky),
+        http_connection=_or(frontend.http_connection, defaults.http_connection) if is_http else UNSET,
     )
 
 
@@ -144,11 +156,14 @@ def _bind(bind: Bind) -> Bind:
 
 def _backend(backend: Backend, defaults: Defaults, mode: str) -> Backend:
     timeouts, inherited = backend.timeouts, defaults.timeouts
+    mode = said(backend.mode, mode)
+    is_http = mode == "http"
+    closing: ServerConnection = "keep-alive" if defaults.http_connection == "keep-alive" else "server-close"
     return replace(
         backend,
-        mode=said(backend.mode, mode),
+        mode=mode,
         balance=_balance(balance_of(backend.balance)),
-        servers=tuple(_server(server_of(each), backend) for each in backend.servers),
+        servers=tuple(_server(server_of(each), backend, is_http) for each in backend.servers),
         timeouts=BackendTimeouts(
             connect=said(timeouts.connect, inherited.connect),
             server=said(timeouts.server, inherited.server),
@@ -160,7 +175,14 @@ def _backend(backend: Backend, defaults: Defaults, mode: str) -> Backend:
         ),
         check=backend_check(backend),
         retries=defaults.retries if backend.retries is UNSET else backend.retries,
+        http_reuse=_or(backend.http_reuse, defaults.http_reuse) if is_http else UNSET,
+        http_connection=_or(backend.http_connection, closing) if is_http else UNSET,
+        pool=_pool(backend.pool) if is_http else backend.pool,
     )
+
+
+def _pool(pool: Pool) -> Pool:
+    return replace(pool, idle_timeout=_or(pool.idle_timeout, IDLE_TIMEOUT))
 
 
 def _balance(balance: Balance) -> Balance:
@@ -179,6 +201,28 @@ def _balance(balance: Balance) -> Balance:
     )
 
 
-def _server(server: Server, backend: Backend) -> Server:
+def _server(server: Server, backend: Backend, is_http: bool) -> Server:
     address = parse_server(server.address)
-    return replace(server_health(server, backend), address=str(address), name=server_name(server, address))
+    is_ip = address.family in (Family.IPV4, Family.IPV6, Family.NAME)
+    return replace(
+        server_health(server, backend),
+        address=str(address),
+        name=server_name(server, address),
+        pool=_server_pool(server.pool, _pool(backend.pool)) if is_http else server.pool,
+        source=_or(server.source, backend.source) if is_ip else UNSET,
+        interface=_or(server.interface, backend.interface) if is_ip else UNSET,
+        tfo=_or(server.tfo, backend.tfo) if is_ip else UNSET,
+        mss=_or(server.mss, backend.mss) if is_ip else UNSET,
+        user_timeout=_or(server.user_timeout, backend.user_timeout) if is_ip else UNSET,
+        tcp_keepalive=_or(server.tcp_keepalive, backend.tcp_keepalive) if is_ip else UNSET,
+    )
+
+
+def _server_pool(given: Pool | UnsetType, inherited: Pool) -> Pool:
+    pool = Pool() if given is UNSET else given
+    return Pool(
+        max_idle=_or(pool.max_idle, inherited.max_idle),
+        idle_timeout=_or(pool.idle_timeout, inherited.idle_timeout),
+        max_requests=_or(pool.max_requests, inherited.max_requests),
+        max_age=_or(pool.max_age, inherited.max_age),
+    )

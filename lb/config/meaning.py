@@ -28,9 +28,19 @@ from lb.model import (
     Keepalive,
     Log,
     Mirror,
+    Pool,
     Server,
 )
-from lb.model.address import Address, AddressError, Family, ForeignAddressError, parse_bind, parse_server, parse_syslog
+from lb.model.address import (
+    Address,
+    AddressError,
+    Family,
+    ForeignAddressError,
+    parse_bind,
+    parse_server,
+    parse_source,
+    parse_syslog,
+)
 from lb.model.backend import HASHED
 from lb.model.forwarding import (
     client_header,
@@ -167,6 +177,7 @@ class Review:
         for index, given in enumerate(frontend.bind):
             self._bind((*path, "bind", index), subject, bind_of(given), names)
         self._durations((*path, "timeouts"), subject, "timeouts.", frontend.timeouts, _FRONTEND_TIMEOUTS)
+        self._client_connections(path, subject, frontend)
         self._keepalive((*path, "tcp_keepalive"), subject, frontend.tcp_keepalive)
         if frontend.mode == "tcp":
             self._tcp_only(path, subject, frontend)
@@ -318,7 +329,8 @@ class Review:
                 f"bind '{shown}': 'backlog' is set by whoever made the descriptor",
                 "remove it",
             )
-        if address.family in (Family.UNIX, Family.FD) or address.port:
+        self._bind_options(path, subject, bind, address)
+        if address.family in (Family.UNIX, Family.ABNS, Family.ABNSZ, Family.FD) or address.port:
             first = self.bound.get(address)
             if first is not None:
                 self._report(
@@ -358,6 +370,7 @@ class Review:
         path: Path = ("backends", name)
         subject = f"backend '{name}'"
         self._durations((*path, "timeouts"), subject, "timeouts.", backend.timeouts, _BACKEND_TIMEOUTS)
+        self._server_connections(path, name, subject, backend)
         self._keepalive((*path, "tcp_keepalive"), subject, backend.tcp_keepalive)
         if not backend.servers:
             self._report((*path, "servers"), subject, "has no servers", "write 'servers: [\"10.0.0.1:8080\"]'")
@@ -473,6 +486,7 @@ class Review:
         except AddressError as error:
             self._report((*path, "address"), subject, f"address '{shown}' {error}")
             return
+        self._server_options(path, subject, server, address)
         name = server_name(server, address)
         if name in names:
             self._report(
@@ -484,6 +498,121 @@ class Review:
         if isinstance(given, Check):
             self._durations((*path, "check"), subject, "check.", given, CHECK_TIMES)
             self.findings += faults_of_check(path, subject, given)
+
+    # Connections and their sockets
+
+    def _client_connections(self, path: Path, subject: str, frontend: Frontend) -> None:
+        if frontend.mode != "http":
+            for word in ("http_connection", "max_requests"):
+                if getattr(frontend, word) is not UNSET:
+                    self._report((*path, word), subject, f"'{word}' needs mode http", "remove it", at_key=True)
+        elif frontend.http_connection == "close" and frontend.max_requests is not UNSET:
+            message = "'max_requests' has no meaning with 'http_connection: close': a connection carries one"
+            self._report((*path, "max_requests"), subject, message, "remove one of them", at_key=True)
+        if frontend.mode != "tcp" and not frontend.half_close:
+            hint = "remove it; 'http_connection' is about requests"
+            self._report((*path, "half_close"), subject, "'half_close' needs mode tcp", hint, at_key=True)
+
+    def _bind_options(self, path: Path, subject: str, bind: Bind, address: Address) -> None:
+        shown = line_text(bind.address)
+        is_ip = address.family in (Family.IPV4, Family.IPV6)
+        for word in ("interface", "tfo", "defer_accept", "mss", "user_timeout"):
+            given = getattr(bind, word)
+            if given is UNSET or given is False:
+                continue
+            if address.family in (Family.UNIX, Family.ABNS, Family.ABNSZ):
+                self._report(
+                    (*path, word), subject, f"bind '{shown}': '{word}' is for TCP sockets", "remove it", at_key=True
+                )
+            elif word == "interface" and not is_ip:
+                message = f"bind '{shown}': 'interface' is set by whoever made the descriptor"
+                self._report((*path, word), subject, message, "remove it", at_key=True)
+        if not bind.v6only and address.family is not Family.IPV6:
+            message = f"bind '{shown}': 'v6only' is for IPv6 addresses"
+            self._report((*path, "v6only"), subject, message, "write '[::]:80'", at_key=True)
+        elif not bind.v6only and address.host == "::" and address.port:
+            self._both_families(path, subject, address)
+        self._some(path, subject, "", bind, "user_timeout")
+
+    def _both_families(self, path: Path, subject: str, address: Address) -> None:
+        """An address that takes IPv4 too is two addresses."""
+        other = Address(Family.IPV4, "0.0.0.0", address.port)
+        first = self.bound.get(other)
+        if first is not None:
+            message = (
+                f"bind '{address}' with 'v6only: false' takes ':{address.port}' too, which is taken already by {first}"
+            )
+            self._report(path, subject, message, "an address can be bound once")
+        self.bound[other] = subject
+
+    def _server_connections(self, path: Path, name: str, subject: str, backend: Backend) -> None:
+        mode = backend.mode if backend.mode is not UNSET else next(iter(self.users.get(name, {"http": ""})))
+        if mode == "tcp":
+            for word in ("http_reuse", "http_connection"):
+                if getattr(backend, word) is not UNSET:
+                    self._report((*path, word), subject, f"'{word}' needs mode http", "remove it", at_key=True)
+            pools = [((*path, "pool"), backend.pool != Pool())]
+            fast = [((*path, "tfo"), backend.tfo)]
+            for index, given in enumerate(backend.servers):
+                server = server_of(given)
+                pools.append(((*path, "servers", index, "pool"), server.pool is not UNSET))
+                fast.append(((*path, "servers", index, "tfo"), server.tfo is True))
+            for at, is_given in pools:
+                if is_given:
+                    self._report(
+                        at,
+                        subject,
+                        "'pool' needs mode http",
+                        "remove it: nothing is kept idle in mode tcp",
+                        at_key=True,
+                    )
+            for at, is_given in fast:
+                if is_given:
+                    hint = "remove it: where the server speaks first, the connection would never be opened"
+                    self._report(at, subject, "'tfo' to servers needs mode http", hint, at_key=True)
+        elif backend.http_connection == "server-close" and backend.pool != Pool():
+            message = "'pool' has no meaning with 'http_connection: server-close': nothing is kept idle"
+            self._report((*path, "pool"), subject, message, "remove one of them", at_key=True)
+        self._pool((*path, "pool"), subject, backend.pool)
+        self._some(path, subject, "", backend, "user_timeout")
+        if backend.source is not UNSET:
+            self._source((*path, "source"), subject, backend.source)
+
+    def _server_options(self, path: Path, subject: str, server: Server, address: Address) -> None:
+        if server.pool is not UNSET:
+            self._pool((*path, "pool"), subject, server.pool)
+        self._some(path, subject, "", server, "user_timeout")
+        if server.tcp_keepalive is not UNSET:
+            self._keepalive((*path, "tcp_keepalive"), subject, server.tcp_keepalive)
+        if server.source is not UNSET:
+            self._source((*path, "source"), subject, server.source)
+        if address.family in (Family.UNIX, Family.ABNS, Family.ABNSZ):
+            for word in ("source", "interface", "tfo", "mss", "user_timeout", "tcp_keepalive"):
+                if getattr(server, word) not in (UNSET, False):
+                    self._report((*path, word), subject, f"'{word}' is for TCP sockets", "remove it", at_key=True)
+
+    def _pool(self, path: Path, subject: str, pool: Pool) -> None:
+        for word in ("idle_timeout", "max_age"):
+            self._some(path, subject, "pool.", pool, word)
+
+    def _some(self, path: Path, subject: str, prefix: str, section: object, word: str) -> None:
+        """Look at a duration that must not be zero."""
+        text: str | UnsetType = getattr(section, word)
+        if text is UNSET:
+            return
+        try:
+            ms = duration_ms(text)
+        except UnitError as error:
+            self._report((*path, word), subject, f"'{prefix}{word}': '{line_text(text)}' {error}")
+            return
+        if not ms:
+            self._report((*path, word), subject, f"'{prefix}{word}' is {text}; 1ms to 24d are possible")
+
+    def _source(self, path: Path, subject: str, text: str) -> None:
+        try:
+            parse_source(text)
+        except AddressError as error:
+            self._report(path, subject, f"source '{line_text(text)}' {error}")
 
     # Parts of sections
 

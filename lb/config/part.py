@@ -47,6 +47,17 @@ class Log(Struct, frozen=True):
     tag: str = ""  # syslog: who sends it
 
 
+class BindOptions(Struct, frozen=True):
+    """Options of a listening socket."""
+
+    interface: str = ""  # "" = any
+    is_v6only: bool = True
+    fast_open: int = 0  # queue, 0 = off
+    defers: bool = False  # accept when bytes are here
+    mss: int = 0  # 0 = the kernel's
+    user_timeout_ms: int = 0  # 0 = the kernel's
+
+
 class Bind(Struct, frozen=True):
     """An address to listen on."""
 
@@ -54,14 +65,15 @@ class Bind(Struct, frozen=True):
     frontend: str  # name of its frontend
     name: str  # as in logs and `show stat`
     text: str  # the address as configured
-    family: str  # "ipv4", "ipv6", "unix", "fd"
+    family: str  # "ipv4", "ipv6", "unix", "abns", "abnsz", "fd"
     host: str = ""  # numeric, "0.0.0.0" and "::" for any
     port: int = 0  # 0 = the kernel's choice
-    path: str = ""  # of a unix socket
+    path: str = ""  # of a unix socket; name of an abstract one
     fd: int = -1  # inherited descriptor
     fd_name: str = ""  # the same by the name that systemd gives it
     mode: int | None = None  # permissions of a unix socket, None = umask
     backlog: int = 0  # 0 = as many as the kernel allows
+    options: BindOptions = BindOptions()
 
 
 class Frontend(Struct, frozen=True):

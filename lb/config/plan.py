@@ -22,17 +22,20 @@ from lb.config.forwarding import ForwardingRow, MonitorRow, forwarding_row, moni
 from lb.config.health import check_part, observation_part
 from lb.config.loading import read
 from lb.config.netset import NetsetRow
-from lb.config.part import Admin, Backend, Balance, Bind, Frontend, Log, ObjectKind, Part, Server
+from lb.config.part import Admin, Backend, Balance, Bind, BindOptions, Frontend, Log, ObjectKind, Part, Server
 from lb.config.routerows import KEYS, KeyRow, PlaceRow, RedirectRow, ReplyRow, RouteRow, SplitRow, Tables
 from lb.config.source import Format, Source
 from lb.model import Backend as BackendModel
 from lb.model import Balance as BalanceModel
+from lb.model import Bind as BindModel
 from lb.model import Configuration, Debug, Keepalive, Mirror
 from lb.model import Frontend as FrontendModel
 from lb.model import Log as LogModel
+from lb.model import Pool as PoolModel
 from lb.model import Server as ServerModel
-from lb.model.address import Address, Family, parse_bind, parse_server, parse_syslog
+from lb.model.address import Address, Family, parse_bind, parse_server, parse_source, parse_syslog, unix_name
 from lb.model.backend import HASHED
+from lb.model.connection import FAST_OPEN_QUEUE
 from lb.model.hashkey import parse_key
 from lb.model.naming import balance_of, bind_of, server_of
 from lb.model.process import WORKERS_MAX, Facility, Severity
@@ -55,7 +58,13 @@ FRONTEND_LOG = 1 << 1
 FRONTEND_KEEPALIVE = 1 << 2
 FRONTEND_MARKS_RESPONSE = 1 << 8
 FRONTEND_MONITOR = 1 << 9
-BACKEND_KEEPALIVE = 1 << 0
+CONNECTIONS = {"keep-alive": 0, "server-close": 1, "close": 2}
+REUSES = {"safe": 0, "aggressive": 1, "always": 2, "never": 3}
+SOCKET_TUNED = 1 << 0
+SOCKET_KEEPALIVE = 1 << 1
+SOCKET_FAST_OPEN = 1 << 2
+UNLIMITED = 0xFFFFFFFF
+_IP = {Family.IPV4: "IPv4", Family.IPV6: "IPv6"}
 LINK_TWISTED = 1 << 0
 LINK_MUX = 1 << 1
 LINK_PARK = 1 << 2
@@ -91,6 +100,9 @@ class FrontendRow(NamedTuple):
     client_fin_ms: int = 0
     forwarding: ForwardingRow | None = None
     monitor: MonitorRow | None = None
+    max_requests: int = UNLIMITED
+    http_connection: int = 0
+    close_both: int = 0
 
 
 class MirrorRow(NamedTuple):
@@ -118,9 +130,10 @@ class BackendRow(NamedTuple):
     server_ms: int
     tunnel_ms: int
     queue_ms: int
-    keepalive: tuple[int, int, int]
     key: KeyRow = KeyRow()
     server_fin_ms: int = 0
+    reuse: int = 0
+    http_connection: int = 0
 
 
 class ServerRow(NamedTuple):
@@ -133,6 +146,22 @@ class ServerRow(NamedTuple):
     flags: int
     family: int
     address: bytes  # a sockaddr
+    socket: int = 0  # index
+    link_hash: int = 0  # 64 bits of all that makes a connection to it what it is
+    pool: tuple[int, int, int, int] = (UNLIMITED, 60_000, 0, 0)  # most idle, idle ms, most requests, most ms of age
+
+
+class SocketRow(NamedTuple):
+    """One plan_socket_t."""
+
+    flags: int = 0
+    user_timeout_ms: int = 0
+    mss: int = 0
+    keepalive: tuple[int, int, int] = (0, 0, 0)
+    interface: bytes = b""
+    family: int = 0  # of the source address
+    source: bytes = b""  # a sockaddr
+    ports: tuple[int, int] = (0, 0)
 
 
 class Rows(NamedTuple):
@@ -150,6 +179,9 @@ class Rows(NamedTuple):
     splits: list[SplitRow] = []
     redirects: list[RedirectRow] = []
     replies: list[ReplyRow] = []
+    sockets: list[SocketRow] = []
+    workers: int = 1
+    max_idle: int = UNLIMITED
 
 
 @dataclass(slots=True)
@@ -197,7 +229,7 @@ def sockaddr(address: Address) -> tuple[int, bytes]:
     if address.family is Family.IPV6:
         inside = struct.pack("!HI16sI", address.port, 0, socket.inet_pton(socket.AF_INET6, address.host), 0)
         return socket.AF_INET6, struct.pack("=H", socket.AF_INET6) + inside
-    return socket.AF_UNIX, struct.pack("=H", socket.AF_UNIX) + address.path.encode() + b"\0"
+    return socket.AF_UNIX, struct.pack("=H", socket.AF_UNIX) + unix_name(address.family, address.path)
 
 
 def resolve(hosts: Iterable[str]) -> dict[str, Address | str]:
@@ -237,6 +269,7 @@ class _Compiler:
         self.backend_index = {name: index for index, name in enumerate(configuration.backends)}
         self.listeners: list[ListenerRow] = []
         self.servers: list[ServerRow] = []
+        self.sockets: dict[SocketRow, int] = {}
         self.binds: list[Bind] = []
         self.nfrontends = 0
         self.mirrors: list[MirrorRow] = []
@@ -281,6 +314,9 @@ class _Compiler:
             self.tables.splits,
             self.tables.redirects,
             self.tables.replies,
+            list(self.sockets),
+            part.workers,
+            _or(process.max_idle, UNLIMITED),
         )
         return CompiledPlan(self.objects, self.balances, part, rows, self._warnings(source))
 
@@ -312,6 +348,7 @@ class _Compiler:
                     fd_name=address.name,
                     mode=None if bind.mode is UNSET else int(bind.mode, 8),
                     backlog=_or(bind.backlog, 0),
+                    options=_options(bind),
                 )
             )
         forwarding = forwarding_row(frontend) if frontend.mode == "http" else None
@@ -342,6 +379,9 @@ class _Compiler:
             _ms(timeouts.client_fin),
             forwarding,
             monitor,
+            1 if frontend.http_connection == "close" else _or(frontend.max_requests, UNLIMITED),
+            0 if frontend.http_connection is UNSET else CONNECTIONS[frontend.http_connection],
+            int(not frontend.half_close),
         )
         mirrors = () if frontend.mirror is UNSET else (frontend.mirror.to,)
         return row, Frontend(object=number, name=name, mode=frontend.mode, maxconn=maxconn, mirrors=mirrors)
@@ -385,16 +425,17 @@ class _Compiler:
             MODES[backend.mode],
             BALANCES[algorithm],
             _or(backend.retries, 0),
-            BACKEND_KEEPALIVE if backend.tcp_keepalive is not False else 0,
+            0,
             first,
             len(shown),
             _ms(timeouts.connect),
             _ms(timeouts.server),
             _ms(timeouts.tunnel),
             0,
-            _keepalive(backend.tcp_keepalive),
             _key(balance),
             _ms(timeouts.server_fin),
+            0 if backend.http_reuse is UNSET else REUSES[backend.http_reuse],
+            0 if backend.http_connection is UNSET else CONNECTIONS[backend.http_connection],
         )
         return row, Backend(
             object=number,
@@ -428,15 +469,20 @@ class _Compiler:
                 )
             address = found._replace(port=address.port)
         family, raw = sockaddr(address)
+        options = self._socket(backend, index, server, address)
+        flags = _link(server.debug)
         self.servers.append(
             ServerRow(
                 number,
                 server.name.encode(),
                 self.backend_index[backend],
                 server.weight,
-                _link(server.debug),
+                flags,
                 family,
                 raw,
+                self.sockets.setdefault(options, len(self.sockets)),
+                _hash64(repr((raw, options, flags)).encode()),
+                _pool(server.pool),
             )
         )
         return Server(
@@ -447,6 +493,34 @@ class _Compiler:
             is_backup=server.backup,
             check=check_part(server, owner, address),
             observation=observation_part(server),
+        )
+
+    def _socket(self, backend: str, index: int, server: ServerModel, address: Address) -> SocketRow:
+        source = None if server.source is UNSET else parse_source(server.source)
+        if source is not None and source.address.family is not address.family:
+            path = ("backends", backend, "servers", index)
+            message = f"{address} cannot be reached from {source.address.host}: the one is {_IP[address.family]}, "
+            message += f"the other {_IP[source.address.family]}"
+            self.findings.append(
+                Finding(path, f"server '{backend}/{server.name}'", message, "give it a 'source' of its own family")
+            )
+            return SocketRow()
+        interface = "" if server.interface is UNSET else server.interface
+        timeout, mss, keepalive = _ms(server.user_timeout), _or(server.mss, 0), server.tcp_keepalive
+        has_keepalive = keepalive is not UNSET and keepalive is not False
+        flags = SOCKET_KEEPALIVE if has_keepalive else 0
+        flags |= SOCKET_TUNED if has_keepalive or interface or timeout or mss else 0
+        flags |= SOCKET_FAST_OPEN if server.tfo is True else 0
+        family, raw = (0, b"") if source is None else sockaddr(source.address)
+        return SocketRow(
+            flags,
+            timeout,
+            mss,
+            _keepalive(False if keepalive is UNSET else keepalive),
+            interface.encode(),
+            family,
+            raw,
+            (0, 0) if source is None else source.ports,
         )
 
     def _addresses(self) -> dict[str, Address | str]:
@@ -492,6 +566,17 @@ def _log(log: LogModel) -> Log:
     )
 
 
+def _options(bind: BindModel) -> BindOptions:
+    return BindOptions(
+        interface="" if bind.interface is UNSET else bind.interface,
+        is_v6only=bind.v6only,
+        fast_open=FAST_OPEN_QUEUE if bind.tfo is True else int(bind.tfo),
+        defers=bind.defer_accept,
+        mss=_or(bind.mss, 0),
+        user_timeout_ms=_ms(bind.user_timeout),
+    )
+
+
 def _balance(number: int, backend: BackendModel, balance: BalanceModel, servers: list[Server]) -> Balance:
     kind = balance.type if balance.algorithm in HASHED else UNSET
     by_position = balance.points == "position"
@@ -513,7 +598,17 @@ def _balance(number: int, backend: BackendModel, balance: BalanceModel, servers:
 
 def _identity(name: str) -> int:
     """Return 64 bits that stand for a name, the same on every machine."""
-    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "little")
+    return _hash64(name.encode())
+
+
+def _hash64(data: bytes) -> int:
+    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little")
+
+
+def _pool(pool: PoolModel | UnsetType) -> tuple[int, int, int, int]:
+    if pool is UNSET:  # mode tcp: nothing is pooled
+        return UNLIMITED, 0, 0, 0
+    return _or(pool.max_idle, UNLIMITED), _ms(pool.idle_timeout), _or(pool.max_requests, 0), _ms(pool.max_age)
 
 
 def _key(balance: BalanceModel) -> KeyRow:

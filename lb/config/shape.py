@@ -32,6 +32,7 @@ _EXPECTED = {
     "header": "the name of a header",
     "pseudonym": "a name",
     "node": "a text",
+    "interface": "the name of a network interface such as 'eth1'",
     "bind": "an address such as ':8080'",
     "server": "an address such as '10.0.0.1:8080'",
     "network": "a network such as '10.0.0.0/8'",
@@ -241,6 +242,12 @@ class Examination:
             wrong = token_problem(value, underscores=extra.kind == "pseudonym")
             if wrong:
                 return self._refuse(path, f"'{label}': '{line_text(value)}' {wrong}")
+        elif extra.kind == "interface" and not re.fullmatch(r"[^\s/]{1,15}", value):
+            return self._refuse(
+                path,
+                f"'{label}': '{line_text(value)}' cannot be an interface",
+                "take 1 to 15 characters, such as 'eth1'",
+            )
         elif extra.kind == "mode" and not re.fullmatch("0?[0-7]{3}", value):
             return self._refuse(
                 path, f"'{label}': '{line_text(value)}' is not a file mode", 'write three octal digits, such as "0660"'

@@ -3,6 +3,7 @@
 from lb.model.backend import Backend, Balance, Server
 from lb.model.check import Check
 from lb.model.configuration import Configuration
+from lb.model.connection import Pool
 from lb.model.frontend import Bind, Frontend
 from lb.model.mirror import Mirror
 from lb.model.process import Admin, Global, Log
@@ -26,6 +27,7 @@ __all__ = [
     "Log",
     "Match",
     "Mirror",
+    "Pool",
     "Redirect",
     "Reply",
     "Route",

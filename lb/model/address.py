@@ -6,6 +6,8 @@
 ``[::1]:80``           IPv6, always in brackets; ``[::]:80`` does not take IPv4
 ``app.internal:80``    a host name, resolved when the configuration is loaded (servers only)
 ``unix@/run/x.sock``   a unix socket; the path alone means the same
+``abns@app``           a unix socket without a file (abstract), its name filled up with NULs as HAProxy does it
+``abnsz@app``          the same with the name alone, as most programs do it
 ``fd@3``               an inherited descriptor (binds only)
 ``fd@web``             the sockets that systemd passes under this name (binds only)
 =====================  ==========================================================
@@ -23,8 +25,6 @@ UNIX_PATH_MAX = 107
 
 # Spellings of HAProxy that mean something else than an address we can use.
 _FOREIGN = (
-    "abns",
-    "abnsz",
     "sockpair",
     "udp",
     "udp4",
@@ -57,6 +57,8 @@ class Family(StrEnum):
     IPV4 = "ipv4"
     IPV6 = "ipv6"
     UNIX = "unix"
+    ABNS = "abns"
+    ABNSZ = "abnsz"
     FD = "fd"
     NAME = "name"
 
@@ -64,7 +66,7 @@ class Family(StrEnum):
 class Address(NamedTuple):
     """One parsed address; `host` is empty for unix and fd, `port` is 0 where there is none.
 
-    An inherited descriptor has a number `fd` or a `name`.
+    Of an abstract socket `path` is the name. An inherited descriptor has a number `fd` or a `name`.
     """
 
     family: Family
@@ -78,6 +80,8 @@ class Address(NamedTuple):
         match self.family:
             case Family.UNIX:
                 return f"unix@{self.path}"
+            case Family.ABNS | Family.ABNSZ:
+                return f"{self.family.value}@{self.path}"
             case Family.FD:
                 return f"fd@{self.name or self.fd}"
             case Family.IPV6:
@@ -166,6 +170,41 @@ def parse_host_address(text: str) -> Address:
     return Address(Family.IPV4 if found.version == 4 else Family.IPV6, str(found))
 
 
+class Source(NamedTuple):
+    """Where server connections come from; without ports (0, 0) the kernel chooses them."""
+
+    address: Address
+    ports: tuple[int, int] = (0, 0)
+
+
+def parse_source(text: str) -> Source:
+    """Parse an IP address with an optional range of ports: `10.0.0.5`, `10.0.0.5:20000-29999`. Raise AddressError."""
+    bare = text.removeprefix("[").removesuffix("]")
+    host, colon, port = (text, "", "") if ":" in bare and text == f"[{bare}]" else text.rpartition(":")
+    if not colon:
+        host = port if not host else text
+    found = _literal(host, text) if host not in ("", "*") else None
+    if found is None:
+        raise AddressError("has no IP address; write '10.0.0.5', '[2001:db8::5]' or '10.0.0.5:20000-29999'")
+    if not colon:
+        return Source(Address(*found))
+    first, dash, last = port.partition("-")
+    low = _port(first, lowest=1)
+    high = _port(last, lowest=1) if dash else low
+    if low > high:
+        raise AddressError(f"has a range of ports that ends before it begins: {low}-{high}")
+    return Source(Address(*found), (low, high))
+
+
+def unix_name(family: str, path: str) -> bytes:
+    """Return what stands in sun_path: a path with its NUL, or an abstract name behind one."""
+    if family == Family.UNIX:
+        return path.encode() + b"\0"
+    # HAProxy hands the kernel all 108 bytes of sun_path for `abns@`, so the NULs are part of the name.
+    name = b"\0" + path.encode()
+    return name.ljust(UNIX_PATH_MAX + 1, b"\0") if family == Family.ABNS else name
+
+
 def is_host_name(text: str) -> bool:
     """Tell whether this is a DNS name: labels of at most 63 bytes, 253 in all, a last one that is no number."""
     bare = text.removesuffix(".")
@@ -181,6 +220,8 @@ def _special(text: str) -> Address | None:
         return None
     if kind == "unix":
         return _unix(rest)
+    if kind in ("abns", "abnsz"):
+        return _abstract(Family(kind), rest)
     if kind == "fd":
         if _NAMED.fullmatch(rest):
             return Address(Family.FD, name=rest)
@@ -203,6 +244,17 @@ def _unix(path: str) -> Address:
     if size > UNIX_PATH_MAX:
         raise AddressError(f"is {size} bytes; a unix socket's path takes at most {UNIX_PATH_MAX}")
     return Address(Family.UNIX, path=path)
+
+
+def _abstract(family: Family, name: str) -> Address:
+    if not name:
+        raise AddressError(f"has no name behind '{family.value}@'; write '{family.value}@app'")
+    if "\0" in name:
+        raise AddressError("holds a NUL byte")
+    size = len(name.encode())
+    if size > UNIX_PATH_MAX:
+        raise AddressError(f"has a name of {size} bytes; an abstract socket's takes at most {UNIX_PATH_MAX}")
+    return Address(family, path=name)
 
 
 def _split(text: str, example: str) -> tuple[str, str]:

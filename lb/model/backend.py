@@ -5,7 +5,19 @@ from typing import Annotated, Literal
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from lb.model.check import Check, Count, Kind, Layer, Reaction
-from lb.model.kinds import Name, Text
+from lb.model.connection import (
+    INTERFACE,
+    MSS,
+    REUSE,
+    SERVER_CONNECTION,
+    USER_TIMEOUT,
+    HttpReuse,
+    Interface,
+    Pool,
+    SegmentSize,
+    ServerConnection,
+)
+from lb.model.kinds import Duration, Name, Text
 from lb.model.traffic import BackendTimeouts, Debug, Keepalive, Retries
 from lb.model.traffic import Mode as ProxyMode
 
@@ -145,6 +157,20 @@ class Server(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
             extra={"noun": "on_error"},
         ),
     ] = UNSET
+    pool: Annotated[
+        Pool | UnsetType, Meta(description="Idle connections to this server; what is not said, its backend says.")
+    ] = UNSET
+    source: Annotated[
+        Text | UnsetType,
+        Meta(description="As in the backend, for this server.", examples=["10.0.0.5", "10.0.0.5:20000-29999"]),
+    ] = UNSET
+    interface: Annotated[Interface | UnsetType, Meta(description="As in the backend, for this server.")] = UNSET
+    tfo: Annotated[bool | UnsetType, Meta(description="As in the backend, for this server.")] = UNSET
+    mss: Annotated[SegmentSize | UnsetType, Meta(description="As in the backend, for this server.")] = UNSET
+    user_timeout: Annotated[Duration | UnsetType, Meta(description="As in the backend, for this server.")] = UNSET
+    tcp_keepalive: Annotated[bool | Keepalive | UnsetType, Meta(description="As in the backend, for this server.")] = (
+        UNSET
+    )
     debug: Annotated[Debug | UnsetType, Meta(description="Test devices.", extra={"hidden": True})] = UNSET
 
 
@@ -198,3 +224,30 @@ class Backend(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
             extra={"noun": "on_error"},
         ),
     ] = UNSET
+    http_reuse: Annotated[
+        HttpReuse | UnsetType,
+        Meta(description=REUSE + " From `defaults` if not given.", extra={"noun": "reuse"}),
+    ] = UNSET
+    http_connection: Annotated[
+        ServerConnection | UnsetType,
+        Meta(
+            description=SERVER_CONNECTION + " From `defaults` if not given, where `close` means `server-close` here.",
+            extra={"noun": "connection mode"},
+        ),
+    ] = UNSET
+    pool: Annotated[Pool, Meta(description="Idle connections to servers (mode http).")] = Pool()
+    source: Annotated[
+        Text | UnsetType,
+        Meta(
+            description="Address that server connections come from, with a range of ports if the kernel shall not choose them. "
+            "Workers share the range.",
+            examples=["10.0.0.5", "10.0.0.5:20000-29999", "[2001:db8::5]"],
+        ),
+    ] = UNSET
+    interface: Annotated[Interface | UnsetType, Meta(description=INTERFACE)] = UNSET
+    tfo: Annotated[
+        bool,
+        Meta(description="TCP fast open to the servers (mode http): the request travels with the first packet."),
+    ] = False
+    mss: Annotated[SegmentSize | UnsetType, Meta(description=MSS)] = UNSET
+    user_timeout: Annotated[Duration | UnsetType, Meta(description=USER_TIMEOUT)] = UNSET

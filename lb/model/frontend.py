@@ -4,6 +4,17 @@ from typing import Annotated
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from lb.model.connection import (
+    FAST_OPEN_MAX,
+    HTTP_CONNECTION,
+    INTERFACE,
+    MSS,
+    USER_TIMEOUT,
+    HttpConnection,
+    Interface,
+    Requests,
+    SegmentSize,
+)
 from lb.model.forwarding import (
     ClientAddress,
     ForwardedForGiven,
@@ -14,7 +25,7 @@ from lb.model.forwarding import (
     ViaGiven,
     XForwardedGiven,
 )
-from lb.model.kinds import Connections, Mode, Name, Text
+from lb.model.kinds import Connections, Duration, Mode, Name, Text
 from lb.model.mirror import Mirror
 from lb.model.routing import Route, Sticky, Target
 from lb.model.traffic import Debug, FrontendTimeouts, Keepalive
@@ -50,6 +61,24 @@ class Bind(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
             description="Connections the kernel keeps waiting; net.core.somaxconn if not given, and never more than that."
         ),
     ] = UNSET
+    interface: Annotated[Interface | UnsetType, Meta(description=INTERFACE)] = UNSET
+    v6only: Annotated[
+        bool,
+        Meta(description="`false`: an IPv6 address such as `[::]:80` takes IPv4 clients too."),
+    ] = True
+    tfo: Annotated[
+        bool | Annotated[int, Meta(ge=1, le=FAST_OPEN_MAX)],
+        Meta(
+            description="TCP fast open: `true`, or how many connections may wait for their handshake to end. The kernel allows "
+            "it to servers only with net.ipv4.tcp_fastopen=3."
+        ),
+    ] = False
+    defer_accept: Annotated[
+        bool,
+        Meta(description="Accept a connection when its first bytes are here; for clients that speak first."),
+    ] = False
+    mss: Annotated[SegmentSize | UnsetType, Meta(description=MSS)] = UNSET
+    user_timeout: Annotated[Duration | UnsetType, Meta(description=USER_TIMEOUT)] = UNSET
     debug: Annotated[Debug | UnsetType, Meta(description="Test devices.", extra={"hidden": True})] = UNSET
 
 
@@ -106,3 +135,18 @@ class Frontend(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         Sticky | UnsetType,
         Meta(description="What keeps a client on its share of `default_backend`, and of routes that say nothing else."),
     ] = UNSET
+    http_connection: Annotated[
+        HttpConnection | UnsetType,
+        Meta(description=HTTP_CONNECTION + " From `defaults` if not given.", extra={"noun": "connection mode"}),
+    ] = UNSET
+    max_requests: Annotated[
+        Requests | UnsetType,
+        Meta(description="Requests that one client connection carries (mode http); without it there is no limit."),
+    ] = UNSET
+    half_close: Annotated[
+        bool,
+        Meta(
+            description="`false`: when either side ends its direction, both connections are closed at once (mode tcp). A "
+            "client that says its last word before the answer does not get one then."
+        ),
+    ] = True

@@ -51,6 +51,8 @@ def _made(address: Address) -> str:
     """Return an address as a name: without brackets, a path as its last part; the end of it if it is too long."""
     if address.family is Family.UNIX:
         text = address.path.rpartition("/")[2]
+    elif address.family in (Family.ABNS, Family.ABNSZ):
+        text = address.path
     elif address.family is Family.FD:
         text = f"fd:{address.name or address.fd}"
     elif address.host == "0.0.0.0":

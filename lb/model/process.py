@@ -95,6 +95,13 @@ class Global(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
             "Without it the limit on descriptors decides."
         ),
     ] = UNSET
+    max_idle: Annotated[
+        Connections | UnsetType,
+        Meta(
+            description="Idle server connections of all workers together. Whatever it says, a worker keeps at most a quarter of "
+            "its descriptors for them."
+        ),
+    ] = UNSET
     grace: Annotated[
         Duration,
         Meta(

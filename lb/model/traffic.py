@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from lb.model.connection import HTTP_CONNECTION, REUSE, HttpConnection, HttpReuse
 from lb.model.forwarding import (
     ClientAddress,
     ForwardedForGiven,
@@ -117,3 +118,7 @@ class Defaults(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     x_forwarded: XForwardedGiven = ()
     via: ViaGiven = False
     request_id: RequestIdGiven = False
+    http_reuse: Annotated[HttpReuse, Meta(description=REUSE, extra={"noun": "reuse"})] = "safe"
+    http_connection: Annotated[HttpConnection, Meta(description=HTTP_CONNECTION, extra={"noun": "connection mode"})] = (
+        "keep-alive"
+    )

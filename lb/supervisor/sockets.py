@@ -6,6 +6,9 @@ gives to several sockets is all of them. A socket keeps its number for life. Wit
 remaining ones adopt: socket i is served by slot (i mod workers) + 1, so nothing that waits in a queue is lost; the kernel
 is told to give these sockets nothing new, or who adopts would get more than its share.
 
+Options of a socket: what it is bound to (the interface, IPv6 alone) makes it another socket; all others are set on the
+one that is there, when the generation that says so comes into use.
+
 A change is made in two steps, like the generation it belongs to: `prepare` binds what is new, `listen` opens it just
 before the commit, and then either `commit` closes what is gone or `rollback` what was new.
 """
@@ -23,7 +26,8 @@ from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 
-from lb.config.part import Bind
+from lb.config.part import Bind, BindOptions
+from lb.model.address import UNIX_PATH_MAX, unix_name
 from lb.supervisor.messages import Listening
 
 # Connections the kernel keeps for us; it caps this at net.core.somaxconn.
@@ -51,6 +55,7 @@ _WHY = {
     errno.EBADF: "lb was started without this descriptor",
     errno.ENOTSOCK: "the descriptor is not a socket",
     errno.EPROTOTYPE: "the descriptor is not a stream socket",
+    errno.ENODEV: "no such network interface",
 }
 
 # What to do about it, by kind of place. What speaks for itself has none.
@@ -60,6 +65,7 @@ _WAYS_OUT = {
         errno.EADDRINUSE: "'ss -ltnp' shows who listens there",
         errno.EACCES: "low ports (below 1024 on most machines) need root or CAP_NET_BIND_SERVICE",
         errno.EADDRNOTAVAIL: "'ip address' lists those it has",
+        errno.ENODEV: "'ip link' lists those it has",
     },
     "path": {
         errno.EADDRINUSE: "'ss -lxp' shows who listens there",
@@ -67,6 +73,7 @@ _WAYS_OUT = {
         errno.ENOENT: "make its directory first",
         errno.EACCES: "lb's user must be able to write to its directory",
     },
+    "name": {errno.EADDRINUSE: "'ss -lxp' shows who listens there"},
     "file": {
         errno.ENOENT: "make its directory first",
         errno.EACCES: "lb's user must be able to write to it and its directory",
@@ -79,7 +86,9 @@ def _refusal(bind: Bind, reason: str) -> ListenFailed:
 
 
 def _failure(bind: Bind, error: OSError) -> ListenFailed:
-    kind = {"unix": "path", "fd": "descriptor"}.get(bind.family, "address")
+    kind = {"unix": "path", "fd": "descriptor", "abns": "name", "abnsz": "name"}.get(bind.family, "address")
+    if error.errno == errno.EPERM and bind.options.interface:
+        return _refusal(bind, f"not permitted on interface '{bind.options.interface}'; it needs CAP_NET_RAW")
     return _refusal(bind, why(error, kind))
 
 
@@ -98,6 +107,9 @@ def why(error: OSError, kind: str = "") -> str:
 def address_text(sock: socket.socket) -> str:
     """Return the address that a socket is bound to, as a configuration would spell it."""
     name = sock.getsockname()
+    if sock.family == socket.AF_UNIX and isinstance(name, bytes):
+        is_full = len(name) == UNIX_PATH_MAX + 1
+        return f"{'abns' if is_full else 'abnsz'}@{os.fsdecode(name.strip(bytes(1)))}"
     if sock.family == socket.AF_UNIX:
         return f"unix@{os.fsdecode(name)}"
     return f"[{name[0]}]:{name[1]}" if sock.family == socket.AF_INET6 else f"{name[0]}:{name[1]}"
@@ -122,7 +134,11 @@ class Address:
 
     @property
     def is_shared(self) -> bool:
-        return self.bind.family in ("unix", "fd")
+        return self.bind.family in ("unix", "abns", "abnsz", "fd")
+
+    @property
+    def is_tcp(self) -> bool:
+        return all(each.sock.family != socket.AF_UNIX for each in self.sockets)
 
     def close(self) -> None:
         for numbered in self.sockets:
@@ -146,12 +162,16 @@ def key_of(bind: Bind) -> Key:
     """Return what makes two binds of two generations the same socket."""
     if bind.family == "unix":
         return ("unix", bind.path)
+    if bind.family in ("abns", "abnsz"):
+        return (bind.family, bind.path)
     if bind.family == "fd":
         return ("fd", bind.fd, bind.fd_name)
+    # Where it is bound cannot be changed afterwards.
+    place = (bind.family, bind.host, bind.options.interface, bind.options.is_v6only)
     if bind.port == 0:
         # The kernel chose its port: only its name tells it from another one.
-        return (bind.family, bind.host, 0, bind.frontend, bind.name)
-    return (bind.family, bind.host, bind.port)
+        return (*place, 0, bind.frontend, bind.name)
+    return (*place, bind.port)
 
 
 class Sockets:
@@ -167,12 +187,14 @@ class Sockets:
         self._next: dict[Key, Address] = {}
         self._workers = 0
         self._fresh: list[tuple[Address, Numbered]] = []
+        self._binds: Sequence[Bind] = ()
 
     def prepare(self, binds: Sequence[Bind], workers: int) -> None:
         """Bind what these need beyond what is there. Raise ListenFailed: then roll back."""
         self._next = {}
         self._workers = workers
         self._fresh = []
+        self._binds = binds
         self._check_descriptors(binds)
         for bind in binds:
             key = key_of(bind)
@@ -234,13 +256,19 @@ class Sockets:
                 self._add(address, _adopt(descriptor))
             address.text = ", ".join(address_text(each.sock) for each in address.sockets)
             return
+        elif bind.family in ("abns", "abnsz"):
+            sock = _bind_abstract(bind)
         else:
-            if bind.port != 0:
+            if bind.port != 0 and not self._is_ours(bind):
                 # SO_REUSEPORT would let a second instance share the port in silence.
                 _tcp(bind, bind.port, is_reused=False).close()
             sock = _tcp(bind, bind.port, is_reused=True)
         self._add(address, sock)
         address.text = address_text(sock)
+
+    def _is_ours(self, bind: Bind) -> bool:
+        """Tell whether we listen on this port already, bound in another way: both are there until the commit."""
+        return any(each.bind.port == bind.port for each in self.addresses.values() if not each.is_shared)
 
     def _open_sibling(self, address: Address) -> None:
         port = address.sockets[0].sock.getsockname()[1]
@@ -264,6 +292,8 @@ class Sockets:
                 continue
             try:
                 numbered.sock.listen(bind.backlog or BACKLOG)
+                if address.is_tcp:
+                    _set_options(numbered.sock, bind.options)
             except OSError as error:
                 raise _failure(bind, error) from error
 
@@ -288,11 +318,20 @@ class Sockets:
         return [by_number[number] for number in numbers]
 
     def commit(self) -> None:
-        """Close what the prepared change does not name. Its queues are the workers' to empty: they hold copies."""
+        """Close what the prepared change does not name. Its queues are the workers' to empty: they hold copies.
+
+        What is kept gets the options that it has from now on.
+        """
         for key, address in self.addresses.items():
             if key not in self._next:
                 address.close()
-        self.addresses, self._next, self._fresh = self._next, {}, []
+        for bind in self._binds:
+            address = self._next[key_of(bind)]
+            if address.bind.options != bind.options and address.is_tcp:
+                for numbered in address.sockets:
+                    _set_options(numbered.sock, bind.options)
+            address.bind = bind
+        self.addresses, self._next, self._fresh, self._binds = self._next, {}, [], ()
         for address in self.addresses.values():
             if not address.is_shared:
                 _steer([each.sock for each in address.sockets], self._workers)
@@ -323,8 +362,10 @@ def _tcp(bind: Bind, port: int, *, is_reused: bool) -> socket.socket:
         if is_reused:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if family == socket.AF_INET6:
-            # [::]:80 and :80 are two addresses, as in nginx.
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            # [::]:80 and :80 are two addresses, as in nginx, unless the one is to be both.
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(bind.options.is_v6only))
+        if bind.options.interface:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, bind.options.interface.encode())
         sock.bind((bind.host, port))
     except OSError:
         sock.close()
@@ -346,6 +387,30 @@ def _steer(group: Sequence[socket.socket], workers: int) -> None:
         held = ctypes.create_string_buffer(program)
         filter_ = struct.pack("@HP", len(steps), ctypes.addressof(held))
         group[0].setsockopt(socket.SOL_SOCKET, _SO_ATTACH_REUSEPORT_CBPF, filter_)
+
+
+def _set_options(sock: socket.socket, options: BindOptions) -> None:
+    """Set what can be changed on a listening socket; connections accepted from it inherit it."""
+    for name, value in (
+        (socket.TCP_MAXSEG, options.mss),
+        (socket.TCP_USER_TIMEOUT, options.user_timeout_ms),
+        # Seconds that the kernel waits for data behind the handshake; it rounds up to its next retransmission.
+        (socket.TCP_DEFER_ACCEPT, 1 if options.defers else 0),
+        (socket.TCP_FASTOPEN, options.fast_open),
+    ):
+        # What is not asked for is left alone, unless an older generation asked.
+        if value or sock.getsockopt(socket.IPPROTO_TCP, name):
+            sock.setsockopt(socket.IPPROTO_TCP, name, value)
+
+
+def _bind_abstract(bind: Bind) -> socket.socket:
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.bind(unix_name(bind.family, bind.path))
+    except OSError:
+        sock.close()
+        raise
+    return sock
 
 
 def _bind_unix(bind: Bind) -> socket.socket:

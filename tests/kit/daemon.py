@@ -256,6 +256,8 @@ def _is_alive(pid: int) -> bool:
 
 
 def _address(text: str) -> Address:
+    if text.startswith("abns"):
+        return text
     if text.startswith("unix@"):
         return text.removeprefix("unix@")
     if text.startswith("/"):

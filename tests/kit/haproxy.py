@@ -69,6 +69,9 @@ class HaproxyProxy:
             lines.append(_forwardfor({} if frontend["forwarded_for"] is True else frontend["forwarded_for"]))
         if "monitor" in frontend:
             lines.append(f" monitor-uri {frontend['monitor']}")
+        if "http_connection" in frontend:
+            words = {"close": "httpclose", "keep-alive": "http-keep-alive", "server-close": "http-server-close"}
+            lines.append(f" option {words[frontend['http_connection']]}")
         if "maxconn" in frontend:
             lines.append(f" maxconn {frontend['maxconn']}")
         lines += [f" timeout {k.replace('_', '-')} {v}" for k, v in frontend.get("timeouts", {}).items()]
@@ -90,8 +93,10 @@ class HaproxyProxy:
         lines = [
             f" mode {backend.get('mode') or (modes or {'http'}).pop()}",
             *_balance(backend.get("balance", "roundrobin")),
-            " http-reuse always",
+            f" http-reuse {backend.get('http_reuse', 'always')}",
         ]
+        if "http_connection" in backend:
+            lines.append(f" option http-{backend['http_connection']}")
         if backend.get("allbackups"):
             lines.append(" option allbackups")
         if "retries" in backend:

@@ -18,6 +18,7 @@ from lb._speedups.policy.plan cimport (
     plan_route_t, plan_server, plan_server_t, plan_share, plan_share_t, plan_split, plan_split_t, plan_t, plan_texts,
     route_edge_t, route_host_t, route_node_t, route_table_t, text_t,
 )
+from lb._speedups.policy.plan cimport plan_socket, plan_socket_t
 from lb._speedups.policy.route cimport route_hash
 
 cdef enum:
@@ -285,6 +286,9 @@ cdef put_frontends(Image image, plan_t *p, list rows, list oids, list trees, lis
             put_monitor(image, out.monitor_at, places[i][3], row.monitor)
         out.routes = len(row.places)
         out.mirror = row.mirror
+        out.max_requests = row.max_requests
+        out.http_connection = row.http_connection
+        out.close_both = row.close_both
         tree = trees[i]
         if tree is not None:
             out.hosts_at = (<Tree> tree).at
@@ -488,7 +492,8 @@ cdef put_backends(Image image, plan_t *p, list rows, list oids, list offsets):
         out.server_ms = row.server_ms
         out.tunnel_ms = row.tunnel_ms
         out.queue_ms = row.queue_ms
-        out.keepalive_idle_s, out.keepalive_interval_s, out.keepalive_count = row.keepalive
+        out.reuse = row.reuse
+        out.http_connection = row.http_connection
         put_key(image, &out.key, row.key)
         out.server_fin_ms = row.server_fin_ms
 
@@ -511,6 +516,9 @@ cdef put_servers(Image image, plan_t *p, list rows, list oids):
             raise ValueError(f"an address of {len(address)} bytes; at most {sizeof(out.address)} fit")
         out.address_len = len(address)
         memcpy(out.address, <char *> address, len(address))
+        out.socket = row.socket
+        out.link_hash = row.link_hash
+        out.max_idle, out.idle_ms, out.max_requests, out.max_age_ms = row.pool
         slot = plan_oid_hash(out.oid) & (p.by_oid_size - 1)
         while slots[slot]:
             slot = (slot + 1) & (p.by_oid_size - 1)
@@ -528,6 +536,25 @@ cdef put_mirrors(plan_t *p, list rows):
         out.timeout_ms = row.timeout_ms
 
 
+cdef put_sockets(Image image, plan_t *p, list rows):
+    cdef plan_socket_t *out
+    cdef bytes source
+    for i, row in enumerate(rows):
+        out = plan_socket(p, i)
+        out.flags = row.flags
+        out.user_timeout_ms = row.user_timeout_ms
+        out.mss = row.mss
+        out.keepalive_idle_s, out.keepalive_interval_s, out.keepalive_count = row.keepalive
+        image.text(&out.interface, row.interface)
+        out.source_family = row.family
+        source = row.source
+        if len(source) > sizeof(out.source):
+            raise ValueError(f"a source address of {len(source)} bytes; at most {sizeof(out.source)} fit")
+        out.source_len = len(source)
+        memcpy(out.source, <char *> source, len(source))
+        out.port_low, out.port_high = row.ports
+
+
 def build(generation, rows, oids, offsets):
     cdef Image image = Image()
     cdef plan_t *p
@@ -543,6 +570,7 @@ def build(generation, rows, oids, offsets):
     frontends_at = image.place(len(rows.frontends), sizeof(plan_frontend_t))
     backends_at = image.place(len(rows.backends), sizeof(plan_backend_t))
     servers_at = image.place(len(rows.servers), sizeof(plan_server_t))
+    sockets_at = image.place(len(rows.sockets), sizeof(plan_socket_t))
     logs_at = image.place(len(rows.logs), sizeof(plan_log_t))
     mirrors_at = image.place(len(rows.mirrors), sizeof(plan_mirror_t))
     by_oid_size = power_above(len(rows.servers))
@@ -572,6 +600,9 @@ def build(generation, rows, oids, offsets):
     p.nfrontends, p.frontends_at = len(rows.frontends), frontends_at
     p.nbackends, p.backends_at = len(rows.backends), backends_at
     p.nservers, p.servers_at = len(rows.servers), servers_at
+    p.nsockets, p.sockets_at = len(rows.sockets), sockets_at
+    p.workers = rows.workers
+    p.max_idle = rows.max_idle
     p.nlogs, p.logs_at = len(rows.logs), logs_at
     p.nmirrors, p.mirrors_at = len(rows.mirrors), mirrors_at
     p.by_oid_size, p.by_oid_at = by_oid_size, by_oid_at
@@ -594,6 +625,7 @@ def build(generation, rows, oids, offsets):
     put_backends(image, p, rows.backends, oids, offsets)
     put_servers(image, p, rows.servers, oids)
     put_mirrors(p, rows.mirrors)
+    put_sockets(image, p, rows.sockets)
     for i, (target, form) in enumerate(rows.logs):
         log = plan_log(p, i)
         log.target = target

@@ -10,6 +10,7 @@ from lb._speedups.policy.plan cimport (
     plan_listener_t, plan_log, plan_mirror, plan_mirror_t, plan_server, plan_server_by_oid, plan_server_t,
     plan_split, plan_split_t, plan_t, plan_text, text_t,
 )
+from lb._speedups.policy.plan cimport plan_socket, plan_socket_t
 from lb._speedups.policy.route cimport ROUTE_HOST_MAX as HOST_MAX
 from lb._speedups.policy.route cimport route_allow, route_find, route_trace_t
 from lb._speedups.policy.split cimport split_backend, split_cookie, split_point
@@ -145,8 +146,10 @@ cdef class Plan:
         cdef plan_backend_t *b
         cdef plan_server_t *s
         cdef plan_mirror_t *m
+        cdef plan_socket_t *o
         cdef uint32_t i
         listeners, frontends, backends, servers, logs, proxies, mirrors = [], [], [], [], [], [], []
+        sockets = []
         for i in range(p.nlisteners):
             bind = plan_listener(p, i)
             listeners.append({"oid": bind.oid, "frontend": bind.frontend, "flags": bind.flags, "name": self.text(bind.name)})
@@ -159,6 +162,7 @@ cdef class Plan:
                 "http_keep_alive_ms": f.http_keep_alive_ms, "tunnel_ms": f.tunnel_ms, "routes": f.routes,
                 "mirror": f.mirror,
                 "keepalive": (f.keepalive_idle_s, f.keepalive_interval_s, f.keepalive_count),
+                "max_requests": f.max_requests, "http_connection": f.http_connection, "close_both": f.close_both,
             })
         for i in range(p.nbackends):
             b = plan_backend(p, i)
@@ -166,14 +170,22 @@ cdef class Plan:
                 "oid": b.oid, "name": self.text(b.name), "mode": b.mode, "balance": b.balance, "retries": b.retries,
                 "flags": b.flags, "servers_at": b.servers_at, "servers": b.servers, "balance_at": b.balance_at,
                 "connect_ms": b.connect_ms, "server_ms": b.server_ms, "tunnel_ms": b.tunnel_ms, "queue_ms": b.queue_ms,
-                "keepalive": (b.keepalive_idle_s, b.keepalive_interval_s, b.keepalive_count),
+                "reuse": b.reuse, "http_connection": b.http_connection,
                 "key": (b.key.source, b.key.hash, b.key.flags, b.key.depth, b.key.len, self.text(b.key.name)),
             })
         for i in range(p.nservers):
             s = plan_server(p, i)
             servers.append({
                 "oid": s.oid, "name": self.text(s.name), "backend": s.backend, "weight": s.weight, "flags": s.flags,
-                "family": s.family, "address": (<char *> s.address)[:s.address_len],
+                "family": s.family, "address": (<char *> s.address)[:s.address_len], "socket": s.socket,
+                "pool": (s.max_idle, s.idle_ms, s.max_requests, s.max_age_ms), "link_hash": s.link_hash,
+            })
+        for i in range(p.nsockets):
+            o = plan_socket(p, i)
+            sockets.append({
+                "flags": o.flags, "user_timeout_ms": o.user_timeout_ms, "mss": o.mss, "interface": self.text(o.interface),
+                "keepalive": (o.keepalive_idle_s, o.keepalive_interval_s, o.keepalive_count), "family": o.source_family,
+                "source": (<char *> o.source)[:o.source_len], "ports": (o.port_low, o.port_high),
             })
         for i in range(p.nlogs):
             logs.append((plan_log(p, i).target, plan_log(p, i).format))
@@ -186,6 +198,7 @@ cdef class Plan:
             "listeners": listeners, "frontends": frontends, "backends": backends, "servers": servers, "logs": logs,
             "proxies": proxies,
             "mirrors": mirrors,
+            "sockets": sockets, "workers": p.workers, "max_idle": p.max_idle,
         }
 
 

@@ -43,7 +43,8 @@ cdef extern from "sys/socket.h" nogil:
         int l_onoff
         int l_linger
     enum: AF_UNIX, AF_INET, AF_INET6, SOCK_STREAM, SOCK_NONBLOCK, SOCK_CLOEXEC
-    enum: SOL_SOCKET, SO_ERROR, SO_KEEPALIVE, SO_LINGER, SO_REUSEPORT
+    enum: SOL_SOCKET, SO_ERROR, SO_KEEPALIVE, SO_LINGER, SO_REUSEADDR, SO_BINDTODEVICE
+    enum: SO_REUSEPORT
     enum: MSG_NOSIGNAL, MSG_DONTWAIT, MSG_MORE, MSG_PEEK, SHUT_RD, SHUT_WR, SHUT_RDWR
     int socket(int domain, int kind, int protocol)
     int connect(int fd, const sockaddr *address, socklen_t len)
@@ -52,6 +53,7 @@ cdef extern from "sys/socket.h" nogil:
     int shutdown(int fd, int how)
     int setsockopt(int fd, int level, int name, const void *value, socklen_t len)
     int getsockopt(int fd, int level, int name, void *value, socklen_t *len)
+    int bind(int fd, const sockaddr *address, socklen_t len)
     ssize_t recv(int fd, void *buf, size_t n, int flags)
     ssize_t send(int fd, const void *buf, size_t n, int flags)
     ssize_t sendmsg(int fd, const msghdr *message, int flags)
@@ -70,13 +72,15 @@ cdef extern from "netinet/in.h" nogil:
         uint16_t sin6_port
         uint32_t sin6_flowinfo
         in6_addr sin6_addr
-    enum: IPPROTO_TCP
+    enum: IPPROTO_TCP, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT
 
 cdef extern from "netinet/tcp.h" nogil:
     enum: TCP_NODELAY, TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT, TCP_QUICKACK
+    enum: TCP_USER_TIMEOUT, TCP_MAXSEG, TCP_FASTOPEN_CONNECT
 
 cdef extern from "arpa/inet.h" nogil:
     uint16_t ntohs(uint16_t n)
+    uint16_t htons(uint16_t n)
     const char *inet_ntop(int family, const void *address, char *dst, socklen_t size)
 
 cdef extern from "sys/epoll.h" nogil:
@@ -109,6 +113,13 @@ cdef extern from "sys/timerfd.h" nogil:
     enum: TFD_NONBLOCK, TFD_CLOEXEC, TFD_TIMER_ABSTIME
     int timerfd_create(int clock, int flags)
     int timerfd_settime(int fd, int flags, const itimerspec *value, itimerspec *old)
+
+cdef extern from "sys/resource.h" nogil:
+    struct rlimit:
+        uint64_t rlim_cur
+        uint64_t rlim_max
+    enum: RLIMIT_NOFILE
+    int getrlimit(int what, rlimit *limit)
 
 cdef extern from "sys/random.h" nogil:
     ssize_t getrandom(void *buf, size_t n, unsigned int flags)

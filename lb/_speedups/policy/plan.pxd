@@ -23,8 +23,24 @@ cdef enum:                       # plan_frontend_t.flags
     FRONTEND_MARKS_RESPONSE = 1 << 8  # its forwarding_t adds to heads of responses too
     FRONTEND_MONITOR = 1 << 9         # has a monitor_t
 
-cdef enum:                       # plan_backend_t.flags
-    BACKEND_KEEPALIVE = 1 << 0   # TCP keep-alive on server connections, with the options below
+cdef enum:                       # http_connection of frontend and backend: what lives longer than a request
+    CONNECTION_KEEP = 0          # both connections
+    CONNECTION_SERVER_CLOSE      # the client's
+    CONNECTION_CLOSE             # neither (frontends)
+
+cdef enum:                       # plan_backend_t.reuse: relay/idle.pxd
+    REUSE_SAFE = 0
+    REUSE_AGGRESSIVE
+    REUSE_ALWAYS
+    REUSE_NEVER
+
+cdef enum:                       # plan_socket_t.flags
+    SOCKET_TUNED = 1 << 0        # has an interface, a keep-alive, a timeout or a segment size
+    SOCKET_KEEPALIVE = 1 << 1    # TCP keep-alive, with its options
+    SOCKET_FAST_OPEN = 1 << 2    # TCP fast open
+
+cdef enum:
+    PLAN_UNLIMITED = 0xffffffff  # of limits where 0 means none at all
 
 cdef enum:                       # plan_key_t.source: what of a stream is hashed
     KEY_NONE = 0
@@ -138,6 +154,10 @@ ctypedef struct plan_frontend_t:
     uint32_t client_fin_ms       # timeout of a half-closed client connection, 0 = none of its own
     uint32_t forwarding_at       # offset of its forwarding_t, 0 = none
     uint32_t monitor_at          # offset of its monitor_t, 0 = none
+    uint32_t max_requests        # that one connection carries, at least 1; PLAN_UNLIMITED
+    uint8_t http_connection      # CONNECTION_*
+    uint8_t close_both           # mode tcp: the first end of a direction ends both
+    uint16_t pad2
 
 ctypedef struct plan_key_t:      # what is hashed: policy/hashkey.pxd
     text_t name                  # of the field (lower case), cookie or parameter
@@ -162,12 +182,11 @@ ctypedef struct plan_backend_t:
     uint32_t server_ms
     uint32_t tunnel_ms
     uint32_t queue_ms
-    uint32_t keepalive_idle_s
-    uint32_t keepalive_interval_s
-    uint32_t keepalive_count
     plan_key_t key               # source is KEY_NONE unless balance is BALANCE_HASH
     uint32_t server_fin_ms       # timeout of a half-closed server connection, 0 = none of its own
-    uint32_t pad
+    uint8_t reuse                # REUSE_*
+    uint8_t http_connection      # CONNECTION_KEEP, CONNECTION_SERVER_CLOSE
+    uint16_t pad1
 
 ctypedef struct plan_server_t:
     uint32_t oid
@@ -178,6 +197,27 @@ ctypedef struct plan_server_t:
     uint16_t family              # AF_INET, AF_INET6, AF_UNIX
     uint16_t address_len         # bytes of `address` in use
     uint8_t address[112]         # a sockaddr
+    uint32_t socket              # index of its plan_socket_t
+    uint32_t max_idle            # connections without a stream over all workers, PLAN_UNLIMITED
+    uint64_t link_hash           # of address, socket and flags: a connection made by another hash is another server's
+    uint32_t idle_ms             # longest rest of a connection
+    uint32_t max_requests        # that a connection carries, 0 = no limit
+    uint32_t max_age_ms          # older ones carry no stream, 0 = no limit
+    uint32_t pad
+
+ctypedef struct plan_socket_t:   # options of server connections; servers share them
+    uint32_t flags               # SOCKET_*
+    uint32_t user_timeout_ms     # TCP_USER_TIMEOUT, 0 = kernel's
+    uint32_t mss                 # TCP_MAXSEG, 0 = kernel's
+    uint32_t keepalive_idle_s    # 0 = kernel's, as the next two
+    uint32_t keepalive_interval_s
+    uint32_t keepalive_count
+    text_t interface             # to leave by, empty = any
+    uint16_t source_family       # AF_INET, AF_INET6; 0 = no source address
+    uint16_t source_len          # bytes of `source` in use
+    uint16_t port_low            # range of source ports, 0 = kernel's choice
+    uint16_t port_high
+    uint8_t source[32]           # a sockaddr
 
 ctypedef struct plan_mirror_t:   # copies of requests for another backend (relay/mirror.pxd)
     uint32_t backend             # index
@@ -401,6 +441,10 @@ ctypedef struct plan_t:
     uint32_t replies_at
     uint32_t ntexts
     uint32_t texts_at            # offset of text_t[ntexts]: values, headers, methods
+    uint32_t nsockets
+    uint32_t sockets_at          # offset of plan_socket_t[nsockets]
+    uint32_t workers             # that share what is for all; 0 = one, in the calling process
+    uint32_t max_idle            # server connections without a stream, over all workers; PLAN_UNLIMITED
     uint32_t pad
 
 cdef inline plan_listener_t *plan_listener(const plan_t *p, uint32_t i) noexcept nogil:
@@ -414,6 +458,9 @@ cdef inline plan_backend_t *plan_backend(const plan_t *p, uint32_t i) noexcept n
 
 cdef inline plan_server_t *plan_server(const plan_t *p, uint32_t i) noexcept nogil:
     return (<plan_server_t *> (<char *> p + p.servers_at)) + i
+
+cdef inline plan_socket_t *plan_socket(const plan_t *p, uint32_t i) noexcept nogil:
+    return (<plan_socket_t *> (<char *> p + p.sockets_at)) + i
 
 cdef inline plan_log_t *plan_log(const plan_t *p, uint32_t i) noexcept nogil:
     return (<plan_log_t *> (<char *> p + p.logs_at)) + i

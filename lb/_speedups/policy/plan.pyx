@@ -60,6 +60,8 @@ cdef int check_frontends(const plan_t *p) noexcept nogil:
             return -1
         if frontend.mirror > p.nmirrors or (frontend.mirror and frontend.mode != MODE_HTTP):
             return -1
+        if frontend.max_requests == 0 or frontend.http_connection > CONNECTION_CLOSE or frontend.close_both > 1:
+            return -1
         if route_check(p, frontend) or forwarding_check(p, frontend) or check_monitor(p, frontend):
             return -1
     return 0
@@ -85,6 +87,8 @@ cdef int check_backends(const plan_t *p) noexcept nogil:
             return -1
         if backend.mode == MODE_TCP and backend.key.source > KEY_SOURCE:
             return -1
+        if backend.reuse > REUSE_NEVER or backend.http_connection > CONNECTION_SERVER_CLOSE:
+            return -1
         if <uint64_t> backend.servers_at + backend.servers > p.nservers:
             return -1
     return 0
@@ -97,7 +101,7 @@ cdef int check_servers(const plan_t *p) noexcept nogil:
         server = plan_server(p, i)
         if server.backend >= p.nbackends or server.weight > 256 or not plan_text_fits(p, server.name):
             return -1
-        if server.address_len > sizeof(server.address):
+        if server.address_len > sizeof(server.address) or server.socket >= p.nsockets:
             return -1
         if server.family != AF_INET and server.family != AF_INET6 and server.family != AF_UNIX:
             return -1
@@ -110,6 +114,20 @@ cdef int check_mirrors(const plan_t *p) noexcept nogil:
     for i in range(p.nmirrors):
         mirror = plan_mirror(p, i)
         if mirror.backend >= p.nbackends or plan_backend(p, mirror.backend).mode != MODE_HTTP or mirror.percent > 100:
+            return -1
+    return 0
+
+
+cdef int check_sockets(const plan_t *p) noexcept nogil:
+    cdef const plan_socket_t *o
+    cdef uint32_t i
+    for i in range(p.nsockets):
+        o = plan_socket(p, i)
+        if not plan_text_fits(p, o.interface) or o.source_len > sizeof(o.source) or o.port_low > o.port_high:
+            return -1
+        if o.source_family != 0 and o.source_family != AF_INET and o.source_family != AF_INET6:
+            return -1
+        if o.port_low != 0 and o.source_family == 0:
             return -1
     return 0
 
@@ -203,6 +221,7 @@ cdef int plan_check(const void *image, uint64_t size) noexcept nogil:
             or not plan_array_fits(p, p.backends_at, p.nbackends, sizeof(plan_backend_t))
             or not plan_array_fits(p, p.servers_at, p.nservers, sizeof(plan_server_t))
             or not plan_array_fits(p, p.mirrors_at, p.nmirrors, sizeof(plan_mirror_t))
+            or not plan_array_fits(p, p.sockets_at, p.nsockets, sizeof(plan_socket_t))
             or not plan_array_fits(p, p.logs_at, p.nlogs, sizeof(plan_log_t))
             or not plan_array_fits(p, p.routes_at, p.nroutes, sizeof(plan_route_t))
             or not plan_array_fits(p, p.conditions_at, p.nconditions, sizeof(plan_condition_t))
@@ -216,7 +235,7 @@ cdef int plan_check(const void *image, uint64_t size) noexcept nogil:
     if check_routes(p) or check_targets(p):
         return -1
     if check_by_oid(p) or check_listeners(p) or check_frontends(p) or check_backends(p) or check_servers(p) \
-            or check_mirrors(p):
+            or check_mirrors(p) or check_sockets(p):
         return -1
     return 0
 

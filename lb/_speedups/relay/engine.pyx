@@ -12,23 +12,24 @@ from lb._speedups.base.timers cimport timers_init, timers_next, timers_run
 from lb._speedups.io.conn cimport loop_arm, loop_busy, loop_free, loop_init, loop_step
 from lb._speedups.io.flow cimport flow_pool_free, flow_pool_init
 from lb._speedups.io.sys cimport (
-    F_DUPFD_CLOEXEC, F_GETFL, F_SETFL, IPPROTO_TCP, O_NONBLOCK, SOL_SOCKET, SO_KEEPALIVE, SO_REUSEPORT, TCP_KEEPCNT,
-    TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_NODELAY, close, fcntl, getrandom, getsockopt, setsockopt, socklen_t,
+    F_DUPFD_CLOEXEC, F_GETFL, F_SETFL, IPPROTO_TCP, O_NONBLOCK, RLIMIT_NOFILE, SOL_SOCKET, SO_KEEPALIVE, SO_REUSEPORT,
+    TCP_KEEPCNT, TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_NODELAY, close, fcntl, getrandom, getrlimit, getsockopt, rlimit,
+    setsockopt, socklen_t,
 )
 from lb._speedups.policy.logline cimport logline_init
 from lb._speedups.policy.plan cimport (
-    FRONTEND_KEEPALIVE, plan_check, plan_frontend, plan_frontend_t, plan_listener, plan_server, plan_t,
+    FRONTEND_KEEPALIVE, PLAN_UNLIMITED, plan_check, plan_frontend, plan_frontend_t, plan_listener, plan_server, plan_t,
 )
 from lb._speedups.proto.message cimport message_t
 from lb._speedups.relay.h1link cimport h1link_codec
 from lb._speedups.relay.http cimport http_kill, http_resume
+from lb._speedups.relay.idle cimport idle_limits, idle_purge
 from lb._speedups.relay.link cimport link_close
 from lb._speedups.relay.mirror cimport mirror_codec
 from lb._speedups.relay.muxlink cimport muxlink_codec
 from lb._speedups.relay.relay cimport (
     BUFFER_SIZE, STREAM_HTTP, engine_t, idle_t, link_t, listen_t, mirror_t, plan_ref_t, stream_t,
 )
-from lb._speedups.relay.server cimport server_purge
 from lb._speedups.relay.session cimport ACCEPTS, session_accept, session_drain, session_rebind_all, session_share
 from lb._speedups.relay.stream cimport plan_release
 from lb._speedups.relay.tcp cimport tcp_kill
@@ -47,6 +48,13 @@ cdef enum:
     AFTER_OTHERS = 8             # connections taken when the others were left some time for them
 
 
+cdef uint32_t descriptor_limit() noexcept nogil:
+    cdef rlimit limit
+    if getrlimit(RLIMIT_NOFILE, &limit) != 0 or limit.rlim_cur > <uint64_t> PLAN_UNLIMITED:
+        return PLAN_UNLIMITED
+    return <uint32_t> limit.rlim_cur
+
+
 cdef engine_t *engine_new(mapping_t *m, uint32_t slot, int wakeup) noexcept nogil:
     cdef engine_t *e = <engine_t *> calloc(1, sizeof(engine_t))
     if e == NULL:
@@ -56,6 +64,7 @@ cdef engine_t *engine_new(mapping_t *m, uint32_t slot, int wakeup) noexcept nogi
     e.worker = mapping_worker(m, slot)
     e.rows = mapping_counters(m, slot, 0)
     e.ring = mapping_ring(m, slot)
+    e.descriptors = descriptor_limit()
     logring_adopt(e.ring, MAPPING_RING)
     e.idle = <idle_t *> calloc(MAPPING_OBJECTS, sizeof(idle_t))
     clock_init(&e.clock)
@@ -96,7 +105,7 @@ cdef void engine_stop(engine_t *e) noexcept nogil:
     while e.clients != NULL:
         link_close(e.clients)
     if e.current != NULL:
-        server_purge(e, True)
+        idle_purge(e, True)
     e.current = NULL
     while e.listening != NULL:
         at = e.listening
@@ -215,8 +224,10 @@ cdef void switch_to(engine_t *e, plan_ref_t *p) noexcept nogil:
     e.switched = 1
     e.resume = 1                              # limits may have changed
     if not first:
-        server_purge(e, False)
+        idle_purge(e, False)
         session_rebind_all(e)
+        set_all_options(e)
+    idle_limits(e)
     plan_release(e)
 
 
@@ -243,30 +254,40 @@ cdef void listen_end(listen_t *at) noexcept nogil:
     free(at)
 
 
+# Accepted sockets inherit these from the listening one, which saves a system call for each. Those of a bind are the
+# supervisor's, who owns the socket (lb/supervisor/sockets.py).
 cdef void set_options(engine_t *e, listen_t *at) noexcept nogil:
-    # Accepted sockets inherit these from the listening one, which saves a system call for each.
     cdef int one = 1
-    cdef int value
     cdef uint32_t i
-    cdef plan_frontend_t *f
     setsockopt(at.fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one))     # fails on unix sockets, which have none
     if e.current == NULL:
         return
     for i in range(e.current.plan.nlisteners):
-        if plan_listener(e.current.plan, i).oid != at.oid:
-            continue
-        f = plan_frontend(e.current.plan, plan_listener(e.current.plan, i).frontend)
-        if f.flags & FRONTEND_KEEPALIVE:
-            setsockopt(at.fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one))
-            value = <int> f.keepalive_idle_s
-            if value:
-                setsockopt(at.fd, IPPROTO_TCP, TCP_KEEPIDLE, &value, sizeof(value))
-            value = <int> f.keepalive_interval_s
-            if value:
-                setsockopt(at.fd, IPPROTO_TCP, TCP_KEEPINTVL, &value, sizeof(value))
-            value = <int> f.keepalive_count
-            if value:
-                setsockopt(at.fd, IPPROTO_TCP, TCP_KEEPCNT, &value, sizeof(value))
+        if plan_listener(e.current.plan, i).oid == at.oid:
+            set_keepalive(at.fd, plan_frontend(e.current.plan, plan_listener(e.current.plan, i).frontend))
+
+
+cdef void set_keepalive(int fd, const plan_frontend_t *f) noexcept nogil:
+    cdef int value = (f.flags & FRONTEND_KEEPALIVE) != 0
+    setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &value, sizeof(value))    # an older generation may have set it
+    if not value:
+        return
+    value = <int> f.keepalive_idle_s
+    if value:
+        setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &value, sizeof(value))
+    value = <int> f.keepalive_interval_s
+    if value:
+        setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &value, sizeof(value))
+    value = <int> f.keepalive_count
+    if value:
+        setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &value, sizeof(value))
+
+
+cdef void set_all_options(engine_t *e) noexcept nogil:
+    cdef listen_t *at = e.listening
+    while at != NULL:
+        set_options(e, at)
+        at = at.next
 
 
 cdef listen_t *engine_listen(engine_t *e, uint32_t oid, int fd) noexcept nogil:
@@ -338,7 +359,7 @@ cdef void engine_drain(engine_t *e) noexcept nogil:
     e.draining = 1
     session_drain(e)
     if e.current != NULL:
-        server_purge(e, True)
+        idle_purge(e, True)
 
 
 # --- the step ---

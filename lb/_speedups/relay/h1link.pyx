@@ -15,6 +15,7 @@ from lb._speedups.proto.message cimport (
     MESSAGE_RESPONSE, message_reset, message_t,
 )
 from lb._speedups.relay.http cimport http_begin, http_open, http_refuse
+from lb._speedups.relay.idle cimport idle_keep
 from lb._speedups.relay.link cimport (
     LINK_MEMORY, link_broken, link_close, link_deadline, link_flush, link_put, link_puts, link_quiet, link_refill,
     link_room, link_send, link_window_drop,
@@ -25,7 +26,6 @@ from lb._speedups.relay.relay cimport (
     SIDE_GONE, SIDE_IN_END, SIDE_IN_HEAD, SIDE_LAST, SIDE_OUT_END, SIDE_OUT_HEAD, STREAM_REPLAY, STREAM_UPGRADE,
     WAITS_IN, WAITS_OUT, WINDOW_BUFFER, WINDOW_MESSAGE, codec_t, engine_t, link_t, side_t, slice_out_t, stream_t,
 )
-from lb._speedups.relay.server cimport server_keep
 
 cdef enum:
     CHUNK_COPY = 2048            # chunks up to this size are copied beside their size line, larger ones sent in place
@@ -291,6 +291,8 @@ cdef int h1_send_head(side_t *s, message_t *m) noexcept nogil:
             flags |= H1_WRITE_CHUNKED
         if st.flags & STREAM_UPGRADE:
             flags |= H1_WRITE_UPGRADE
+        elif l.flags & LINK_CLOSE:            # the last that this connection carries
+            flags |= H1_WRITE_CLOSE
     elif m.status >= 200:
         l.out_body = m.framing
         if m.framing == FRAMING_CHUNKED or m.framing == FRAMING_CLOSE:
@@ -301,7 +303,8 @@ cdef int h1_send_head(side_t *s, message_t *m) noexcept nogil:
             else:
                 l.out_body = FRAMING_CHUNKED
                 flags |= H1_WRITE_CHUNKED
-        if l.flags & LINK_CLOSE or l.engine.draining or not (st.request.flags & MESSAGE_KEEP_ALIVE):
+        if l.flags & LINK_CLOSE or l.engine.draining or not (st.request.flags & MESSAGE_KEEP_ALIVE) \
+                or l.requests + 1 >= st.frontend.max_requests:
             l.flags |= LINK_CLOSE
             flags |= H1_WRITE_CLOSE
         elif st.request.flags & MESSAGE_HTTP10:
@@ -457,7 +460,7 @@ cdef void h1_finish(side_t *s) noexcept nogil:
         else:
             link_window_drop(l)
             l.room = 1
-            server_keep(l)
+            idle_keep(l)
         return
     if not (s.flags & SIDE_IN_END):
         # The request is still coming: say that nothing more will, and drop the rest within a bound (RFC 9112 9.6).

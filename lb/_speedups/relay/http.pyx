@@ -22,7 +22,7 @@ from lb._speedups.relay.forward cimport forward_request, forward_response
 from lb._speedups.relay.link cimport link_flush, link_window_drop, side_deadline
 from lb._speedups.relay.mirror cimport mirror_add, mirror_choose, mirror_copy, mirror_is_whole, mirror_restart
 from lb._speedups.relay.relay cimport (
-    FAULT_CLOSED, FAULT_ERROR, FAULT_RESET, FAULT_SYNTAX, INTERIM_MAX, LINK_CLOSE, LINK_HEARD, LINK_PARKS,
+    FAULT_CLOSED, FAULT_ERROR, FAULT_RESET, FAULT_SYNTAX, INTERIM_MAX, LINK_CLOSE, LINK_EARLY, LINK_HEARD, LINK_PARKS,
     OFFER_ABORT, OFFER_DATA, OFFER_END, OFFER_MEMORY, OFFER_WAIT, PHASE_ASSIGN, PHASE_BODY,
     PHASE_CONNECT, PHASE_END, PHASE_PARKED, PHASE_REQUEST, PHASE_SEND, PHASE_TUNNEL, SIDE_GONE, SIDE_IN_END,
     SIDE_IN_HEAD, SIDE_LAST, SIDE_LEFT, SIDE_LOST, SIDE_OUT_END, SIDE_OUT_HEAD, STREAM_DEFERRED, STREAM_DOWN_FLOW, STREAM_HALF,
@@ -31,7 +31,8 @@ from lb._speedups.relay.relay cimport (
 )
 from lb._speedups.relay.reply cimport reply_error, reply_rest, reply_target
 from lb._speedups.relay.server cimport (
-    SERVER_NONE, SERVER_READY, server_assign, server_check, server_failed, server_left, server_retry,
+    SERVER_NONE, SERVER_READY, server_assign, server_check, server_failed, server_left, server_met, server_missed, server_own,
+    server_retry,
 )
 from lb._speedups.relay.stream cimport (
     stream_account, stream_cause, stream_client_ms, stream_free, stream_half_closed, stream_new, stream_server_ms,
@@ -338,7 +339,8 @@ cdef void send_request(stream_t *st) noexcept nogil:
 # The server connection broke before the first byte of an answer. True when the request is on its way again.
 cdef bint resend(stream_t *st) noexcept nogil:
     cdef link_t *l = st.server.link
-    if not (st.flags & STREAM_REUSED) or not (st.flags & STREAM_REPLAY) or st.flags & STREAM_RESENT:
+    if not (st.flags & STREAM_REUSED or l.flags & LINK_EARLY) or not (st.flags & STREAM_REPLAY) \
+            or st.flags & STREAM_RESENT:
         return False
     if l.flags & LINK_HEARD or st.server.flags & SIDE_IN_HEAD or st.response != NULL:
         return False
@@ -512,6 +514,33 @@ cdef bint upgrade_matches(const message_t *asked, const message_t *answer) noexc
     return False
 
 
+cdef bint begins(const char *p, size_t n, const char *word, size_t len) noexcept nogil:
+    # `word` is in lower case
+    cdef size_t i
+    if n < len:
+        return False
+    for i in range(len):
+        if (p[i] | 0x20) != word[i]:
+            return False
+    return True
+
+
+# Whether an answer asks for NTLM or Negotiate (RFC 4559), which authenticate the connection and not the request.
+cdef bint challenges_connection(const message_t *m) noexcept nogil:
+    cdef const char *name
+    cdef const char *value
+    cdef uint32_t i
+    for i in range(m.nfields):
+        name = m.block + m.fields[i].name_at
+        value = m.block + m.fields[i].value_at
+        if not (m.fields[i].name_len == 16 and begins(name, 16, b"www-authenticate", 16)) \
+                and not (m.fields[i].name_len == 18 and begins(name, 18, b"proxy-authenticate", 18)):
+            continue
+        if begins(value, m.fields[i].value_len, b"ntlm", 4) or begins(value, m.fields[i].value_len, b"negotiate", 9):
+            return True
+    return False
+
+
 # Read response heads and send them on. PUMP_WAIT, PUMP_END when the final head was sent (or a tunnel began), or
 # PUMP_SOURCE, PUMP_SINK, PUMP_MEMORY.
 cdef int response_head(stream_t *st) noexcept nogil:
@@ -547,6 +576,10 @@ cdef int response_head(stream_t *st) noexcept nogil:
             st.server.fault = FAULT_SYNTAX
             st.server.reason = H1_UNASKED_UPGRADE
             return PUMP_SOURCE
+        if UNLIKELY(m.status == 401 or m.status == 407) and challenges_connection(m):
+            server_own(st)
+        if UNLIKELY(st.server.link.flags & LINK_EARLY):
+            server_met(st)
         if UNLIKELY((st.frontend.flags & FRONTEND_MARKS_RESPONSE) != 0):
             forward_response(st, m)
         st.status = m.status
@@ -626,6 +659,8 @@ cdef void server_broke(stream_t *st) noexcept nogil:
     if st.server.reason:
         st.reason = st.server.reason
     if not answered and (st.server.fault == FAULT_CLOSED or st.server.fault == FAULT_ERROR):
+        if UNLIKELY(st.server.link.flags & LINK_EARLY):
+            server_missed(st)
         if resend(st):
             return
         fail(st, 502, b"the server closed the connection without an answer", c'S', c'H')

@@ -16,8 +16,11 @@ cdef link_t *link_take(engine_t *e, uint8_t kind) noexcept nogil
 # Close, leave lists and gauges, give everything back. The link is gone. Does not touch its stream.
 cdef void link_close(link_t *l) noexcept nogil
 
-# Take a server link off its server's list.
+# Take a server link off its list; it does not rest any more.
 cdef void link_unlist(link_t *l) noexcept nogil
+
+# Take a server link off the list of resting ones, if it is there. It stays listed.
+cdef void link_stir(link_t *l) noexcept nogil
 
 # A connection counted in this object's gauge ends; wakes the workers whose accepting waits for it.
 cdef void leave(engine_t *e, uint32_t oid) noexcept nogil

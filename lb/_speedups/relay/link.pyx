@@ -8,7 +8,8 @@ from lb._speedups.io.conn cimport (
 )
 from lb._speedups.io.sys cimport iovec
 from lb._speedups.relay.relay cimport (
-    BUFFER_SIZE, LINK_BROKEN, LINK_CLIENT, LINK_CLOSE, LINK_IDLE, WINDOW_BUFFER, WINDOW_NONE, engine_t, idle_t, link_t,
+    BUFFER_SIZE, LINK_BROKEN, LINK_CLIENT, LINK_CLOSE, LINK_IDLE, LINK_RESTING, WINDOW_BUFFER, WINDOW_NONE, engine_t,
+    idle_t, link_t,
 )
 
 cdef extern from "lb.h" nogil:
@@ -46,20 +47,42 @@ cdef void leave(engine_t *e, uint32_t oid) noexcept nogil:
 cdef void link_unlist(link_t *l) noexcept nogil:
     cdef engine_t *e = l.engine
     cdef idle_t *idle = &e.idle[l.server_oid]
+    link_stir(l)
     if l.prev != NULL:
         l.prev.next = l.next
+    elif l.owner != NULL:
+        l.owner.own = l.next
     else:
         idle.head = l.next
     if l.next != NULL:
         l.next.prev = l.prev
-    else:
+    elif l.owner == NULL:
         idle.tail = l.prev
     l.next = NULL
     l.prev = NULL
     l.flags &= <uint16_t> ~LINK_IDLE
-    idle.count -= 1
+    if l.owner == NULL:
+        idle.count -= 1
     e.idle_links -= 1
     e.rows[l.server_oid].idle -= 1
+
+
+cdef void link_stir(link_t *l) noexcept nogil:
+    cdef engine_t *e = l.engine
+    if not (l.flags & LINK_RESTING):
+        return
+    l.flags &= <uint16_t> ~LINK_RESTING
+    if l.rest_prev != NULL:
+        l.rest_prev.rest_next = l.rest_next
+    else:
+        e.rest_head = l.rest_next
+    if l.rest_next != NULL:
+        l.rest_next.rest_prev = l.rest_prev
+    else:
+        e.rest_tail = l.rest_prev
+    e.resting -= 1
+    if l.owner == NULL:
+        e.idle[l.server_oid].resting -= 1
 
 
 cdef void link_close(link_t *l) noexcept nogil:
@@ -79,6 +102,8 @@ cdef void link_close(link_t *l) noexcept nogil:
     if l.state != NULL:
         l.codec.free(l)
     if l.kind == LINK_CLIENT:
+        while l.own != NULL:                  # without streams by now: they were this client's
+            link_close(l.own)
         if l.prev != NULL:
             l.prev.next = l.next
         else:

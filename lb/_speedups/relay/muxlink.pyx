@@ -15,11 +15,11 @@ from lb._speedups.relay.http cimport http_begin, http_open, http_refuse
 from lb._speedups.relay.link cimport link_close, link_deadline, link_flush, link_refill, link_unlist, link_window_drop
 from lb._speedups.relay.relay cimport (
     BUFFER_SIZE, FAULT_CLOSED, FAULT_ERROR, FAULT_NONE, FAULT_RESET, FAULT_SYNTAX, LINGER_BYTES, LINGER_MS,
-    LINK_CLIENT, LINK_CLOSE, LINK_IDLE, LINK_LINGER, LINK_REUSED, LINK_SERVER, OFFER_ABORT, OFFER_DATA, OFFER_END,
+    LINK_CLIENT, LINK_CLOSE, LINK_IDLE, LINK_LINGER, LINK_RESTING, LINK_REUSED, LINK_SERVER, OFFER_ABORT, OFFER_DATA, OFFER_END,
     OFFER_HEAD, OFFER_WAIT, SIDE_GONE, SIDE_IN_END, SIDE_IN_HEAD, SIDE_LEFT, SIDE_LOST, SIDE_OUT_END, SIDE_OUT_HEAD,
     STREAM_REPLAY, WAITS_IN, WAITS_OUT, codec_t, engine_t, link_t, side_t, slice_out_t, stream_t,
 )
-from lb._speedups.relay.server cimport server_keep
+from lb._speedups.relay.idle cimport idle_keep, idle_rest
 from lb._speedups.relay.session cimport session_rebind, session_refusal
 
 cdef extern from "lb.h" nogil:
@@ -230,7 +230,9 @@ cdef void settle(link_t *l) noexcept nogil:
     if l.kind == LINK_SERVER:
         l.room = room(l)
         if l.room != 0 and not (l.flags & LINK_IDLE):
-            server_keep(l)
+            idle_keep(l)
+        elif l.streams == 0 and l.flags & LINK_IDLE and not (l.flags & LINK_RESTING):
+            idle_rest(l)
 
 
 cdef uint16_t room(link_t *l) noexcept nogil:

@@ -1,7 +1,7 @@
 # The nouns of the relay and how they hold each other.
 #
 #     engine ──┬── client links (sessions) ── stream ── server link
-#              ├── idle server links, by server
+#              ├── idle server links, by server; those of one client alone, by client
 #              └── plans (generations)
 #
 # A link is one connection, of a client or to a server, with what its codec must remember. A stream is one request and
@@ -9,7 +9,7 @@
 # stream at a time, a multiplexing link several; the relay knows a side only through its codec's table (codec_t).
 #
 # Ownership. The engine's pools own all memory. A client link lives from accept to link_free; a server link from connect
-# until it is closed, idle ones in their server's list. A stream is freed by stream_free only, after both sides were
+# until it is closed, idle ones in a list (relay/idle.pxd). A stream is freed by stream_free only, after both sides were
 # finished or aborted; it owns its request and response messages and a reference to the plan it began with.
 # The state of a multiplexing codec belongs to its link (link.state) and its stream's part to that (side.state).
 # What is woken may free itself: after calling a wake, touch nothing that it could own.
@@ -37,7 +37,6 @@ cdef enum:
     INTERIM_MAX = 16             # 1xx responses forwarded for one request
     LINGER_MS = 1000             # how long a refused client may go on sending before the connection is cut
     LINGER_BYTES = 262144        # and how much
-    IDLE_SERVER_MS = 60000       # an idle server connection is closed after this
     TURNAROUND_MS = 1000         # pause before the same server is tried again
 
 # --- sides and codecs ---
@@ -144,6 +143,8 @@ cdef enum:                       # link_t.flags
     LINK_LINGER = 1 << 5         # reading and dropping before the close
     LINK_HEARD = 1 << 6          # a byte of the present message has arrived
     LINK_BROKEN = 1 << 8         # bytes written to it were lost: nothing more is sent
+    LINK_RESTING = 1 << 9        # server: listed and without a stream (relay/idle.pxd)
+    LINK_EARLY = 1 << 10         # server: the server has not answered yet, the first bytes open the connection (fast open)
     LINK_PARKS = 1 << 12         # client: its requests are parked (debug)
 
 cdef enum:                       # link_t.window_kind: whose memory the window is
@@ -157,7 +158,7 @@ ctypedef struct link_t:
     const codec_t *codec
     lb_timer_t timer             # the one deadline that applies now
     stream_t *stream             # NULL = none (multiplexing links: only while connecting)
-    link_t *next                 # client: the engine's list; server: its server's list
+    link_t *next                 # client: the engine's list; server: that of its server or its owner
     link_t *prev
     void *state                  # a multiplexing codec's, NULL = none
     uint8_t kind                 # LINK_CLIENT, LINK_SERVER
@@ -187,16 +188,23 @@ ctypedef struct link_t:
     uint32_t frontend_oid
     uint32_t listener_oid
     uint64_t generation          # the generation its frontend was looked up in
-    uint64_t accept_ms           # when it was accepted
+    uint64_t accept_ms           # when it was accepted; server: when it was opened
     uint64_t began_ms            # first byte of the present head (or the accept)
     uint64_t linger              # bytes dropped while lingering
     uint16_t family              # its address
     uint16_t port                # host order
     uint8_t address[16]          # network order
     uint16_t to_port             # the port it came to, 0 = not asked for yet
+    link_t *own                  # listed server links that serve this client only
     # server
     uint32_t server_oid
-    uint64_t address_hash        # of the address it is connected to: a server whose address changed is another
+    uint32_t max_requests        # carries no more streams than this, 0 = no limit
+    uint64_t address_hash        # plan_server_t.link_hash it was opened by: a server whose address changed is another
+    uint32_t idle_ms             # rests no longer than this
+    uint64_t dies_ms             # carries no stream from then on, 0 = no limit
+    link_t *owner                # the client it serves alone, NULL = any; lives longer than every stream of this link
+    link_t *rest_next            # the engine's list of resting links
+    link_t *rest_prev
     # both
     uint64_t active_ms           # bytes last moved on it (or it began to serve its stream)
 
@@ -303,6 +311,8 @@ ctypedef struct idle_t:          # connections of one server in this worker that
     link_t *head                 # most recently used first
     link_t *tail
     uint32_t count
+    uint32_t resting             # of them without a stream
+    uint32_t most                # of these, in this worker
     uint32_t pad
 
 ctypedef struct listen_t:        # a listening socket
@@ -336,7 +346,13 @@ ctypedef struct engine_t:
     idle_t *idle                 # by server oid, MAPPING_OBJECTS of them
     uint32_t process_oid         # object that counts the process's connections
     uint32_t connections         # client links
-    uint32_t idle_links
+    uint32_t idle_links          # listed server links, those of clients included
+    uint32_t resting             # of them without a stream
+    uint32_t rest_most           # of these
+    uint32_t descriptors         # that this process may have
+    uint32_t next_port           # counts the ports tried of ranges (relay/dial.pxd)
+    link_t *rest_head            # resting links, used last first
+    link_t *rest_tail
     pool_t link_pool
     pool_t stream_pool
     pool_t message_pool

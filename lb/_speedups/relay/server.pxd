@@ -2,10 +2,10 @@
 #
 # server_assign() picks a server, takes an idle connection or opens one, and tells the stream through `connected` or
 # `refused`. A connection that cannot be made is tried again `retries` times, on another server when there is one, else
-# on the same after a turnaround. Connections with room for a stream wait on a list of their server (by object id) and
-# worker; any event on an idle HTTP/1 one closes it.
+# on the same after a turnaround. How a connection is opened: dial.pxd; who may take which idle one: idle.pxd. Any event
+# on an idle HTTP/1 connection closes it.
 from libc.stdint cimport uint8_t, uint32_t
-from lb._speedups.relay.relay cimport engine_t, link_t, stream_t
+from lb._speedups.relay.relay cimport stream_t
 
 cdef enum:                       # answers of server_assign
     SERVER_READY = 1             # stream.server.link is connected (or connecting and writable soon): go on
@@ -27,9 +27,12 @@ cdef void server_left(stream_t *st) noexcept nogil
 # A connecting link was woken: 1 connected, 0 still waiting, -1 failed (call server_failed).
 cdef int server_check(stream_t *st) noexcept nogil
 
-# Put a link with room for a stream on its server's list; closes it when the server is gone (a link that carries streams
-# is only kept off the list then).
-cdef void server_keep(link_t *l) noexcept nogil
+# An answer has come on a LINK_EARLY: the server is there.
+cdef void server_met(stream_t *st) noexcept nogil
 
-# Close idle links: of every server that `e.current` does not have with the same address, or all.
-cdef void server_purge(engine_t *e, bint all_) noexcept nogil
+# A LINK_EARLY broke before an answer: a connection that failed. Another server is better.
+cdef void server_missed(stream_t *st) noexcept nogil
+
+# The server has challenged the client for a scheme that gives rights to a connection (NTLM, Negotiate): from now on it
+# serves this client alone.
+cdef void server_own(stream_t *st) noexcept nogil

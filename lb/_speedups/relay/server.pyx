@@ -3,30 +3,28 @@ from lb._speedups.base.observation cimport observation_bad, observation_good
 from lb._speedups.base.pool cimport pool_give
 from lb._speedups.base.timers cimport lb_timer_t, timer_init
 from lb._speedups.io.conn cimport (
-    CONN_CONNECTING, CONN_HUP, CONN_READABLE, CONN_TWISTED, CONN_WRITABLE, conn_connected, conn_open, conn_t,
+    CONN_CONNECTING, CONN_HUP, CONN_TWISTED, CONN_WRITABLE, conn_connected, conn_open, conn_t,
 )
-from lb._speedups.io.sys cimport (
-    AF_UNIX, EADDRINUSE, EADDRNOTAVAIL, EINPROGRESS, ENOBUFS, ENOMEM, IPPROTO_TCP, SO_KEEPALIVE, SOCK_CLOEXEC,
-    SOCK_NONBLOCK, SOCK_STREAM, SOL_SOCKET, TCP_KEEPCNT, TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_NODELAY, close, connect, errno,
-    setsockopt, sockaddr, socket,
+from lb._speedups.io.sys cimport EADDRINUSE, EADDRNOTAVAIL, ENOBUFS, ENOMEM, close
+from lb._speedups.policy.balance cimport (
+    balance_entries, balance_has_other, balance_leave, balance_pick, balance_t, balance_usable,
 )
-from lb._speedups.policy.balance cimport balance_has_other, balance_leave, balance_pick, balance_t, balance_usable
 from lb._speedups.policy.hashkey cimport hashkey_find
 from lb._speedups.policy.plan cimport (
-    BACKEND_KEEPALIVE, KEY_NONE, LINK_MUX, LINK_TWISTED, plan_backend_t, plan_server, plan_server_by_oid, plan_server_t,
+    KEY_NONE, LINK_MUX, LINK_TWISTED, REUSE_NEVER, plan_backend_t, plan_server, plan_server_by_oid, plan_server_t,
 )
-from lb._speedups.relay.link cimport (
-    link_close, link_deadline, link_quiet, link_take, link_unlist, side_deadline,
-)
+from lb._speedups.relay.dial cimport dial
+from lb._speedups.relay.idle cimport idle_find, idle_keep, idle_rouse, idle_terms
+from lb._speedups.relay.link cimport link_close, link_deadline, link_quiet, link_take, link_unlist, side_deadline
 from lb._speedups.relay.relay cimport (
-    IDLE_SERVER_MS, LINK_CLOSE, LINK_IDLE, LINK_REUSED, LINK_SERVER, PHASE_ASSIGN, PHASE_CONNECT,
-    STREAM_DEFERRED, STREAM_HTTP, STREAM_PICKED, STREAM_REDISPATCHED, STREAM_REPLAY, STREAM_RESENT, STREAM_REUSED,
-    TURNAROUND_MS, engine_t, idle_t, link_t, stream_t,
+    LINK_CLOSE, LINK_EARLY, LINK_IDLE, LINK_SERVER, PHASE_ASSIGN, PHASE_CONNECT, STREAM_COPY, STREAM_DEFERRED,
+    STREAM_HTTP, STREAM_PICKED, STREAM_REDISPATCHED, STREAM_RESENT, STREAM_REUSED, TURNAROUND_MS, engine_t, link_t, stream_t,
 )
 from lb._speedups.relay.stream cimport stream_connect_ms, stream_retries
 
 cdef extern from "lb.h" nogil:
     const bint LB_DEBUG
+    bint UNLIKELY(bint x)
     void LB_ASSERT(bint condition)
 
 
@@ -46,15 +44,6 @@ cdef void server_timer(void *owner, lb_timer_t *timer) noexcept nogil:
         link_close(l)
 
 
-cdef uint64_t address_hash(const plan_server_t *s) noexcept nogil:
-    # FNV-1a: tells two configured addresses apart; nobody chooses them to collide
-    cdef uint64_t h = 0xcbf29ce484222325ULL ^ s.family
-    cdef uint32_t i
-    for i in range(s.address_len):
-        h = (h ^ s.address[i]) * 0x100000001b3ULL
-    return h ^ s.flags
-
-
 cdef inline balance_t *balance_of(stream_t *st) noexcept nogil:
     return <balance_t *> (<char *> st.engine.mapping + st.backend.balance_at)
 
@@ -66,6 +55,16 @@ cdef void uncount(stream_t *st) noexcept nogil:
         # Members of a balance stand in the order of the backend's servers.
         first = plan_server(st.plan.plan, st.backend.servers_at)
         balance_leave(balance_of(st), <uint32_t> (st.server_at - first), st.engine.rows)
+
+
+# A pick that no server of the plan answers to goes back.
+cdef void unbook(stream_t *st, uint32_t oid) noexcept nogil:
+    cdef balance_t *b = balance_of(st)
+    cdef uint32_t i
+    for i in range(b.size):
+        if balance_entries(b)[i].oid == oid:
+            balance_leave(b, i, st.engine.rows)
+            return
 
 
 # The server side of st is on this link, connected or not.
@@ -85,12 +84,24 @@ cdef void join(stream_t *st, link_t *l) noexcept nogil:
 
 # The link is connected: its codec begins the stream on it. With room for more it stays on, or goes to, its server's list.
 cdef void attach(stream_t *st, link_t *l) noexcept nogil:
+    idle_rouse(l)
+    # The last that it carries, by its own count or because one connection a request was asked for: it says so.
+    if UNLIKELY(st.frontend.http_connection | st.backend.http_connection
+                or (l.max_requests != 0 and l.requests + l.streams + 1 >= l.max_requests)):
+        l.flags |= LINK_CLOSE
     l.codec.attach(&st.server)
     if l.flags & LINK_IDLE:
         if l.room == 0:
             link_unlist(l)
     elif l.room != 0:
-        server_keep(l)
+        idle_keep(l)
+
+
+cdef void own(stream_t *st, link_t *l) noexcept nogil:
+    if st.flags & STREAM_COPY:                # nobody who could come back
+        l.flags |= LINK_CLOSE
+    else:
+        l.owner = st.client.link
 
 
 # Whether connect() failed for want of something here, not through the server.
@@ -103,53 +114,37 @@ cdef int open_link(stream_t *st, const plan_server_t *s) noexcept nogil:
     cdef engine_t *e = st.engine
     cdef const plan_backend_t *b = st.backend
     cdef link_t *l
-    cdef int one = 1
-    cdef int value
-    cdef int r
     cdef uint32_t flags = 0
-    cdef int fd = socket(s.family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)
+    cdef bint early = False
+    cdef int fd = dial(st, s, &flags, &early)
     if fd < 0:
-        return -1
-    if s.family != AF_UNIX:
-        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one))
-        if b.flags & BACKEND_KEEPALIVE:
-            setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one))
-            if b.keepalive_idle_s:
-                value = <int> b.keepalive_idle_s
-                setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &value, sizeof(value))
-            if b.keepalive_interval_s:
-                value = <int> b.keepalive_interval_s
-                setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &value, sizeof(value))
-            if b.keepalive_count:
-                value = <int> b.keepalive_count
-                setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &value, sizeof(value))
-    r = connect(fd, <const sockaddr *> s.address, s.address_len)
-    if r != 0 and errno != EINPROGRESS:
-        if not is_ours(errno):
+        if not is_ours(-fd):
             observation_bad(e.mapping, s.oid)
-        close(fd)
         return -1
     l = link_take(e, LINK_SERVER)
     if l == NULL:
         close(fd)
         return -1
-    if r != 0:
-        flags |= CONN_CONNECTING
     if s.flags & LINK_TWISTED:
         flags |= CONN_TWISTED
     if conn_open(&e.loop, &l.conn, fd, flags, server_wake) != 0:
         pool_give(&e.link_pool, l)
         return -1
     timer_init(&l.timer, server_timer, l)
+    if early:
+        l.flags |= LINK_EARLY
     l.server_oid = s.oid
-    l.address_hash = address_hash(s)
+    l.address_hash = s.link_hash
     l.generation = st.plan.generation
+    l.accept_ms = e.now_ms
     if st.flags & STREAM_HTTP:
         l.codec = &e.mux if LB_DEBUG and s.flags & LINK_MUX else &e.h1
+        idle_terms(l, s)
+        if b.reuse == REUSE_NEVER:
+            own(st, l)
     l.stream = st
     join(st, l)
-    if r == 0:
-        l.conn.flags |= CONN_WRITABLE
+    if flags & CONN_WRITABLE:
         return 1
     link_deadline(l, e.now_ms, stream_connect_ms(st))
     return 0
@@ -171,6 +166,7 @@ cdef int server_assign(stream_t *st, bint fresh) noexcept nogil:
     s = plan_server_by_oid(st.plan.plan, oid)
     if s == NULL:                             # a balance and the plans that name it have the same members: never
         LB_ASSERT(False)
+        unbook(st, oid)
         return SERVER_NONE
     st.flags |= STREAM_PICKED
     if st.failed_oid != 0 and oid != st.failed_oid:
@@ -182,22 +178,6 @@ cdef int server_assign(stream_t *st, bint fresh) noexcept nogil:
 
 
 # Connect to st.server_at.
-# An idle link of this server, or NULL. A request that cannot be sent again must not meet a server that has just closed:
-# for it the link is asked once more, because the event of the close may still lie in this batch.
-cdef link_t *idle_link(stream_t *st, const plan_server_t *s) noexcept nogil:
-    cdef engine_t *e = st.engine
-    cdef link_t *l = e.idle[s.oid].head
-    if st.flags & STREAM_REPLAY:
-        return l
-    while l != NULL and l.stream == NULL and l.state == NULL:
-        l.conn.flags |= CONN_READABLE
-        if link_quiet(l):
-            return l
-        link_close(l)
-        l = e.idle[s.oid].head
-    return l
-
-
 cdef int server_connect(stream_t *st, bint fresh) noexcept nogil:
     cdef engine_t *e = st.engine
     cdef const plan_server_t *s = st.server_at
@@ -209,7 +189,7 @@ cdef int server_connect(stream_t *st, bint fresh) noexcept nogil:
         e.rows[s.oid].cur_max = <uint64_t> e.rows[s.oid].cur
     e.rows[s.oid].last_ms = e.now_ms
     if st.flags & STREAM_HTTP and not fresh and not (st.flags & STREAM_RESENT) and st.plan == e.current:
-        l = idle_link(st, s)
+        l = idle_find(st, s)
         if l != NULL:
             join(st, l)
             attach(st, l)
@@ -240,7 +220,8 @@ cdef int connected(stream_t *st) noexcept nogil:
     st.connected_ms = e.now_ms
     st.connect_ms = <long> (e.now_ms - st.assigned_ms)
     e.rows[st.server_at.oid].conn_total += 1
-    observation_good(e.mapping, st.server_at.oid)
+    if not (l.flags & LINK_EARLY):            # of that one nothing is known yet
+        observation_good(e.mapping, st.server_at.oid)
     if l.codec != NULL:
         attach(st, l)
     return 0
@@ -296,59 +277,21 @@ cdef void server_left(stream_t *st) noexcept nogil:
     uncount(st)
 
 
-# No stream may begin on this link any more. With streams on it, it ends with the last.
-cdef void let_go(link_t *l) noexcept nogil:
-    if l.streams == 0:
-        link_close(l)
-        return
-    l.flags |= LINK_CLOSE
-    if l.flags & LINK_IDLE:
-        link_unlist(l)
+cdef void server_met(stream_t *st) noexcept nogil:
+    st.server.link.flags &= <uint16_t> ~LINK_EARLY
+    observation_good(st.engine.mapping, st.server_at.oid)
 
 
-cdef void server_keep(link_t *l) noexcept nogil:
-    cdef engine_t *e = l.engine
-    cdef idle_t *idle
-    cdef const plan_server_t *s
-    if e.draining or e.current == NULL:
-        let_go(l)
-        return
-    if l.generation != e.current.generation:
-        s = plan_server_by_oid(e.current.plan, l.server_oid)
-        if s == NULL or address_hash(s) != l.address_hash:
-            let_go(l)
-            return
-        l.generation = e.current.generation
-    idle = &e.idle[l.server_oid]
-    l.flags |= LINK_IDLE | LINK_REUSED
-    l.prev = NULL
-    l.next = idle.head
-    if idle.head != NULL:
-        idle.head.prev = l
-    else:
-        idle.tail = l
-    idle.head = l
-    idle.count += 1
-    e.idle_links += 1
-    e.rows[l.server_oid].idle += 1
-    if l.streams == 0:
-        link_deadline(l, e.now_ms, IDLE_SERVER_MS)
+cdef void server_missed(stream_t *st) noexcept nogil:
+    cdef uint32_t oid = st.server_at.oid
+    st.engine.rows[oid].err_conn += 1
+    st.engine.rows[st.backend.oid].err_conn += 1
+    observation_bad(st.engine.mapping, oid)
+    st.failed_oid = oid
 
 
-cdef void server_purge(engine_t *e, bint all_) noexcept nogil:
-    cdef uint32_t oid
-    cdef const plan_server_t *s
-    cdef link_t *l
-    cdef link_t *following
-    if e.idle_links == 0:
-        return
-    for oid in range(1, <uint32_t> e.mapping.objects + 1):
-        l = e.idle[oid].head
-        while l != NULL:
-            following = l.next
-            s = NULL if all_ else plan_server_by_oid(e.current.plan, oid)
-            if s == NULL or address_hash(s) != l.address_hash:
-                let_go(l)
-            else:
-                l.generation = e.current.generation
-            l = following
+cdef void server_own(stream_t *st) noexcept nogil:
+    cdef link_t *l = st.server.link
+    # One that carries several streams has no user: these schemes are not for it.
+    if l.state == NULL and not (l.flags & LINK_IDLE):
+        own(st, l)

@@ -17,6 +17,7 @@ from lb._speedups.policy.plan cimport (
 from lb._speedups.proto.h1 cimport h1_read_request
 from lb._speedups.proto.message cimport MESSAGE_HEAD_MAX, MESSAGE_REQUEST, message_reset, message_t
 from lb._speedups.relay.h1link cimport h1link_begin, h1link_frame, h1link_refuse, h1link_request
+from lb._speedups.relay.idle cimport idle_spare
 from lb._speedups.relay.link cimport leave, link_close, link_deadline, link_take, link_window_drop
 from lb._speedups.relay.relay cimport (
     LINGER_BYTES, LINK_BUFFERED, LINK_CLIENT, LINK_LINGER, LINK_PARKS, LINK_REUSED, LINK_TCP, SIDE_LEFT,
@@ -104,6 +105,8 @@ cdef int session_accept(engine_t *e, listen_t *at, int most) noexcept nogil:
         else:
             fd = accept_fd(e, at, &address)
             if fd < 0:
+                if errno == EMFILE and idle_spare(e):
+                    continue
                 if errno == EMFILE or errno == ENFILE or errno == ENOBUFS or errno == ENOMEM:
                     return ACCEPT_DESCRIPTORS
                 return n

@@ -1,7 +1,8 @@
 from libc.stdint cimport uint32_t, uint64_t
 from lb._speedups.io.conn cimport CONN_HUP, conn_reset, conn_run
 from lb._speedups.io.flow cimport (
-    FLOW_DONE, FLOW_KEEP_OPEN, FLOW_MEMORY, FLOW_MORE, FLOW_READ_ERROR, FLOW_SHUT, FLOW_WRITE_ERROR, flow_init, flow_run,
+    FLOW_DONE, FLOW_KEEP_OPEN, FLOW_MEMORY, FLOW_MORE, FLOW_READ_ERROR, FLOW_SHUT, FLOW_WAIT, FLOW_WRITE_ERROR, flow_held,
+    flow_init, flow_run,
 )
 from lb._speedups.policy.plan cimport plan_route
 from lb._speedups.relay.link cimport link_close, link_deadline
@@ -67,9 +68,16 @@ cdef void start(stream_t *st) noexcept nogil:
     cdef link_t *s = st.server.link
     st.phase = PHASE_BODY
     st.flags |= STREAM_UP_FLOW | STREAM_DOWN_FLOW
-    flow_init(&st.up, &c.conn, &s.conn, &st.engine.flows, <uint64_t> -1, 0)
-    flow_init(&st.down, &s.conn, &c.conn, &st.engine.flows, <uint64_t> -1, 0)
+    # Where the first end closes both, no end is passed on: the close tells.
+    flow_init(&st.up, &c.conn, &s.conn, &st.engine.flows, <uint64_t> -1, FLOW_KEEP_OPEN if st.frontend.close_both else 0)
+    flow_init(&st.down, &s.conn, &c.conn, &st.engine.flows, <uint64_t> -1, FLOW_KEEP_OPEN if st.frontend.close_both else 0)
     run(st)
+
+
+# One direction has ended, and of the other nothing is held here: what its sender still says will not be read.
+cdef bint is_over(stream_t *st, int up, int down) noexcept nogil:
+    return up == FLOW_DONE and down == FLOW_WAIT and flow_held(&st.down) == 0 \
+        or down == FLOW_DONE and up == FLOW_WAIT and flow_held(&st.up) == 0
 
 
 cdef void run(stream_t *st) noexcept nogil:
@@ -95,7 +103,7 @@ cdef void run(stream_t *st) noexcept nogil:
     if a == FLOW_MEMORY or b == FLOW_MEMORY:
         finish(st, c'R', c'D', True)
         return
-    if a == FLOW_DONE and b == FLOW_DONE:
+    if a == FLOW_DONE and b == FLOW_DONE or st.frontend.close_both and is_over(st, a, b):
         finish(st, 0, 0, False)
         return
     if a == FLOW_MORE:

@@ -231,7 +231,7 @@ def test_a_server_that_does_not_read_one_stream_goes_on_with_others(stage: Stage
         stream.respond(stream.body())
 
     server = stage.server(serving(answer))
-    stage.http(mux(server))
+    stage.http(mux(server), backend={"http_reuse": "always"})
     first = stage.client()
     first.get()
     body = noise(size_for(stage, 5_000))

@@ -87,8 +87,16 @@ def test_config_prints_what_was_written_with_variables_put_in(file: Path, monkey
 
 def test_config_effective_says_everything_in_both_forms(file: Path, tmp_path: Path) -> None:
     as_json = json.loads(call("config", "-f", file, "--effective", "--json").stdout)
-    server = {"address": "10.0.0.1:80", "name": "10.0.0.1:80", "weight": 1, "backup": False, "check": False}
-    server |= {"observe": "layer4", "error_limit": 3, "on_error": "mark-down"}
+    server = {
+        "address": "10.0.0.1:80",
+        "name": "10.0.0.1:80",
+        "weight": 1,
+        "backup": False,
+        "pool": {"idle_timeout": "60s"},
+        "tfo": False,
+        "tcp_keepalive": False,
+    }
+    server |= {"check": False, "observe": "layer4", "error_limit": 3, "on_error": "mark-down"}
     assert as_json["backends"]["app"]["servers"] == [server]
     assert as_json["backends"]["app"]["timeouts"] == {"connect": "5s", "server": "30s", "tunnel": "1h"}
     again = tmp_path / "again.yaml"

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import UNSET
 
 from lb.config import ConfigError, Diagnostic, effective, load
 from lb.config.yamltext import write
-from lb.model import Bind, Configuration, Server
+from lb.model import Bind, Configuration, Pool, Server
 
 LEAST = {
     "version": 1,
@@ -157,7 +158,11 @@ def test_the_effective_form_says_everything_and_is_stable() -> None:
     configuration = load(
         {
             "version": 1,
-            "defaults": {"timeouts": {"client": "7s", "connect": "8s"}, "retries": 9},
+            "defaults": {
+                "timeouts": {"client": "7s", "connect": "8s"},
+                "retries": 9,
+                "http_connection": "close",
+            },
             "frontends": {
                 "web": {"bind": [":80"], "default_backend": "app", "timeouts": {"http_request": "1s"}},
                 "raw": {"mode": "tcp", "bind": ["unix@/run/raw.sock"], "default_backend": "db"},
@@ -186,7 +191,14 @@ def test_the_effective_form_says_everything_and_is_stable() -> None:
         observe="layer4",
         error_limit=3,
         on_error="mark-down",
+        pool=Pool(idle_timeout="60s"),
+        tfo=False,
+        tcp_keepalive=False,
     )
+    assert (whole.frontends["web"].http_connection, whole.frontends["raw"].http_connection) == ("close", UNSET)
+    app, db = whole.backends["app"], whole.backends["db"]
+    assert (app.http_reuse, app.http_connection, app.pool) == ("safe", "server-close", Pool(idle_timeout="60s"))
+    assert (db.http_reuse, db.http_connection, db.pool) == (UNSET, UNSET, Pool())
     assert (whole.backends["app"].timeouts.connect, whole.backends["app"].timeouts.server) == ("8s", "2s")
     assert (whole.backends["app"].retries, whole.backends["db"].retries) == (9, 1)
     assert effective(whole) == whole

@@ -35,7 +35,9 @@ DOCUMENT: dict[str, Any] = {
             "default_backend": "app",
         }
     },
-    "backends": {"app": {"servers": [{"address": "10.0.0.1:80"}], "balance": {}, "check": {}, "timeouts": {}}},
+    "backends": {
+        "app": {"servers": [{"address": "10.0.0.1:80"}], "balance": {}, "check": {}, "timeouts": {}, "pool": {}}
+    },
 }
 
 # Where a Struct of the model stands in the document.
@@ -67,6 +69,7 @@ PLACES: dict[str, tuple[str | int, ...]] = {
     "Balance": ("backends", "app", "balance"),
     "Check": ("backends", "app", "check"),
     "BackendTimeouts": ("backends", "app", "timeouts"),
+    "Pool": ("backends", "app", "pool"),
     "Server": ("backends", "app", "servers", 0),
 }
 
@@ -83,6 +86,8 @@ WORDS: dict[str, tuple[str | int, ...]] = {
     "x_forwarded header": ("defaults", "x_forwarded", 0),
     "format of ids": ("frontends", "web", "request_id", "format"),
     "severity": ("global", "log", 0, "severity"),
+    "reuse": ("backends", "app", "http_reuse"),
+    "connection mode": ("backends", "app", "http_connection"),
     "admin level": ("global", "admin", "level"),
 }
 

@@ -15,10 +15,10 @@ import pytest
 
 from lb._speedups.face.plan import build, write
 from lb._speedups.face.testing_plan import Plan
-from lb.config import CompiledPlan, compile  # noqa: A004
+from lb.config import CompiledPlan, ConfigError, compile  # noqa: A004
 from lb.config.netset import NetsetRow, netset
 from lb.config.part import Balance
-from lb.config.plan import KeyRow
+from lb.config.plan import KeyRow, SocketRow
 
 DOCUMENT = {
     "version": 1,
@@ -169,6 +169,9 @@ def test_what_goes_in_comes_out(image: bytes) -> None:
             "routes": 9,
             "mirror": 1,
             "keepalive": (60, 10, 6),
+            "max_requests": 0xFFFFFFFF,
+            "http_connection": 0,
+            "close_both": 0,
         },
         {
             "oid": 1012,
@@ -184,6 +187,9 @@ def test_what_goes_in_comes_out(image: bytes) -> None:
             "routes": 0,
             "mirror": 0,
             "keepalive": (0, 0, 0),
+            "max_requests": 0xFFFFFFFF,
+            "http_connection": 0,
+            "close_both": 0,
         },
     ]
     mirror = {"backend": 1, "percent": 25, "max_body": 1 << 20, "max_copies": 9, "timeout_ms": 2000}
@@ -192,7 +198,7 @@ def test_what_goes_in_comes_out(image: bytes) -> None:
     assert isinstance(backends, list)
     assert [(each["name"], each["mode"], each["retries"], each["flags"], each["balance_at"]) for each in backends] == [
         (b"app", 2, 2, 0, 4096),
-        (b"api", 2, 0, 1, 8192),
+        (b"api", 2, 0, 0, 8192),
         (b"db", 1, 2, 0, 12288),
     ]
     assert [(each["servers_at"], each["servers"]) for each in backends] == [(0, 2), (2, 1), (3, 1)]
@@ -216,6 +222,93 @@ def test_addresses_are_what_the_kernel_takes(image: bytes) -> None:
     family, port, host = struct.unpack("=H2s4x16s4x", servers[2]["address"])
     assert (family, int.from_bytes(port, "big"), socket.inet_ntop(socket.AF_INET6, host)) == (10, 90, "2001:db8::1")
     assert servers[3]["address"] == struct.pack("=H", socket.AF_UNIX) + b"/run/db.sock\0"
+
+
+def test_connections_and_their_sockets_are_in_the_image() -> None:
+    compiled = compile(
+        {
+            "version": 1,
+            "global": {"workers": 4, "max_idle": 4000},
+            "defaults": {"http_reuse": "never", "http_connection": "close"},
+            "frontends": {
+                "web": {"bind": [":80"], "default_backend": "app"},
+                "lasting": {
+                    "bind": [":81"],
+                    "default_backend": "app",
+                    "http_connection": "server-close",
+                    "max_requests": 9,
+                },
+                "db": {"mode": "tcp", "bind": [":82"], "default_backend": "pg", "half_close": False},
+            },
+            "backends": {
+                "app": {
+                    "http_reuse": "aggressive",
+                    "http_connection": "keep-alive",
+                    "pool": {"max_idle": 100, "max_age": "1h"},
+                    "interface": "lo",
+                    "servers": [
+                        "10.0.0.1:80",
+                        "10.0.0.2:80",
+                        {
+                            "address": "10.0.0.3:80",
+                            "pool": {"max_idle": 0, "idle_timeout": "5s", "max_requests": 7},
+                            "source": "10.0.0.9:2000-2999",
+                            "tfo": True,
+                            "mss": 1400,
+                            "user_timeout": "3s",
+                            "tcp_keepalive": {"idle": "9s", "interval": "8s", "count": 7},
+                        },
+                        {"address": "[::3]:80", "source": "[::9]"},
+                        {"address": "unix@/run/app.sock"},
+                        {"address": "abns@app", "name": "padded"},
+                        {"address": "abnsz@app", "name": "exact"},
+                    ],
+                },
+                "pg": {"servers": ["10.0.0.1:5432"]},
+            },
+        }
+    )
+    said: Any = Plan(build(1, compiled.rows, *numbers(compiled))).describe()
+    assert (said["workers"], said["max_idle"]) == (4, 4000)
+    assert [(f["max_requests"], f["http_connection"], f["close_both"]) for f in said["frontends"]] == [
+        (1, 2, 0),
+        (9, 1, 0),
+        (0xFFFFFFFF, 0, 1),
+    ]
+    assert [(b["reuse"], b["http_connection"]) for b in said["backends"]] == [(1, 0), (0, 0)]
+    first, second, third, six, path, padded, exact, pg = said["servers"]
+    assert first["pool"] == six["pool"] == (100, 60_000, 0, 3_600_000)
+    assert third["pool"] == (0, 5000, 7, 3_600_000)
+    assert first["socket"] == second["socket"]
+    assert first["link_hash"] != second["link_hash"]
+    assert len({each["link_hash"] for each in said["servers"]}) == 8
+    assert said["sockets"][first["socket"]] == {
+        "flags": 1, "user_timeout_ms": 0, "mss": 0, "interface": b"lo", "keepalive": (0, 0, 0), "family": 0, "source": b"",
+        "ports": (0, 0),
+    }  # fmt: skip
+    assert said["sockets"][third["socket"]] == {
+        "flags": 7, "user_timeout_ms": 3000, "mss": 1400, "interface": b"lo", "keepalive": (9, 8, 7), "family": 2,
+        "source": struct.pack("=H2x4s8x", 2, bytes([10, 0, 0, 9])), "ports": (2000, 2999),
+    }  # fmt: skip
+    assert said["sockets"][six["socket"]]["family"] == socket.AF_INET6
+    plain = said["sockets"][path["socket"]]
+    assert plain == said["sockets"][pg["socket"]]
+    assert (plain["flags"], plain["interface"]) == (0, b"")
+    assert padded["address"] == struct.pack("=H", socket.AF_UNIX) + b"\0app".ljust(108, b"\0")
+    assert exact["address"] == struct.pack("=H", socket.AF_UNIX) + b"\0app"
+
+
+def test_a_source_of_another_family_is_refused() -> None:
+    with pytest.raises(
+        ConfigError, match=r"\[::1\]:80 cannot be reached from 10.0.0.1: the one is IPv6, the other IPv4"
+    ):
+        compile(
+            {
+                "version": 1,
+                "frontends": {"web": {"bind": [":80"], "default_backend": "app"}},
+                "backends": {"app": {"source": "10.0.0.1", "servers": ["[::1]:80"]}},
+            }
+        )
 
 
 def test_debug_links_are_flags() -> None:
@@ -408,6 +501,15 @@ def test_rows_that_do_not_fit_together_are_refused(compiled: CompiledPlan) -> No
         rows._replace(mirrors=[rows.mirrors[0]._replace(percent=101)]),
         rows._replace(servers=[each._replace(backend=3) for each in rows.servers]),
         rows._replace(servers=[each._replace(weight=257) for each in rows.servers]),
+        rows._replace(servers=[each._replace(socket=2) for each in rows.servers]),
+        rows._replace(frontends=[each._replace(max_requests=0) for each in rows.frontends]),
+        rows._replace(frontends=[each._replace(http_connection=3) for each in rows.frontends]),
+        rows._replace(frontends=[each._replace(close_both=2) for each in rows.frontends]),
+        rows._replace(backends=[each._replace(reuse=4) for each in rows.backends]),
+        rows._replace(backends=[each._replace(http_connection=2) for each in rows.backends]),
+        rows._replace(sockets=[SocketRow(family=7)]),
+        rows._replace(sockets=[SocketRow(ports=(2, 1))]),
+        rows._replace(sockets=[SocketRow(ports=(1, 2))]),
     ]
     for each in bad:
         with pytest.raises(ValueError, match="do not fit together"):
