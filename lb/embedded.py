@@ -86,7 +86,7 @@ class Running:
         self._mapping.set_alarm(self._alarm)
         self._schedule = Schedule(loop)
         self._probes = Probes(loop, self._schedule)
-        self._states = States(self._mapping, self._schedule, _Log(), self._probes.connect)
+        self._states = States(self._mapping, self._schedule, _Log(), self._probes.begin)
         loop.add_reader(self._alarm, self._alarmed)
 
     def _alarmed(self) -> None:

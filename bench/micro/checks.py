@@ -58,12 +58,12 @@ async def _measure(addresses: list[tuple[str, int]], number: int, seconds: float
     probes = Probes(loop, schedule)
     made = 0
 
-    def connect(check: Check, done: Done) -> Probe:
+    def begin(check: Check, done: Done) -> Probe:
         nonlocal made
         made += 1
-        return probes.connect(check, done)
+        return probes.begin(check, done)
 
-    states = States(mapping, schedule, _Silent(), connect)
+    states = States(mapping, schedule, _Silent(), begin)
     states.apply(_Generation(mapping, addresses, number))
     await asyncio.sleep(EVERY_MS / 1000)
     made, before = 0, _cpu()

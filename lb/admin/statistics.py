@@ -13,7 +13,6 @@ from lb._speedups.face.mapping import Mapping
 from lb.admin.rates import Rates
 from lb.checks.states import BackendState, ServerState, States
 from lb.checks.status import Status
-from lb.checks.wording import has_code
 from lb.config.part import Backend, Bind, Frontend, Server
 from lb.supervisor.generation import Generation
 
@@ -262,7 +261,7 @@ def _health(server: ServerState, now: float) -> Row:
         "check_fall": tally.fall,
         "check_health": tally.health,
     }
-    if has_code(finding.status):
+    if finding.status.has_code:
         row["check_code"] = finding.code
     if finding.status is not Status.INI:
         row["check_duration"] = max(0, finding.duration_ms)

@@ -3,6 +3,8 @@
 A check of mode tcp is the cheapest that the kernel offers: a non-blocking connect, one event, and a reset instead of a
 proper end. With quick acknowledgements off the reset goes out before the handshake is complete, so a server that is well
 mostly does not even see the connection. A loop's own connect would take a transport or a watcher for each.
+
+Other checks are an exchange: bytes out, bytes in, until it says what it has found.
 """
 
 from __future__ import annotations
@@ -14,14 +16,20 @@ import select
 import socket
 import struct
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Protocol
 
+from lb.checks.finding import Finding
+from lb.checks.http import HttpExchange
 from lb.checks.schedule import Entry, Schedule
 from lb.checks.status import Status
 from lb.config.part import Check
 
 FAMILIES = {"ipv4": socket.AF_INET, "ipv6": socket.AF_INET6, "unix": socket.AF_UNIX}
 RESET = struct.pack("ii", 1, 0)
+
+READ = 16 * 1024
+RECEIVED_MAX = 1024 * 1024
+"""Bytes that a server may send, in all; one that sends more is cut off."""
 
 # Not the server's fault: something is short here.
 OURS = frozenset(
@@ -36,28 +44,32 @@ OURS = frozenset(
 )
 
 
-class Finding(NamedTuple):
-    """What a check has found."""
-
-    status: Status
-    info: str = ""  # in words, such as `Connection refused`
-    code: int = 0  # of layer 7
-    duration_ms: int = -1  # -1 = nothing was measured
-
-
 Done = Callable[[Finding], None]
+
+
+class Exchange(Protocol):
+    """What is said on a connection, without I/O."""
+
+    def begin(self) -> bytes:
+        """Return what is to be sent first."""
+
+    def received(self, data: bytes) -> Finding | None:
+        """Take bytes from the server, none at its end; return the finding when there is one."""
 
 
 class Probe:
     """One connection on its way; its end is told once, unless it is cancelled."""
 
-    __slots__ = ("began", "deadline", "done", "probes", "sock")
+    __slots__ = ("began", "deadline", "done", "exchange", "probes", "received", "sock", "unsent")
 
-    def __init__(self, probes: Probes, done: Done) -> None:
+    def __init__(self, probes: Probes, exchange: Exchange | None, done: Done) -> None:
         self.probes = probes
+        self.exchange = exchange
         self.done: Done | None = done
         self.began = probes.time()
         self.sock: socket.socket | None = None
+        self.unsent: bytes | None = None  # None: not connected yet
+        self.received = 0
         self.deadline: Entry | None = None
 
     def cancel(self) -> None:
@@ -87,27 +99,29 @@ class Probes:
         """Return monotonic seconds."""
         return self._schedule.time()
 
-    def connect(self, check: Check, done: Done) -> Probe:
-        """Try to connect. `done` may be called before this returns."""
-        probe = Probe(self, done)
+    def begin(self, check: Check, done: Done) -> Probe:
+        """Begin what a check asks for. `done` may be called before this returns."""
+        probe = Probe(self, None if check.http is None else HttpExchange(check.http), done)
         family = FAMILIES[check.family]
         try:
             sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
         except OSError as error:
-            self._finish(probe, Status.SOCKERR, os.strerror(error.errno or 0))
+            self._finish(probe, Finding(Status.SOCKERR, os.strerror(error.errno or 0), is_ours=True))
             return probe
         probe.sock = sock
-        if family != socket.AF_UNIX:
+        if family != socket.AF_UNIX and probe.exchange is None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 0)
         answer = sock.connect_ex(check.path if family == socket.AF_UNIX else (check.host, check.port))
-        if answer == errno.EINPROGRESS:
+        if answer not in (0, errno.EINPROGRESS):
+            self._fail(probe, answer)
+        elif answer == 0 and probe.exchange is None:
+            self._finish(probe, Finding(Status.L4OK))
+        else:
             descriptor = sock.fileno()
             self._waiting[descriptor] = probe
             self._epoll.register(descriptor, select.EPOLLOUT)
             probe.deadline = self._schedule.after(check.timeout_ms / 1000, lambda: self._late(probe))
-        else:
-            self._judge(probe, answer)
         return probe
 
     def release(self, probe: Probe) -> None:
@@ -123,24 +137,67 @@ class Probes:
 
     def _ready(self) -> None:
         # All of them before the first is judged: that may open a connection with the number of one that has ended.
-        ready = [self._waiting.pop(descriptor, None) for descriptor, _ in self._epoll.poll(0)]
+        ready = [self._waiting.get(descriptor) for descriptor, _ in self._epoll.poll(0)]
         for probe in ready:
             if probe is not None and probe.sock is not None:
-                self._judge(probe, probe.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
+                self._go_on(probe, probe.sock)
 
     def _late(self, probe: Probe) -> None:
         # Whoever was stopped for a while finds answers that came in time.
         self._ready()
-        self._finish(probe, Status.L4TOUT)
-
-    def _judge(self, probe: Probe, error: int) -> None:
-        if error == 0:
-            self._finish(probe, Status.L4OK)
-        else:
-            self._finish(probe, Status.SOCKERR if error in OURS else Status.L4CON, os.strerror(error))
-
-    def _finish(self, probe: Probe, status: Status, info: str = "") -> None:
-        done, probe.done = probe.done, None
+        if probe.sock is None:
+            return
+        if probe.exchange is not None:
+            probe.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        self._finish(probe, Finding(Status.L4TOUT if probe.unsent is None else Status.L7TOUT))
         self.release(probe)
+
+    def _go_on(self, probe: Probe, sock: socket.socket) -> None:
+        if probe.unsent is None:
+            error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            if error:
+                self._fail(probe, error)
+                return
+            if probe.exchange is None:
+                self._finish(probe, Finding(Status.L4OK))
+                return
+            probe.unsent = probe.exchange.begin()
+        assert probe.exchange is not None
+        try:
+            if probe.unsent:
+                probe.unsent = probe.unsent[sock.send(probe.unsent) :]
+                if not probe.unsent:
+                    self._epoll.modify(sock.fileno(), select.EPOLLIN)
+                return
+            data = sock.recv(READ)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self._finish(probe, Finding(Status.SOCKERR, os.strerror(error.errno or 0)))
+            self.release(probe)
+            return
+        probe.received += len(data)
+        if probe.done is not None:
+            finding = probe.exchange.received(data)
+            if finding is not None:
+                self._finish(probe, finding)
+        if not data or probe.received > RECEIVED_MAX:
+            if data:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+            self._finish(probe, Finding(Status.L7RSP))
+            self.release(probe)
+
+    def _fail(self, probe: Probe, error: int) -> None:
+        is_ours = error in OURS
+        status = Status.SOCKERR if is_ours else Status.L4CON
+        self._finish(probe, Finding(status, os.strerror(error), is_ours=is_ours))
+
+    def _finish(self, probe: Probe, finding: Finding) -> None:
+        """Tell what was found. A connection that had an exchange stays until the server closes it, or its time is over: the
+        other way round each check would leave a port in TIME_WAIT.
+        """
+        done, probe.done = probe.done, None
+        if probe.unsent is None:
+            self.release(probe)
         if done is not None:
-            done(Finding(status, info, duration_ms=max(0, round((self.time() - probe.began) * 1000))))
+            done(finding._replace(duration_ms=max(0, round((self.time() - probe.began) * 1000))))

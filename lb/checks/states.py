@@ -19,7 +19,8 @@ from typing import Protocol
 
 from lb._speedups.face.mapping import Mapping
 from lb.checks import wording
-from lb.checks.probe import Done, Finding
+from lb.checks.finding import Finding
+from lb.checks.probe import Done
 from lb.checks.schedule import Entry, Schedule
 from lb.checks.status import Result, Status
 from lb.checks.tally import Tally
@@ -327,7 +328,7 @@ class States:
 
     def _judge(self, server: ServerState, finding: Finding) -> None:
         server.finding = finding
-        result = finding.status.result
+        result = Result.UNKNOWN if finding.is_ours else finding.status.result
         if result is Result.FAILED:
             server.failed_checks += server.tally.failed()
             if server.is_up and server.tally.health == 0:

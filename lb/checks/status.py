@@ -21,13 +21,22 @@ class Status(Enum):
     UNK = 0, "UNK", "Unknown", Result.UNKNOWN
     INI = 1, "INI", "Initializing", Result.UNKNOWN
     HANA = 4, "HANA", "Health analyze", Result.FAILED
-    SOCKERR = 5, "SOCKERR", "Socket error", Result.UNKNOWN
+    SOCKERR = 5, "SOCKERR", "Socket error", Result.FAILED
     L4OK = 6, "L4OK", "Layer4 check passed", Result.PASSED
     L4TOUT = 7, "L4TOUT", "Layer4 timeout", Result.FAILED
     L4CON = 8, "L4CON", "Layer4 connection problem", Result.FAILED
+    L7TOUT = 12, "L7TOUT", "Layer7 timeout", Result.FAILED
+    L7RSP = 13, "L7RSP", "Layer7 invalid response", Result.FAILED
+    L7OK = 15, "L7OK", "Layer7 check passed", Result.PASSED
+    L7STS = 17, "L7STS", "Layer7 wrong status", Result.FAILED
 
     def __init__(self, number: int, code: str, text: str, result: Result) -> None:
         self.number = number
         self.code = code
         self.text = text
         self.result = result
+
+    @property
+    def has_code(self) -> bool:
+        """Whether a code of layer 7 comes with it."""
+        return self.number > 14

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from lb.checks.probe import Finding
-from lb.checks.status import Status
-
-_WITH_CODE = ("L7OK", "L7OKC", "L7STS", "PROCERR", "PROCTOUT", "PROCOK")
+from lb.checks.finding import Finding
 
 
 def server_is(
@@ -34,18 +31,13 @@ def reason(finding: Finding) -> str:
     """Return why, as the middle of a line."""
     status = finding.status
     text = f", reason: {status.text}"
-    if status.code in _WITH_CODE:
+    if status.has_code:
         text += f", code: {finding.code}"
     if finding.info:
         text += f', info: "{encoded(finding.info)}"'
     if finding.duration_ms >= 0:
         text += f", check duration: {finding.duration_ms}ms"
     return text
-
-
-def has_code(status: Status) -> bool:
-    """Tell whether this status comes with a code of layer 7."""
-    return status.code in _WITH_CODE
 
 
 def no_server(backend: str) -> str:

@@ -1,5 +1,6 @@
 """Checks and observation: what is wrong with them, what they are in full, and what the supervisor gets of them."""
 
+import re
 from collections.abc import Iterator
 
 from msgspec import UNSET, UnsetType
@@ -7,11 +8,21 @@ from msgspec.structs import asdict, replace
 
 from lb.config.diagnostic import Finding, Path, line_text
 from lb.config.part import Check as CheckPart
-from lb.config.part import Observation
+from lb.config.part import HttpCheck, Observation
 from lb.model import Backend, Check, Server
 from lb.model.address import Address, AddressError, Family, parse_host_address, parse_server
+from lb.model.hashkey import TOKEN
 from lb.model.naming import check_of
 from lb.model.units import duration_ms
+
+HTTP_WORDS = ("http", "host", "headers", "body", "status", "header", "string", "regex")
+"""Keys that only checks of type http have."""
+
+# Sent and compared by the check itself.
+OWN_HEADERS = ("host", "content-length", "transfer-encoding", "connection")
+
+_REQUEST = re.compile(r"(?:([A-Z]{1,20}) )?(/[!-~]{0,2000})")
+_RANGE = re.compile(r"([1-5][0-9]{2})(?:-([1-5][0-9]{2}))?")
 
 CHECK_TIMES = ("every", "fast_every", "down_every", "timeout")
 
@@ -33,6 +44,66 @@ def faults_of_check(path: Path, subject: str, check: Check) -> Iterator[Finding]
         except AddressError as error:
             message = f"'check.address': '{line_text(check.address)}' {error}"
             yield Finding((*path, "check", "address"), subject, message)
+    if check.http is not UNSET and _REQUEST.fullmatch(check.http) is None:
+        message = f"'check.http': '{line_text(check.http)}' is no request"
+        yield Finding((*path, "check", "http"), subject, message, "write 'GET /path', or '/path'")
+    if check.status is not UNSET and not statuses(check.status):
+        message = f"'check.status': '{line_text(str(check.status))}' is no list of statuses"
+        yield Finding((*path, "check", "status"), subject, message, "write statuses and ranges, such as '200,300-399'")
+    if check.host is not UNSET and _is_bad_value(check.host):
+        yield Finding((*path, "check", "host"), subject, f"'check.host': '{line_text(check.host)}' is no host")
+    for word, fields in (("headers", check.headers), ("header", check.header)):
+        for name, value in {} if fields is UNSET else fields.items():
+            at, shown = (*path, "check", word, name), line_text(name)
+            if TOKEN.fullmatch(name) is None:
+                yield Finding(at, subject, f"'check.{word}': '{shown}' cannot be the name of a header")
+            elif word == "headers" and name.lower() in OWN_HEADERS:
+                hint = "write 'host'" if name.lower() == "host" else "remove it"
+                yield Finding(at, subject, f"'check.headers': '{shown}' is written by the check itself", hint)
+            if _is_bad_value(value):
+                yield Finding(
+                    at, subject, f"'check.{word}.{shown}': '{line_text(value)}' cannot be the value of a header"
+                )
+    if check.regex is not UNSET:
+        try:
+            re.compile(check.regex.encode())
+        except re.error as error:
+            message = f"'check.regex': '{line_text(check.regex)}' is no regular expression: {error}"
+            yield Finding((*path, "check", "regex"), subject, message)
+
+
+def _is_bad_value(text: str) -> bool:
+    return text != text.strip() or not text.isascii() or (text != "" and not text.isprintable())
+
+
+def statuses(given: int | str) -> list[tuple[int, int]]:
+    """Return ranges of statuses; nothing if it is no list of them."""
+    found = []
+    for each in str(given).split(","):
+        part = _RANGE.fullmatch(each.strip())
+        if part is None or int(part[2] or part[1]) < int(part[1]):
+            return []
+        found.append((int(part[1]), int(part[2] or part[1])))
+    return found
+
+
+def stray_words(path: Path, subject: str, check: Check) -> Iterator[Finding]:
+    """Tell keys of http in a check that is none; `check` is complete but for what stands elsewhere."""
+    if kind_of(check) == "http":
+        return
+    for word in HTTP_WORDS:
+        if getattr(check, word) is not UNSET:
+            at = (*path, "check", word)
+            yield Finding(
+                at, subject, f"'check.{word}' needs a check of type http", "add 'http: GET /path'", at_key=True
+            )
+
+
+def kind_of(check: Check) -> str:
+    """Return the type of a check."""
+    if check.type is not UNSET:
+        return check.type
+    return "tcp" if check.http is UNSET else "http"
 
 
 def faults_of_server(path: Path, subject: str, server: Server, backend: Backend) -> Iterator[Finding]:
@@ -47,6 +118,8 @@ def faults_of_server(path: Path, subject: str, server: Server, backend: Backend)
             yield Finding(at, subject, message, "write 'check: true', or 'on_error: mark-down'")
         return
     at = (*path, "check") if isinstance(server.check, Check) else (*path[:2], "check")
+    if isinstance(server.check, Check):
+        yield from stray_words(path, subject, replace(server.check, type=kind_of(check)))
     try:
         is_unix = parse_server(server.address).family is Family.UNIX
         if check.address is not UNSET:
@@ -71,14 +144,24 @@ def server_check(server: Server, backend: Backend) -> Check | None:
     own = check_of(server.check)
     if own is None or inherited is None:
         return own
+    if own.http is not UNSET and own.type is UNSET:
+        own = replace(own, type="http")
     return replace(inherited, **{word: value for word, value in asdict(own).items() if value is not UNSET})
 
 
 def complete(check: Check) -> Check:
     """Return a check that says everything but what stands elsewhere: the server's address, `timeouts.check`."""
+    if kind_of(check) == "http":
+        check = replace(
+            check,
+            type="http",
+            http="GET /" if check.http is UNSET else check.http,
+            status="200-399" if check.status is UNSET else check.status,
+        )
+    else:
+        check = replace(check, type="tcp", **dict.fromkeys(HTTP_WORDS, UNSET))
     return replace(
         check,
-        type="tcp" if check.type is UNSET else check.type,
         every="2s" if check.every is UNSET else check.every,
         rise=2 if check.rise is UNSET else check.rise,
         fall=3 if check.fall is UNSET else check.fall,
@@ -147,7 +230,30 @@ def check_part(server: Server, backend: Backend, address: Address) -> CheckPart 
         rise=check.rise,
         fall=check.fall,
         initial=check.init_state,
+        http=_http_part(check, server) if kind_of(check) == "http" else None,
         is_reserve=is_reserve,
+    )
+
+
+def _http_part(check: Check, server: Server) -> HttpCheck:
+    assert isinstance(check.http, str)
+    assert not isinstance(check.status, UnsetType)
+    found = _REQUEST.fullmatch(check.http)
+    assert found is not None
+    # What the server is called where it is configured; a unix socket has no name that fits here.
+    host = "localhost" if parse_server(server.address).family is Family.UNIX else server.address
+    headers = [("Host", host if check.host is UNSET else check.host)]
+    headers += [] if check.headers is UNSET else check.headers.items()
+    expected = {} if check.header is UNSET else check.header
+    return HttpCheck(
+        method=found[1] or "GET",
+        target=found[2],
+        headers=tuple(headers),
+        body="" if check.body is UNSET else check.body,
+        statuses=tuple(statuses(check.status)),
+        header=tuple((name.lower(), value) for name, value in expected.items()),
+        string="" if check.string is UNSET else check.string,
+        regex="" if check.regex is UNSET else check.regex,
     )
 
 

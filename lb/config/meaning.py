@@ -13,7 +13,7 @@ from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
 from lb.config.diagnostic import Finding, Path, line_text
-from lb.config.health import CHECK_TIMES, faults_of_check, faults_of_server
+from lb.config.health import CHECK_TIMES, faults_of_check, faults_of_server, stray_words
 from lb.config.routing import RouteReview
 from lb.config.suggestion import nearest
 from lb.model import (
@@ -387,6 +387,8 @@ class Review:
             self.findings += faults_of_server(place, label, server, backend)
         self._balance((*path, "balance"), name, backend)
         self._health(path, subject, backend.check)
+        if isinstance(backend.check, Check):
+            self.findings += stray_words(path, subject, backend.check)
         if not weights:
             self._report(
                 (*path, "servers"),

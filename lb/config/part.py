@@ -86,6 +86,19 @@ class Frontend(Struct, frozen=True):
     mirrors: tuple[str, ...] = ()  # backends that get copies of its requests
 
 
+class HttpCheck(Struct, frozen=True, array_like=True):
+    """What a check of type http asks, and what it expects."""
+
+    method: str
+    target: str
+    headers: tuple[tuple[str, str], ...]  # Host among them
+    body: str
+    statuses: tuple[tuple[int, int], ...]  # ranges, both ends belong to them
+    header: tuple[tuple[str, str], ...] = ()  # lower case; an empty value is any
+    string: str = ""  # "" = anything
+    regex: str = ""
+
+
 class Check(Struct, frozen=True, array_like=True):
     """How the supervisor checks a server."""
 
@@ -100,6 +113,7 @@ class Check(Struct, frozen=True, array_like=True):
     rise: int
     fall: int
     initial: str = "up"  # "up", "down", "fully-up", "fully-down"
+    http: HttpCheck | None = None  # None: a connection is enough
     is_reserve: bool = False  # nobody asked for it: it runs only while the server is down for what traffic showed
 
 

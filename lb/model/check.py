@@ -12,7 +12,7 @@ from lb.model.kinds import Duration, Text
 COUNT_MAX = 1000
 
 Count = Annotated[int, Meta(ge=1, le=COUNT_MAX)]
-Kind = Literal["tcp"]
+Kind = Literal["tcp", "http"]
 Initial = Literal["up", "down", "fully-up", "fully-down"]
 Layer = Literal["layer4", "none"]
 Reaction = Literal["fastinter", "fail-check", "sudden-death", "mark-down"]
@@ -25,9 +25,49 @@ class Check(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         Kind | UnsetType,
         Meta(
             description="`tcp`: a connection can be made; it is reset at once, so most servers do not even see it. "
-            "`tcp` if not given.",
+            "`http`: a request is answered as expected. `http` if `http` is given, else `tcp`.",
             extra={"noun": "check"},
         ),
+    ] = UNSET
+    http: Annotated[
+        Text | UnsetType,
+        Meta(
+            description="The request: a method and a path, or a path alone for GET; `GET /` if not given. It is sent as HTTP/1.1.",
+            examples=["GET /healthz", "/healthz?full=1"],
+        ),
+    ] = UNSET
+    host: Annotated[
+        Text | UnsetType,
+        Meta(
+            description="For `http`: the Host header; the server's address if not given.", examples=["www.example.com"]
+        ),
+    ] = UNSET
+    headers: Annotated[
+        dict[str, str] | UnsetType,
+        Meta(description="For `http`: more headers of the request.", examples=["{user-agent: lb}"]),
+    ] = UNSET
+    body: Annotated[Text | UnsetType, Meta(description="For `http`: the body of the request.")] = UNSET
+    status: Annotated[
+        Annotated[int, Meta(ge=100, le=599)] | Text | UnsetType,
+        Meta(
+            description="For `http`: expected statuses and ranges, separated by commas; `200-399` if not given.",
+            examples=["200,204,300-399"],
+        ),
+    ] = UNSET
+    header: Annotated[
+        dict[str, str] | UnsetType,
+        Meta(
+            description="For `http`: headers that the response must have, with this value whole or between commas; an empty one "
+            "asks for the header alone.",
+            examples=["{x-state: ready}"],
+        ),
+    ] = UNSET
+    string: Annotated[
+        Text | UnsetType, Meta(description="For `http`: a text that stands in the first 16 KiB of the response's body.")
+    ] = UNSET
+    regex: Annotated[
+        Text | UnsetType,
+        Meta(description="For `http`: a regular expression (Python's) that matches somewhere in these 16 KiB."),
     ] = UNSET
     every: Annotated[
         Duration | UnsetType, Meta(description="Time from the end of a check to the next one; `2s` if not given.")

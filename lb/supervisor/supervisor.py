@@ -78,7 +78,7 @@ class Supervisor:
         self._retired = Retired(self.mapping)
         self._schedule = Schedule(loop)
         self._probes = Probes(loop, self._schedule)
-        self.states = States(self.mapping, self._schedule, journal, self._probes.connect)
+        self.states = States(self.mapping, self._schedule, journal, self._probes.begin)
         self.sockets = sockets
         self._notifier = notifier
         self._places: list[tuple[Bind, str]] = []  # kept here: `show stat` also works when the sockets are closed

@@ -23,8 +23,8 @@ def test_the_example_leaves_dead_servers_alone(daemon: Stage) -> None:
         for each in backend["servers"]:
             servers[each["name"]] = daemon.server(reply(each["name"].encode()))
             each["address"] = servers[each["name"]].text
-    agent = daemon.refused()
-    settings["backends"]["app"]["servers"][1]["check"]["port"] = agent.address[1]
+    other = daemon.refused()
+    settings["backends"]["app"]["servers"][1]["check"]["port"] = other.address[1]
     settings["frontends"]["web"]["bind"] = [LOOPBACK]
     lb = daemon.start({**settings, "global": {"workers": 2}})
     assert isinstance(lb, Lb)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from kit.daemon import Lb
 from kit.deadline import DEADLINE, Words, eventually
-from kit.server import Refused, answering
+from kit.server import Connection, Refused, Script, answering, silent
 from kit.settings import relay
 from kit.stage import Stage
 from kit.stat import Rows, rows
@@ -32,14 +32,14 @@ SPOKEN = re.compile(r"((?:Backup )?Server app/\S+ is (?:UP|DOWN).*|backend app h
 class Peer:
     """HAProxy with checks and an admin socket."""
 
-    def __init__(self, directory: Path, servers: list[str]) -> None:
+    def __init__(self, directory: Path, servers: list[str], *options: str) -> None:
         self.admin = str(directory / "peer.sock")
         self.path = directory / "peer.log"
         config = directory / "peer.cfg"
         config.write_text(
             "global\n log stdout format raw local0\n stats socket " + self.admin + "\n"
             "defaults\n mode http\n log global\n timeout connect 5s\n timeout client 5s\n timeout server 5s\n"
-            "backend app\n" + "".join(f" server {line}\n" for line in servers)
+            "backend app\n" + "".join(f" {line}\n" for line in [*options, *(f"server {each}" for each in servers)])
         )
         with self.path.open("wb") as out:
             self._process = subprocess.Popen(
@@ -51,6 +51,58 @@ class Peer:
         """End it."""
         self._process.send_signal(signal.SIGTERM)
         self._process.wait(DEADLINE)
+
+
+ANSWERS: dict[str, bytes] = {
+    "well": b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+    "moved": b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\n\r\n",
+    "old": b"HTTP/1.0 200 Fine\r\n\r\nhello",
+    "lost": b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n",
+    "full": b'HTTP/1.1 503 "Full" up\r\nContent-Length: 0\r\n\r\n',
+    "garbage": b"garbage\r\n\r\n",
+    "nothing": b"",
+}
+
+
+@pytest.mark.parametrize("content", [False, True])
+def test_both_find_the_same_in_responses(daemon: Stage, tmp_path: Path, content: bool) -> None:
+    def script(answer: bytes) -> Script:
+        def say(connection: Connection) -> None:
+            connection.head()
+            connection.send(answer)
+
+        return say
+
+    addresses = {name: daemon.server(script(answer)).text for name, answer in ANSWERS.items()}
+    addresses["silent"] = daemon.server(silent).text
+    addresses["refused"] = daemon.refused().text
+    options = ["http-check expect string ok"] if content else []
+    servers = [f"{name} {address} check inter 1s" for name, address in addresses.items()]
+    peer = Peer(tmp_path, servers, "option httpchk GET /", *options)
+    daemon.defer(peer.stop)
+    check = {"http": "GET /", "every": "1s", **({"string": "ok", "status": "100-599"} if content else {})}
+    lb = daemon.start(
+        relay("http", *({"name": n, "address": a} for n, a in addresses.items()), backend={"check": check})
+    )
+    assert isinstance(lb, Lb)
+    well = {"well"} if content else {"well", "moved", "old"}
+
+    def settled(given: Rows) -> bool:
+        return all(given["app", name]["status"] == ("UP" if name in well else "DOWN") for name in addresses)
+
+    eventually(
+        lambda: settled(rows(lb.admin_path)) and settled(rows(peer.admin)),
+        Words(lambda: f"{shown(rows(lb.admin_path))}, HAProxy {shown(rows(peer.admin))}"),
+    )
+    ours, theirs = shown(rows(lb.admin_path)), shown(rows(peer.admin))
+    for name in ours:
+        assert ours[name] == theirs[name], name
+
+    def reasons(text: str) -> list[str]:
+        return [line.partition(". ")[0] for line in spoken(text) if " DOWN" in line]
+
+    eventually(lambda: len(reasons(lb.stderr())) == len(addresses) - len(well), "every line")
+    assert reasons(lb.stderr()) == reasons(peer.path.read_text())
 
 
 def shown(given: Rows) -> dict[str, list[str]]:
@@ -74,21 +126,21 @@ def test_both_show_and_say_the_same(daemon: Stage, tmp_path: Path) -> None:
         {"name": "one", "address": first.text, "weight": 5},
         {"name": "two", "address": second.text, "check": {"rise": 3, "fall": 1}},
         {"name": "spare", "address": spare.text, "backup": True},
-        {"name": "hole", "address": hole.text, "check": {"every": "100ms"}},
+        {"name": "hole", "address": hole.text, "check": {"every": "500ms"}},
         {"name": "none", "address": first.text, "weight": 0, "check": False, "observe": "none"},
     ]
     peer = Peer(
         tmp_path,
         [
-            f"one {first.text} weight 5 check inter 50ms",
-            f"two {second.text} check inter 50ms rise 3 fall 1",
-            f"spare {spare.text} backup check inter 50ms",
-            f"hole {hole.text} check inter 100ms",
+            f"one {first.text} weight 5 check inter 250ms",
+            f"two {second.text} check inter 250ms rise 3 fall 1",
+            f"spare {spare.text} backup check inter 250ms",
+            f"hole {hole.text} check inter 500ms",
             f"none {first.text} weight 0",
         ],
     )
     daemon.defer(peer.stop)
-    lb = daemon.start(relay("http", *servers, backend={"check": {"every": "50ms"}}))
+    lb = daemon.start(relay("http", *servers, backend={"check": {"every": "250ms"}}))
     assert isinstance(lb, Lb)
 
     def agree(names: str, status: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -29,10 +30,12 @@ def test_a_dead_server_is_found_out_by_traffic_and_comes_back_by_itself(daemon: 
     assert row(lb, "s1")["status"] == "no check"
     assert {client.get().body for _ in range(10)} == {b"well"}
     shown = becomes(lb, "s1", status="DOWN", hanafail="1", chkdown="1")
-    assert (
-        'Server app/s1 is DOWN, reason: Health analyze, info: "Detected 3 consecutive errors, last one was: '
-        'L4 unsuccessful connection". 1 active and 0 backup servers left.'
-    ) in lb.stderr()
+    # By the time that the supervisor looks there may be more than three.
+    assert re.search(
+        'Server app/s1 is DOWN, reason: Health analyze, info: "Detected [3-9] consecutive errors, last one was: '
+        'L4 unsuccessful connection". 1 active and 0 backup servers left.',
+        lb.stderr(),
+    )
     tried = shown["connect"]
     clients = [daemon.client() for _ in range(20)]
     assert {each.get().body for each in clients} == {b"well"}
@@ -91,7 +94,7 @@ def test_with_a_check_too_many_failures_count_as_a_failed_check(daemon: Stage) -
     well = daemon.server(reply(b"well"))
     lying = {"address": daemon.refused().text, "check": {"port": well.address[1]}}
     options = {
-        "check": {"every": "10s", "fast_every": "20ms"},
+        "check": {"every": "10s", "fast_every": "20ms", "timeout": "5s"},
         "observe": "layer4",
         "error_limit": 2,
         "on_error": "mark-down",

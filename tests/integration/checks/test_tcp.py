@@ -20,7 +20,7 @@ from kit.stat import becomes, row
 
 pytestmark = pytest.mark.ours
 
-FAST = {"every": "50ms"}
+FAST = {"every": "50ms", "timeout": "5s"}
 
 
 def start(daemon: Stage, *servers: Server | str | Settings, check: Any = FAST, **options: Any) -> Lb:
@@ -141,7 +141,7 @@ def test_a_unix_socket_is_checked(daemon: Stage, tmp_path: Path) -> None:
 
 def test_servers_do_not_see_the_connections_of_checks(daemon: Stage) -> None:
     server = daemon.server()
-    lb = start(daemon, server, check={"every": "20ms"})
+    lb = start(daemon, server, check={"every": "20ms", "timeout": "5s"})
     eventually(lambda: int(row(lb, "s1")["check_health"]) == 4, "a check to pass")
     before = row(lb, "s1")["lastchg"]
     eventually(lambda: row(lb, "s1")["lastchg"] != before, "a second to pass")

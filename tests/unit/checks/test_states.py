@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from kit.clock import FakeLoop
 
 from lb._speedups.face.mapping import OBJECT_BACKEND, OBJECT_PROCESS, OBJECT_SERVER, Mapping
-from lb.checks.probe import Done, Finding
+from lb.checks.finding import Finding
+from lb.checks.probe import Done
 from lb.checks.schedule import Schedule
 from lb.checks.states import States
 from lb.checks.status import Status
@@ -248,7 +249,7 @@ def test_intervals_are_those_of_the_state(stage: Stage) -> None:
 
 def test_a_socket_error_of_our_own_says_nothing_of_the_server(stage: Stage) -> None:
     stage.apply({"check": check()}, {})
-    stage.results(GOOD, *[Finding(Status.SOCKERR, "Too many open files", duration_ms=0)] * 5)
+    stage.results(GOOD, *[Finding(Status.SOCKERR, "Too many open files", duration_ms=0, is_ours=True)] * 5)
     assert stage.server("s1").status == "UP"
     assert stage.server("s1").finding.status is Status.SOCKERR
     assert stage.lines == []
