@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from lb.config.diagnostic import Finding, Path, line_text
 from lb.config.health import CHECK_TIMES, faults_of_check, faults_of_server, stray_words
+from lb.config.logmeaning import review_logs
 from lb.config.routing import RouteReview
 from lb.config.suggestion import nearest
 from lb.model import (
@@ -26,7 +27,6 @@ from lb.model import (
     Defaults,
     Frontend,
     Keepalive,
-    Log,
     Mirror,
     Pool,
     Server,
@@ -39,7 +39,6 @@ from lb.model.address import (
     parse_bind,
     parse_server,
     parse_source,
-    parse_syslog,
 )
 from lb.model.backend import HASHED
 from lb.model.forwarding import (
@@ -52,7 +51,6 @@ from lb.model.forwarding import (
     x_forwarded_of,
 )
 from lb.model.hashkey import TOKEN, HashKeyError, parse_key
-from lb.model.keywords import UNBUILT_WORDS
 from lb.model.naming import balance_of, bind_name, bind_of, server_name, server_of
 from lb.model.network import WORDS as NETWORK_WORDS
 from lb.model.network import NetworkError, parse_network
@@ -133,40 +131,7 @@ class Review:
                 self._report(("global", "admin", "path"), "global", f"admin.path '{line_text(admin.path)}' {error}")
             else:
                 self.bound[address] = "the admin socket"
-        for index, log in enumerate(configuration.global_.log):
-            self._log(("global", "log", index), log)
-
-    def _log(self, at: Path, log: Log) -> None:
-        path, to = (*at, "to"), log.to
-        try:
-            is_syslog = parse_syslog(to) is not None
-        except AddressError as error:
-            self._report(path, "global", f"log target '{line_text(to)}' {error}")
-            return
-        if is_syslog:
-            return
-        for word in ("syslog", "facility", "severity", "tag"):
-            if getattr(log, word) is not UNSET:
-                message = f"'log.{word}' is for syslog servers, not for '{line_text(to)}'"
-                self._report((*at, word), "global", message, "remove it", at_key=True)
-        if to in ("stdout", "stderr") or (to.startswith("/") and "\0" not in to and not to.endswith("/")):
-            return
-        scheme = to.partition("@")[0].partition(":")[0]
-        if scheme in UNBUILT_WORDS["log target"]:
-            self._report(
-                path,
-                "global",
-                f"log target '{line_text(to)}' is known but not built yet",
-                "built: stdout, stderr, the absolute path of a file, udp:, tcp:, unix:",
-            )
-            return
-        near = nearest(to, ("stdout", "stderr"))
-        hint = f"did you mean '{near}'?" if near else _LOG_TARGETS
-        if to == "syslog":
-            hint = "write 'unix:/dev/log'"
-        elif scheme in ("udp", "tcp", "unix"):
-            hint = f"write '{scheme}:{line_text(to[len(scheme) + 1 :])}'"
-        self._report(path, "global", f"unknown log target '{line_text(to)}'", hint)
+        self.findings += review_logs(configuration)
 
     def _frontend(self, name: str, frontend: Frontend) -> None:
         path: Path = ("frontends", name)
@@ -680,9 +645,6 @@ class Review:
             )
 
 
-_LOG_TARGETS = (
-    "write stdout, stderr, the absolute path of a file, 'udp:127.0.0.1:514', 'tcp:127.0.0.1:601' or 'unix:/dev/log'"
-)
 _TIMEOUTS = (
     "connect",
     "client",

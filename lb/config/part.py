@@ -38,13 +38,15 @@ class Admin(Struct, frozen=True):
 
 
 class Log(Struct, frozen=True):
-    """A target of the access log."""
+    """A target of the access log or of the error log."""
 
-    to: str  # "stdout", "stderr", an absolute path, or a syslog server: "udp:127.0.0.1:514", "tcp:[::1]:601", "unix:/dev/log"
-    format: str  # "json", "haproxy"
-    syslog: Literal["", "local", "rfc3164", "rfc5424"] = ""  # header, "" = no syslog server
-    priority: int = 0  # syslog: 8 * facility + severity of access records
-    tag: str = ""  # syslog: who sends it
+    # "stdout", "stderr", an absolute path, a syslog server ("udp:127.0.0.1:514", "tcp:[::1]:601", "unix:/dev/log") or
+    # "journald:/run/systemd/journal/socket"
+    to: str
+    syslog: Literal["", "local", "rfc3164", "rfc5424", "journald"] = ""  # header, "" = lines
+    priority: int = 0  # syslog, journald: 8 * facility + severity of access records
+    tag: str = ""  # syslog, journald: who sends it
+    level: int = 7  # error log: the least grave severity that is written
 
 
 class BindOptions(Struct, frozen=True):
@@ -154,12 +156,13 @@ class Part(Struct, frozen=True):
     maxconn: int  # client connections of all workers, 0 = not given
     grace_ms: int  # how long a drain may take
     admin: Admin | None
-    logs: tuple[Log, ...]
+    logs: tuple[Log, ...]  # of records, by the numbers that the plan has for them
     binds: tuple[Bind, ...]
     frontends: tuple[Frontend, ...]
     backends: tuple[Backend, ...]
     copies: int = 0  # mirrored requests that one worker may have under way
     spread_percent: int = 0  # of an interval: how much sooner or later a check may come
+    error_logs: tuple[Log, ...] = ()  # targets of lb's own lines
 
 
 class Compilation(Protocol):

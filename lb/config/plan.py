@@ -12,7 +12,7 @@ import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from os import PathLike
-from typing import Literal, NamedTuple, get_args
+from typing import NamedTuple
 
 from msgspec import UNSET, UnsetType
 
@@ -21,8 +21,9 @@ from lb.config.effective import effective
 from lb.config.forwarding import ForwardingRow, MonitorRow, forwarding_row, monitor_row
 from lb.config.health import check_part, observation_part
 from lb.config.loading import read
+from lb.config.logs import LogRow, Logs
 from lb.config.netset import NetsetRow
-from lb.config.part import Admin, Backend, Balance, Bind, BindOptions, Frontend, Log, ObjectKind, Part, Server
+from lb.config.part import Admin, Backend, Balance, Bind, BindOptions, Frontend, ObjectKind, Part, Server
 from lb.config.routerows import KEYS, KeyRow, PlaceRow, RedirectRow, ReplyRow, RouteRow, SplitRow, Tables
 from lb.config.source import Format, Source
 from lb.model import Backend as BackendModel
@@ -30,15 +31,14 @@ from lb.model import Balance as BalanceModel
 from lb.model import Bind as BindModel
 from lb.model import Configuration, Debug, Keepalive, Mirror
 from lb.model import Frontend as FrontendModel
-from lb.model import Log as LogModel
 from lb.model import Pool as PoolModel
 from lb.model import Server as ServerModel
-from lb.model.address import Address, Family, parse_bind, parse_server, parse_source, parse_syslog, unix_name
+from lb.model.address import Address, Family, parse_bind, parse_server, parse_source, unix_name
 from lb.model.backend import HASHED
 from lb.model.connection import FAST_OPEN_QUEUE
 from lb.model.hashkey import parse_key
 from lb.model.naming import balance_of, bind_of, server_of
-from lb.model.process import WORKERS_MAX, Facility, Severity
+from lb.model.process import WORKERS_MAX
 from lb.model.routing import backends_of
 from lb.model.units import duration_ms, percent, size_bytes
 
@@ -52,7 +52,6 @@ KEY_AVALANCHE = 1 << 0
 KEY_WHOLE = 1 << 1
 KEY_PATH_ONLY = 1 << 2
 KEY_DOMAIN_ONLY = 1 << 3
-LOG_FORMATS = {"haproxy": 1, "json": 2}
 FRONTEND_FORWARDING = 1 << 0
 FRONTEND_LOG = 1 << 1
 FRONTEND_KEEPALIVE = 1 << 2
@@ -103,6 +102,8 @@ class FrontendRow(NamedTuple):
     max_requests: int = UNLIMITED
     http_connection: int = 0
     close_both: int = 0
+    log_flags: int = 0
+    logs: tuple[int, int] = (0, 0)  # index of its first LogRow, their number
 
 
 class MirrorRow(NamedTuple):
@@ -173,7 +174,7 @@ class Rows(NamedTuple):
     frontends: list[FrontendRow]
     backends: list[BackendRow]
     servers: list[ServerRow]
-    logs: list[tuple[int, int]]  # number of the target, format
+    logs: list[LogRow]
     mirrors: list[MirrorRow] = []
     routes: list[RouteRow] = []
     splits: list[SplitRow] = []
@@ -274,6 +275,7 @@ class _Compiler:
         self.nfrontends = 0
         self.mirrors: list[MirrorRow] = []
         self.tables = Tables(self.backend_index, folder)
+        self.logs = Logs(configuration)
         self.addresses = self._addresses()
         self.frontends = [self._frontend(name, each) for name, each in configuration.frontends.items()]
         self.backends = [self._backend(name, each) for name, each in configuration.backends.items()]
@@ -284,7 +286,6 @@ class _Compiler:
         process = self.configuration.global_
         maxconn = _or(process.maxconn, 0)
         grace_ms = duration_ms(process.grace)
-        logs = tuple(_log(each) for each in process.log)
         part = Part(
             workers=_usable_cores() if process.workers == "auto" else int(process.workers),
             maxconn=maxconn,
@@ -294,7 +295,8 @@ class _Compiler:
             else Admin(
                 path=parse_bind(process.admin.path).path, mode=int(process.admin.mode, 8), level=process.admin.level
             ),
-            logs=logs,
+            logs=tuple(self.logs.targets),
+            error_logs=self.logs.errors,
             binds=tuple(self.binds),
             frontends=tuple(each[1] for each in self.frontends),
             backends=tuple(each[1] for each in self.backends),
@@ -308,7 +310,7 @@ class _Compiler:
             [each[0] for each in self.frontends],
             [each[0] for each in self.backends],
             self.servers,
-            [(index, LOG_FORMATS[each.format]) for index, each in enumerate(logs)],
+            self.logs.rows,
             self.mirrors,
             self.tables.routes,
             self.tables.splits,
@@ -356,7 +358,8 @@ class _Compiler:
         flags = FRONTEND_FORWARDING if forwarding is not None else 0
         flags |= FRONTEND_MARKS_RESPONSE if forwarding is not None and forwarding.marks_response else 0
         flags |= FRONTEND_MONITOR if monitor is not None else 0
-        flags |= FRONTEND_LOG if frontend.log and self.configuration.global_.log else 0
+        logs = self.logs.frontend(frontend)
+        flags |= FRONTEND_LOG if logs.rows else 0
         flags |= FRONTEND_KEEPALIVE if frontend.tcp_keepalive is not False else 0
         maxconn = _or(frontend.maxconn, 0)
         timeouts = frontend.timeouts
@@ -382,6 +385,8 @@ class _Compiler:
             1 if frontend.http_connection == "close" else _or(frontend.max_requests, UNLIMITED),
             0 if frontend.http_connection is UNSET else CONNECTIONS[frontend.http_connection],
             int(not frontend.half_close),
+            log_flags=logs.flags,
+            logs=(logs.at, logs.rows),
         )
         mirrors = () if frontend.mirror is UNSET else (frontend.mirror.to,)
         return row, Frontend(object=number, name=name, mode=frontend.mode, maxconn=maxconn, mirrors=mirrors)
@@ -547,23 +552,6 @@ class _Compiler:
         if source is None:
             return [f"{each.subject}: {each.message}" for each in unused]
         return [str(each) for each in source.error(unused).errors]
-
-
-def _log(log: LogModel) -> Log:
-    found = parse_syslog(log.to)
-    if found is None:
-        return Log(log.to, log.format)
-    transport, address = found
-    facility = "local0" if log.facility is UNSET else log.facility
-    severity = "info" if log.severity is UNSET else log.severity
-    otherwise: Literal["local", "rfc3164"] = "local" if transport == "unix" else "rfc3164"
-    return Log(
-        to=f"{transport}:{address.path or address}",
-        format=log.format,
-        syslog=otherwise if log.syslog is UNSET else log.syslog,
-        priority=8 * get_args(Facility).index(facility) + get_args(Severity).index(severity),
-        tag="lb" if log.tag is UNSET else log.tag,
-    )
 
 
 def _options(bind: BindModel) -> BindOptions:

@@ -33,6 +33,7 @@ _EXPECTED = {
     "pseudonym": "a name",
     "node": "a text",
     "interface": "the name of a network interface such as 'eth1'",
+    "error_log": "a text",
     "bind": "an address such as ':8080'",
     "server": "an address such as '10.0.0.1:8080'",
     "network": "a network such as '10.0.0.0/8'",
@@ -459,6 +460,7 @@ _EXAMPLES = {
     ("Route", "match"): "write what a request must look like, such as 'match: {path: /static/*}'",
     ("Admin", "path"): "write the path of its socket, such as '/run/lb/admin.sock'",
     ("Log", "to"): "write stdout, stderr or the absolute path of a file",
+    ("ErrorLog", "to"): "write stderr or the absolute path of a file",
 }
 
 

@@ -4,9 +4,9 @@ from lb.model.backend import Backend, Balance, Server
 from lb.model.check import Check
 from lb.model.configuration import Configuration
 from lb.model.connection import Pool
-from lb.model.frontend import Bind, Frontend
+from lb.model.frontend import Bind, Frontend, FrontendLog
 from lb.model.mirror import Mirror
-from lb.model.process import Admin, Global, Log
+from lb.model.process import Admin, ErrorLog, Global, Log
 from lb.model.routing import Match, Redirect, Reply, Route, RouteTimeouts, Sticky
 from lb.model.traffic import BackendTimeouts, Debug, Defaults, FrontendTimeouts, Keepalive, Timeouts
 
@@ -20,7 +20,9 @@ __all__ = [
     "Configuration",
     "Debug",
     "Defaults",
+    "ErrorLog",
     "Frontend",
+    "FrontendLog",
     "FrontendTimeouts",
     "Global",
     "Keepalive",

@@ -205,6 +205,19 @@ def unix_name(family: str, path: str) -> bytes:
     return name.ljust(UNIX_PATH_MAX + 1, b"\0") if family == Family.ABNS else name
 
 
+JOURNALD = "/run/systemd/journal/socket"
+
+
+def parse_journald(text: str) -> str | None:
+    """Return the path of journald's socket if the text names it: `journald`, `journald:/path`. Raise AddressError."""
+    name, colon, path = text.partition(":")
+    if name != "journald":
+        return None
+    if colon and not path.startswith("/"):
+        raise AddressError("has no absolute path behind its colon; write 'journald' or 'journald:/run/socket'")
+    return _unix(path).path if colon else JOURNALD
+
+
 def is_host_name(text: str) -> bool:
     """Tell whether this is a DNS name: labels of at most 63 bytes, 253 in all, a last one that is no number."""
     bare = text.removesuffix(".")

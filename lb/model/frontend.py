@@ -27,6 +27,7 @@ from lb.model.forwarding import (
 )
 from lb.model.kinds import Connections, Duration, Mode, Name, Text
 from lb.model.mirror import Mirror
+from lb.model.process import Log
 from lb.model.routing import Route, Sticky, Target
 from lb.model.traffic import Debug, FrontendTimeouts, Keepalive
 from lb.model.traffic import Mode as ProxyMode
@@ -82,6 +83,39 @@ class Bind(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     debug: Annotated[Debug | UnsetType, Meta(description="Test devices.", extra={"hidden": True})] = UNSET
 
 
+class FrontendLog(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What a frontend writes down, and where."""
+
+    targets: Annotated[
+        tuple[Log, ...] | UnsetType,
+        Meta(
+            description="Targets of this frontend alone, instead of those of `global.log`.",
+            extra={"kind": "list", "item": "{to: /var/log/lb/web.log, format: haproxy}"},
+        ),
+    ] = UNSET
+    normal: Annotated[
+        bool,
+        Meta(
+            description="`false`: only what failed is written (HAProxy's `dontlog-normal`): a termination state other than `--`, a "
+            "status from 500, a retry, a redispatch."
+        ),
+    ] = True
+    null: Annotated[
+        bool,
+        Meta(
+            description="`false`: nothing is written of connections on which the client sent nothing (HAProxy's `dontlognull`). In "
+            "mode http these never are."
+        ),
+    ] = True
+    separate_errors: Annotated[
+        bool,
+        Meta(
+            description="What failed has the severity `err` (HAProxy's `log-separate-errors`), so that `level` of targets can tell "
+            "it apart, and syslog servers too."
+        ),
+    ] = False
+
+
 class Frontend(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Where clients connect."""
 
@@ -108,7 +142,22 @@ class Frontend(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     via: ViaGiven = UNSET
     request_id: RequestIdGiven = UNSET
     monitor: MonitorGiven = UNSET
-    log: Annotated[bool, Meta(description="Write access log records for this frontend.")] = True
+    log: Annotated[
+        bool | tuple[Log, ...] | FrontendLog,
+        Meta(
+            description="Write access log records: `true` to `global.log`, `false` not at all, a list to targets of its own, or "
+            "options.",
+            extra={"item": "{to: /var/log/lb/web.log}"},
+        ),
+    ] = True
+    log_format: Annotated[
+        Text | UnsetType,
+        Meta(
+            description="The line that targets with `format: haproxy` get: a text in HAProxy's `log-format` language, or `http`, "
+            "`tcp`, `clf` for its `httplog`, `tcplog`, `httplog clf`.",
+            examples=["%ci [%tr] %{+Q}r %ST %B", "clf"],
+        ),
+    ] = UNSET
     routes: Annotated[
         tuple[Route, ...],
         Meta(

@@ -68,9 +68,7 @@ UNBUILT: dict[str, dict[str, str]] = {
     },
     "Admin": {"user": "process", "group": "process", "address": "admin", "tls": "tls"},
     "Log": {
-        "sample": "log",
         "length": "log",
-        "fields": "log",
         "mode": "log",
     },
     "Defaults": {
@@ -98,7 +96,7 @@ UNBUILT: dict[str, dict[str, str]] = {
         "response_rules": "rules",
         "tcp_rules": "rules",
         "captures": "rules",
-        "log_format": "log",
+        "log_format_sd": "log",
         "errors": "http",
         "compression": "http",
         "cache": "http",
@@ -210,9 +208,8 @@ UNBUILT_WORDS: dict[str, dict[str, str]] = {
         "sticky": "balance",
     },
     "mode": {"udp": "connection", "log": "log", "spop": "policy", "health": "checks"},
-    "log format": {"clf": "log", "otlp": "log", "httpslog": "tls", "raw": "log"},
+    "log format": {"otlp": "log", "httpslog": "tls", "raw": "log"},
     "log target": {
-        "journald": "log",
         "ring": "log",
         "fd": "log",
         "kafka": "log",
@@ -245,7 +242,6 @@ UNBUILT_WORDS: dict[str, dict[str, str]] = {
 # Forms of a value that are known but not built: {(section, keyword): what the form is}.
 UNBUILT_FORMS: dict[tuple[str, str], tuple[str, str]] = {
     ("Route", "match"): ("a condition as text", "rules"),
-    ("Frontend", "log"): ("a list of targets of its own", "log"),
 }
 
 _FORWARDING_WORDS = {
@@ -299,11 +295,26 @@ INSTEAD: dict[str, dict[str, str]] = {
         "stats_socket": "write 'admin: {path: /run/lb/admin.sock}'",
         "hard_stop_after": "write 'grace'",
         "logs": "write 'log'",
+        "access_log": "write 'log'",
         "timeouts": "it belongs to 'defaults'",
         "max_conn": "write 'maxconn'",
     },
     "Admin": {"socket": "write 'path'"},
-    "Log": {"target": "write 'to'", "path": "write 'to'"},
+    "Log": {
+        "target": "write 'to'",
+        "path": "write 'to'",
+        "minlevel": "write 'min_level'",
+        "maxlevel": "write 'level'",
+        "sampling": "write 'sample'",
+    },
+    "ErrorLog": {"target": "write 'to'", "path": "write 'to'", "severity": "write 'level'"},
+    "FrontendLog": {
+        "to": "write 'targets: [{to: ...}]'",
+        "format": "it belongs to a target: 'targets: [{to: ..., format: ...}]'",
+        "dontlog_normal": "write 'normal: false'",
+        "dontlognull": "write 'null: false'",
+        "log_separate_errors": "write 'separate_errors: true'",
+    },
     "Defaults": {**_PROXY_WORDS, **_FORWARDING_WORDS},
     "Timeouts": {
         "idle": "write 'client' and 'server', or 'http_keep_alive'",
@@ -502,6 +513,7 @@ INSTEAD_WORDS: dict[str, dict[str, str]] = {
     },
     "mode": {"https": "write 'http'", "l4": "write 'tcp'", "l7": "write 'http'"},
     "log format": {
+        "clf": "write 'log_format: clf'",
         "httplog": "write 'haproxy': it is httplog for frontends of mode http, tcplog for mode tcp",
         "tcplog": "write 'haproxy': it is httplog for frontends of mode http, tcplog for mode tcp",
         "rfc3164": "it is a syslog header: write 'syslog: rfc3164'",

@@ -39,19 +39,64 @@ class Log(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     to: Annotated[
         Text,
         Meta(
-            description="`stdout`, `stderr`, the absolute path of a file, which SIGUSR1 reopens, or a syslog server: "
-            "`udp:ADDRESS:PORT`, `tcp:ADDRESS:PORT` (octet counting), `unix:PATH` (datagrams).",
-            examples=["stdout", "/var/log/lb/access.log", "udp:127.0.0.1:514", "tcp:[::1]:601", "unix:/dev/log"],
+            description="`stdout`, `stderr`, the absolute path of a file, which SIGUSR1 reopens, `journald` (its native "
+            "protocol), or a syslog server: `udp:ADDRESS:PORT`, `tcp:ADDRESS:PORT` (octet counting), `unix:PATH` (datagrams).",
+            examples=[
+                "stdout",
+                "/var/log/lb/access.log",
+                "journald",
+                "udp:127.0.0.1:514",
+                "tcp:[::1]:601",
+                "unix:/dev/log",
+            ],
         ),
     ]
     format: Annotated[
         Literal["json", "haproxy"],
         Meta(
             description="`json`: one object a line. `haproxy`: HAProxy's `httplog` line for frontends of mode http, "
-            "its `tcplog` line for mode tcp.",
+            "its `tcplog` line for mode tcp, or what `log_format` of the frontend says.",
             extra={"noun": "log format"},
         ),
     ] = "json"
+    log_format: Annotated[
+        Text | UnsetType,
+        Meta(
+            description="The line of this target, whatever frontends say: a text in HAProxy's `log-format` language, or `http`, "
+            "`tcp`, `clf` for its `httplog`, `tcplog`, `httplog clf`.",
+            examples=["%ci [%tr] %{+Q}r %ST %B", "clf"],
+        ),
+    ] = UNSET
+    fields: Annotated[
+        tuple[Text | dict[str, Text], ...] | UnsetType,
+        Meta(
+            description="With `format: json`: the keys of a record in this order. `{name: what}` gives a key another name; `what` "
+            "is a key of the usual record or a text in HAProxy's `log-format` language.",
+            extra={"item": '"status", {uri: "%HU"}'},
+        ),
+    ] = UNSET
+    sample: Annotated[
+        Text | UnsetType,
+        Meta(
+            description="Which records are written: a part such as `10%`, or HAProxy's `ranges:size`, such as `1-3,5:10`. Each "
+            "worker counts for itself.",
+            examples=["10%", "1:100"],
+        ),
+    ] = UNSET
+    level: Annotated[
+        Severity | UnsetType,
+        Meta(
+            description="Write only records of this severity or a graver one. Failures have the severity `err` where a frontend "
+            "says `log: {separate_errors: true}`, all others `severity`.",
+            extra={"noun": "severity"},
+        ),
+    ] = UNSET
+    min_level: Annotated[
+        Severity | UnsetType,
+        Meta(
+            description="Graver records are sent with this severity (syslog and journald).", extra={"noun": "severity"}
+        ),
+    ] = UNSET
     syslog: Annotated[
         Literal["local", "rfc3164", "rfc5424"] | UnsetType,
         Meta(
@@ -67,13 +112,41 @@ class Log(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     severity: Annotated[
         Severity | UnsetType,
         Meta(
-            description="Syslog severity of access records, in HAProxy's words; `info` if not given.",
+            description="Severity of access records, in HAProxy's words; `info` if not given.",
             extra={"noun": "severity"},
         ),
     ] = UNSET
     tag: Annotated[
         Tag | UnsetType,
         Meta(description="Who sends the syslog messages; `lb` if not given.", examples=["edge"]),
+    ] = UNSET
+
+
+class ErrorLog(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One target of what lb itself says. A string is short for `{to: ...}`."""
+
+    to: Annotated[
+        Text,
+        Meta(
+            description="Where it goes: as in `log`.",
+            examples=["stderr", "/var/log/lb/error.log", "journald", "unix:/dev/log"],
+        ),
+    ]
+    level: Annotated[
+        Severity | UnsetType,
+        Meta(description="Write only lines of this severity or a graver one.", extra={"noun": "severity"}),
+    ] = UNSET
+    syslog: Annotated[
+        Literal["local", "rfc3164", "rfc5424"] | UnsetType,
+        Meta(description="Header of syslog messages: as in `log`.", extra={"noun": "syslog header"}),
+    ] = UNSET
+    facility: Annotated[
+        Facility | UnsetType,
+        Meta(description="Syslog facility; `daemon` if not given.", extra={"noun": "facility"}),
+    ] = UNSET
+    tag: Annotated[
+        Tag | UnsetType,
+        Meta(description="Who sends the messages; `lb` if not given.", examples=["edge"]),
     ] = UNSET
 
 
@@ -129,3 +202,11 @@ class Global(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
             extra={"kind": "list", "item": "{to: stdout, format: json}"},
         ),
     ] = (Log(to="stdout"),)
+    error_log: Annotated[
+        tuple[Annotated[Text, Meta(extra={"kind": "error_log"})] | ErrorLog, ...] | UnsetType,
+        Meta(
+            description="Targets of what lb itself says: starts, reloads, servers, errors. `stderr` if not given; `[]` says "
+            "nothing once lb has started.",
+            extra={"kind": "list", "item": "stderr, {to: /var/log/lb/error.log}"},
+        ),
+    ] = UNSET

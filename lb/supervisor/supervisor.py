@@ -27,7 +27,7 @@ from lb.supervisor.compiler import Compiler, Refused
 from lb.supervisor.generation import Generation, NoRoom, Retired, number, release
 from lb.supervisor.journal import Journal
 from lb.supervisor.limits import descriptors_needed
-from lb.supervisor.logs import Complaints, targets_of
+from lb.supervisor.logs import Complaints, error_targets_of, targets_of
 from lb.supervisor.notify import Notifier
 from lb.supervisor.sockets import ListenFailed, Sockets, why
 from lb.supervisor.workers import Workers
@@ -384,15 +384,17 @@ class Supervisor:
         return admin
 
     def _open_logs(self, part: Part, undo: AsyncExitStack) -> None:
-        targets = targets_of(part)
+        targets, own = targets_of(part), error_targets_of(part)
         try:
             if self._logs is None:
                 # Before workers live: what they log is read from the first record on.
-                self._logs = LogDrain(self.mapping, targets)
+                self._logs = LogDrain(self.mapping, targets, own)
                 self.journal.use(self._logs.write)
-            elif self.generation is not None and targets != (before := targets_of(self.generation.part)):
-                self._logs.set_targets(targets)
-                undo.callback(self._logs.set_targets, before)
+            elif self.generation is not None:
+                old = targets_of(self.generation.part), error_targets_of(self.generation.part)
+                if (targets, own) != old:
+                    self._logs.set_targets(targets, own)
+                    undo.callback(self._logs.set_targets, *old)
         except TimeoutError:
             self.journal.warn("log: a target hangs; the new ones will be used when it moves again")
         except OSError as error:
@@ -442,7 +444,11 @@ class Supervisor:
     def _look_at_logs(self, now: float) -> None:
         if self._logs is None:
             return
-        for to, error in self._complaints.news(self._logs.stats()["targets"], now):
+        stats = self._logs.stats()
+        targets = stats["targets"] + stats["messages"]
+        for to, records in self._complaints.drops(targets, now):
+            self.journal.warn(f"log '{to}': {records} record{'s' if records != 1 else ''} dropped")
+        for to, error in self._complaints.news(targets, now):
             if error:
                 self.journal.warn(
                     f"log '{to}': {error[0].lower()}{error[1:]}; records wait, then they are dropped and counted"

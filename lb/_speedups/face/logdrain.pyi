@@ -4,11 +4,11 @@ from typing import Literal, NamedTuple, TypedDict
 from lb._speedups.face.mapping import Mapping
 
 class Syslog(NamedTuple):
-    """A target that gets syslog messages."""
+    """A target that gets messages."""
 
     to: str
-    """`udp:ADDRESS:PORT`, `tcp:ADDRESS:PORT` (IPv6 in brackets) or `unix:PATH`."""
-    form: Literal["local", "rfc3164", "rfc5424"]
+    """`udp:ADDRESS:PORT`, `tcp:ADDRESS:PORT` (IPv6 in brackets), `unix:PATH` or `journald:PATH`."""
+    form: Literal["local", "rfc3164", "rfc5424", "journald"]
     priority: int
     """8 * facility + severity of access records."""
     tag: str
@@ -43,6 +43,11 @@ class DrainStats(TypedDict):
     passes: int
     """Times the thread walked over all rings."""
     targets: list[TargetStats]
+    messages: list[TargetStats]
+    """Targets of lb's own lines that are none of `targets`."""
+
+ON_STDERR: tuple[tuple[str, int], ...]
+"""Where lb's own lines go if nothing else is said."""
 
 class LogDrain:
     """The log thread: it carries records from the rings of all workers to the log targets.
@@ -50,15 +55,25 @@ class LogDrain:
     A target is `stdout`, `stderr`, the path of a file, which is appended to and made with mode 0640, or a `Syslog`, which
     need not be there yet. Its number, which a record names, is its place in the list; the same target may have several
     numbers. Use it from one thread.
+
+    `messages` are the targets of lb's own lines, each with the least grave severity that goes there.
     """
 
-    def __init__(self, mapping: Mapping, targets: Sequence[str | Syslog]) -> None:
+    def __init__(
+        self, mapping: Mapping, targets: Sequence[str | Syslog], messages: Sequence[tuple[str | Syslog, int]] = ...
+    ) -> None:
         """Open the targets and start the thread, which uses the mapping until stop().
 
         Raises OSError with the target's name, ValueError for an address that is none.
         """
 
-    def set_targets(self, targets: Sequence[str | Syslog], *, timeout_s: float = 1.0) -> None:
+    def set_targets(
+        self,
+        targets: Sequence[str | Syslog],
+        messages: Sequence[tuple[str | Syslog, int]] = ...,
+        *,
+        timeout_s: float = 1.0,
+    ) -> None:
         """Use other targets from now on; what is in the rings still goes to the old ones.
 
         A target that stays keeps its open file or connection. Raises OSError, and then nothing has changed, or TimeoutError, and then
@@ -75,9 +90,9 @@ class LogDrain:
         """Wait until what is in the rings now was given to the targets. Raises TimeoutError."""
 
     def write(self, text: str, level: int = 6) -> None:
-        """Write a message of lb itself to stderr, without waiting for it.
+        """Write lines of lb itself to their targets, without waiting for it.
 
-        `level` is a syslog severity; journald gets it in front of each line, and nobody else.
+        `level` is a syslog severity. Where stderr is journald's, it gets it in front of each line.
         """
 
     def stop(self, flush_timeout_s: float = 1.0) -> bool:

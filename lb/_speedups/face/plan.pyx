@@ -11,12 +11,12 @@ from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from lb._speedups.policy.plan cimport (
-    PLAN_MAGIC, PLAN_VERSION, ROUTE_TIMES, forward_field_t, forwarding_t, monitor_need_t, monitor_t, net4_t, net6_t,
-    netset_t, plan_backend, plan_backend_t, plan_check, plan_condition, plan_condition_t, plan_frontend,
-    plan_frontend_t, plan_key_t, plan_listener, plan_listener_t, plan_log, plan_log_t, plan_mirror, plan_mirror_t,
-    plan_oid_hash, plan_piece, plan_piece_t, plan_redirect, plan_redirect_t, plan_reply, plan_reply_t, plan_route,
-    plan_route_t, plan_server, plan_server_t, plan_share, plan_share_t, plan_split, plan_split_t, plan_t, plan_texts,
-    route_edge_t, route_host_t, route_node_t, route_table_t, text_t,
+    PLAN_MAGIC, PLAN_VERSION, ROUTE_TIMES, forward_field_t, forwarding_t, log_op_t, monitor_need_t, monitor_t,
+    net4_t, net6_t, netset_t, plan_backend, plan_backend_t, plan_check, plan_condition, plan_condition_t,
+    plan_frontend, plan_frontend_t, plan_key_t, plan_listener, plan_listener_t, plan_log, plan_log_op, plan_log_t,
+    plan_mirror, plan_mirror_t, plan_oid_hash, plan_piece, plan_piece_t, plan_redirect, plan_redirect_t, plan_reply,
+    plan_reply_t, plan_route, plan_route_t, plan_server, plan_server_t, plan_share, plan_share_t, plan_split,
+    plan_split_t, plan_t, plan_texts, route_edge_t, route_host_t, route_node_t, route_table_t, text_t,
 )
 from lb._speedups.policy.plan cimport plan_socket, plan_socket_t
 from lb._speedups.policy.route cimport route_hash
@@ -289,6 +289,8 @@ cdef put_frontends(Image image, plan_t *p, list rows, list oids, list trees, lis
         out.max_requests = row.max_requests
         out.http_connection = row.http_connection
         out.close_both = row.close_both
+        out.log_flags = row.log_flags
+        out.logs_at, out.logs = row.logs
         tree = trees[i]
         if tree is not None:
             out.hosts_at = (<Tree> tree).at
@@ -555,10 +557,32 @@ cdef put_sockets(Image image, plan_t *p, list rows):
         out.port_low, out.port_high = row.ports
 
 
+cdef put_logs(Image image, plan_t *p, list rows):
+    cdef plan_log_t *out
+    cdef log_op_t *op
+    cdef uint32_t at = 0
+    for i, row in enumerate(rows):
+        out = plan_log(p, i)
+        out.target = row.target
+        out.format = row.format
+        out.flags = row.flags
+        out.error_level = row.error_level
+        out.room = row.room
+        out.sample_size = row.sample_size
+        image.text(&out.sample, row.sample)
+        out.ops_at = at
+        out.ops = len(row.ops)
+        for kind, flags, text in row.ops:
+            op = <log_op_t *> plan_log_op(p, at)
+            op.kind = kind
+            op.flags = flags
+            image.text(&op.text, text)
+            at += 1
+
+
 def build(generation, rows, oids, offsets):
     cdef Image image = Image()
     cdef plan_t *p
-    cdef plan_log_t *log
     cdef Routing routing = Routing()
     if len(offsets) != len(rows.backends):
         raise ValueError(f"{len(offsets)} balances for {len(rows.backends)} backends")
@@ -573,6 +597,8 @@ def build(generation, rows, oids, offsets):
     sockets_at = image.place(len(rows.sockets), sizeof(plan_socket_t))
     logs_at = image.place(len(rows.logs), sizeof(plan_log_t))
     mirrors_at = image.place(len(rows.mirrors), sizeof(plan_mirror_t))
+    nlogops = sum(len(row.ops) for row in rows.logs)
+    logops_at = image.place(nlogops, sizeof(log_op_t))
     by_oid_size = power_above(len(rows.servers))
     by_oid_at = image.place(by_oid_size, sizeof(uint32_t))
     nconditions, nshares, npieces, ntexts = count_routing(rows, trees)
@@ -605,6 +631,7 @@ def build(generation, rows, oids, offsets):
     p.max_idle = rows.max_idle
     p.nlogs, p.logs_at = len(rows.logs), logs_at
     p.nmirrors, p.mirrors_at = len(rows.mirrors), mirrors_at
+    p.nlogops, p.logops_at = nlogops, logops_at
     p.by_oid_size, p.by_oid_at = by_oid_size, by_oid_at
     p.nroutes, p.routes_at = len(rows.routes), routes_at
     p.nconditions, p.conditions_at = nconditions, conditions_at
@@ -626,10 +653,7 @@ def build(generation, rows, oids, offsets):
     put_servers(image, p, rows.servers, oids)
     put_mirrors(p, rows.mirrors)
     put_sockets(image, p, rows.sockets)
-    for i, (target, form) in enumerate(rows.logs):
-        log = plan_log(p, i)
-        log.target = target
-        log.format = form
+    put_logs(image, p, rows.logs)
     made = image.finish()
     if plan_check(<char *> made, len(made)):
         raise ValueError("the rows do not fit together: an index points at nothing")

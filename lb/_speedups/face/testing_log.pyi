@@ -49,3 +49,9 @@ class Lines:
 
     def line(self, form: Literal["http", "tcp", "json"], cap: int = ..., **fields: Any) -> bytes:
         """Format a `log_view_t` made of `fields`; the others have plain defaults."""
+
+    def program(self, image: bytes, log: int = 0, **fields: Any) -> bytes:
+        """The same by the program of this log in a plan image. Raises ValueError for a bad image."""
+
+def width(kind: int) -> tuple[int, bool]:
+    """Return the width of a LOGOP_*, and whether it shows the request target."""

@@ -12,10 +12,13 @@ from lb._speedups.base.logring cimport (
 from lb._speedups.base.mapping cimport mapping_ring
 from lb._speedups.face.mapping cimport Mapping
 from lb._speedups.policy.logline cimport (
-    LOGLINE_CAP, LOGLINE_MIN, log_view_t, logline_http, logline_init, logline_json, logline_t, logline_tcp,
+    LOGLINE_CAP, LOGLINE_MIN, log_end_t, log_view_t, logline_http, logline_init, logline_json, logline_t, logline_tcp,
     slice_t,
 )
-from lb._speedups.policy.plan cimport MODE_HTTP, MODE_TCP
+from lb._speedups.policy.logformat cimport logformat_is_open, logformat_width, logformat_write
+from lb._speedups.policy.plan cimport (
+    MODE_HTTP, MODE_TCP, log_op_t, plan_check, plan_log, plan_t,
+)
 
 import socket
 
@@ -125,6 +128,25 @@ cdef class Ring:
         return (<logring_t *>self.ring).broken
 
 
+cdef set_end(log_end_t *end, given):
+    cdef bytes packed
+    if given is None:
+        return
+    host, port = given
+    end.family = socket.AF_UNIX if not host else socket.AF_INET6 if ":" in host else socket.AF_INET
+    end.port = port
+    if host:
+        packed = socket.inet_pton(end.family, host)
+        memcpy(end.address, <const char *>packed, len(packed))
+
+
+def width(int kind):
+    cdef log_op_t op
+    memset(&op, 0, sizeof(op))
+    op.kind = kind
+    return logformat_width(&op), bool(logformat_is_open(&op))
+
+
 cdef class Lines:
     cdef logline_t state
     cdef log_view_t view
@@ -186,6 +208,13 @@ cdef class Lines:
         v.srvconn = f.get("srvconn", 0)
         v.srvqueue = f.get("srvqueue", 0)
         v.bequeue = f.get("bequeue", 0)
+        v.path = self.keep(f.get("path", "/"))
+        v.idle_ms = f.get("idle_ms", 0)
+        v.number = f.get("number", 0)
+        v.logged = f.get("logged", 0)
+        set_end(&v.local, f.get("local"))
+        set_end(&v.source, f.get("source"))
+        set_end(&v.peer, f.get("peer"))
 
     def line(self, str form, size_t cap=LOGLINE_CAP, **fields):
         self.set_view(fields)
@@ -198,4 +227,18 @@ cdef class Lines:
                 return dst[:logline_tcp(&self.state, &self.view, dst, cap)]
             return dst[:logline_json(&self.state, &self.view, dst, cap)]
         finally:
+            free(dst)
+
+    def program(self, bytes image, log=0, **fields):
+        cdef size_t n = len(image)
+        cdef plan_t *plan = <plan_t *>malloc(n)
+        cdef char *dst = <char *>malloc(LOGLINE_CAP)
+        memcpy(plan, <const char *>image, n)
+        self.set_view(fields)
+        try:
+            if plan_check(plan, n) or log >= plan.nlogs:
+                raise ValueError("plan_check refuses the image")
+            return dst[:logformat_write(&self.state, &self.view, plan, plan_log(plan, log), dst)]
+        finally:
+            free(plan)
             free(dst)

@@ -6,9 +6,9 @@ from libc.string cimport memcpy, memset
 
 from lb._speedups.policy.netset cimport netset_check, netset_has
 from lb._speedups.policy.plan cimport (
-    net4_t, net6_t, netset_t, plan_backend, plan_backend_t, plan_check, plan_frontend, plan_frontend_t, plan_listener,
-    plan_listener_t, plan_log, plan_mirror, plan_mirror_t, plan_server, plan_server_by_oid, plan_server_t,
-    plan_split, plan_split_t, plan_t, plan_text, text_t,
+    net4_t, net6_t, netset_t, plan_backend, plan_backend_t, plan_check, plan_frontend, plan_frontend_t,
+    plan_listener, plan_listener_t, plan_log, plan_log_op, plan_log_t, plan_mirror, plan_mirror_t, plan_server,
+    plan_server_by_oid, plan_server_t, plan_split, plan_split_t, plan_t, plan_text, text_t,
 )
 from lb._speedups.policy.plan cimport plan_socket, plan_socket_t
 from lb._speedups.policy.route cimport ROUTE_HOST_MAX as HOST_MAX
@@ -147,6 +147,7 @@ cdef class Plan:
         cdef plan_server_t *s
         cdef plan_mirror_t *m
         cdef plan_socket_t *o
+        cdef plan_log_t *log
         cdef uint32_t i
         listeners, frontends, backends, servers, logs, proxies, mirrors = [], [], [], [], [], [], []
         sockets = []
@@ -160,7 +161,7 @@ cdef class Plan:
                 "oid": f.oid, "name": self.text(f.name), "mode": f.mode, "flags": f.flags, "maxconn": f.maxconn,
                 "default_route": f.default_route, "client_ms": f.client_ms, "http_request_ms": f.http_request_ms,
                 "http_keep_alive_ms": f.http_keep_alive_ms, "tunnel_ms": f.tunnel_ms, "routes": f.routes,
-                "mirror": f.mirror,
+                "mirror": f.mirror, "log_flags": f.log_flags, "logs": (f.logs_at, f.logs),
                 "keepalive": (f.keepalive_idle_s, f.keepalive_interval_s, f.keepalive_count),
                 "max_requests": f.max_requests, "http_connection": f.http_connection, "close_both": f.close_both,
             })
@@ -188,7 +189,15 @@ cdef class Plan:
                 "source": (<char *> o.source)[:o.source_len], "ports": (o.port_low, o.port_high),
             })
         for i in range(p.nlogs):
-            logs.append((plan_log(p, i).target, plan_log(p, i).format))
+            log = plan_log(p, i)
+            logs.append({
+                "target": log.target, "format": log.format, "flags": log.flags, "error_level": log.error_level,
+                "room": log.room, "sample_size": log.sample_size, "sample": self.text(log.sample),
+                "ops": [
+                    (plan_log_op(p, j).kind, plan_log_op(p, j).flags, self.text(plan_log_op(p, j).text))
+                    for j in range(log.ops_at, log.ops_at + log.ops)
+                ],
+            })
         for i in range(p.nmirrors):
             m = plan_mirror(p, i)
             mirrors.append({"backend": m.backend, "percent": m.percent, "max_body": m.max_body,

@@ -1,4 +1,5 @@
-# Access log lines: HAProxy's httplog and tcplog, and a JSON object. Pure formatting into a caller's buffer.
+# Access log lines: HAProxy's httplog and tcplog, and a JSON object. Pure formatting into a caller's buffer. Formats that a
+# configuration makes are programs: logformat.pxd.
 #
 # The formats are HAProxy's, byte for byte (manual 8.2.2, 8.2.3, 8.5), so that halog and every parser written for it
 # work unchanged:
@@ -9,8 +10,7 @@
 # Captured headers (%hr, %hs) are left out with their blanks, as HAProxy does when none is declared. JSON is one flat
 # object with the same keys in every line of a mode; docs/logging.md lists them.
 #
-# What a client or a server sent is never trusted. HAProxy's lines write control bytes, bytes from 0x7f up, `"` and `#`
-# as #XX, its own escape. JSON keeps valid UTF-8 and writes everything else as \u00XX: it is valid whatever was sent.
+# What a client or a server sent is never trusted; how it is written: logtext.pxd. JSON is valid whatever was sent.
 #
 # Length. Everything but the request target is cut at a width of its own, so a buffer of LOGLINE_MIN always holds a
 # whole line; the target takes what is left and is cut there, never inside an escape. A line that was cut says so in
@@ -36,6 +36,13 @@ ctypedef struct logline_t:      # one per worker, owned by the engine
     char date[12]               # 22/Nov/2026 of local time, and a NUL
     int64_t utc_day             # days since 1970 that `utc_date` shows
     char utc_date[12]           # 2026-11-22 and a NUL
+    uint32_t pid                # of this worker
+    char host[64]               # the machine's name and a NUL
+
+ctypedef struct log_end_t:      # an end of a connection
+    uint16_t family             # AF_INET, AF_INET6, AF_UNIX; 0 = not known
+    uint16_t port               # host order
+    uint8_t address[16]         # network order
 
 ctypedef struct log_view_t:      # what relay knows when a stream ends
     uint8_t mode                 # MODE_TCP, MODE_HTTP: the keys of a JSON line
@@ -57,6 +64,7 @@ ctypedef struct log_view_t:      # what relay knows when a stream ends
     int64_t connect_ms           # Tc, -1 = not connected
     int64_t response_ms          # Tr: until the response head, -1 = none
     int64_t active_ms            # Ta (http), Tt (tcp)
+    int64_t idle_ms              # Ti: from the connection, or the end of its last request, until this one's first byte
     uint64_t bytes_out           # to the client, head included (%B)
     uint64_t bytes_in            # from the client
     slice_t frontend
@@ -64,6 +72,7 @@ ctypedef struct log_view_t:      # what relay knows when a stream ends
     slice_t server               # empty = none (printed <NOSRV>; null in JSON)
     slice_t method               # request line parts
     slice_t target
+    slice_t path                 # without scheme, authority and query
     slice_t host
     slice_t request_id           # printed in JSON, and in HAProxy's line only by custom formats
     slice_t reason               # why it was refused, empty = not
@@ -73,6 +82,11 @@ ctypedef struct log_view_t:      # what relay knows when a stream ends
     uint32_t srvconn
     uint32_t srvqueue            # requests that waited before this one, for the server and for the backend
     uint32_t bequeue
+    uint32_t number              # of this stream among all of its worker
+    uint32_t logged              # records before it of its frontend and worker
+    log_end_t local              # where the client connected to
+    log_end_t source             # where the server connection came from
+    log_end_t peer               # and where it went
 
 # Ready the state of a worker.
 cdef void logline_init(logline_t *state) noexcept nogil

@@ -66,6 +66,23 @@ cdef enum:                       # plan_listener_t.flags, plan_server_t.flags (d
 cdef enum:                       # plan_log_t.format
     LOG_HAPROXY = 1              # httplog or tcplog by the frontend's mode
     LOG_JSON = 2
+    LOG_PROGRAM = 3              # its ops say
+
+cdef enum:                       # plan_log_t.flags
+    LOG_SKIP_NORMAL = 1 << 0     # only records of streams that failed (frontends with LOGS_SEPARATE)
+    LOG_SKIP_ERRORS = 1 << 1     # only the others
+    LOG_NUMBERED = 1 << 2        # it wants the request's id
+
+cdef enum:                       # plan_frontend_t.log_flags
+    LOGS_NO_NORMAL = 1 << 0      # no record of what ended as it should
+    LOGS_NO_NULL = 1 << 1        # nor of connections on which the client sent nothing (mode tcp)
+    LOGS_SEPARATE = 1 << 2       # failures have a severity of their own
+    LOGS_ENDS = 1 << 3           # a record wants the addresses of lb's own sockets
+
+cdef enum:
+    LOG_TARGETS = 128            # targets of a plan
+    LOG_ERROR = 3                # severity of failures where they have one of their own
+    LOG_SAMPLE_MAX = 65536       # records of a sample's period
 
 cdef enum:                       # plan_route_t.kind: what its target is
     TARGET_BACKEND = 1
@@ -136,8 +153,8 @@ ctypedef struct plan_frontend_t:
     uint32_t oid
     text_t name
     uint8_t mode                 # MODE_*
-    uint8_t pad0
-    uint16_t pad1
+    uint8_t log_flags            # LOGS_*
+    uint16_t logs                # what a stream is logged to: plan_log_t[logs_at..], none without FRONTEND_LOG
     uint32_t flags               # FRONTEND_*
     uint32_t maxconn             # connections over all workers; 0 = no limit
     int32_t default_route        # index of the route for what no other matches, -1 = none
@@ -158,6 +175,7 @@ ctypedef struct plan_frontend_t:
     uint8_t http_connection      # CONNECTION_*
     uint8_t close_both           # mode tcp: the first end of a direction ends both
     uint16_t pad2
+    uint32_t logs_at             # index
 
 ctypedef struct plan_key_t:      # what is hashed: policy/hashkey.pxd
     text_t name                  # of the field (lower case), cookie or parameter
@@ -399,9 +417,23 @@ ctypedef struct route_table_t:   # at plan_frontend_t.hosts_at
     uint32_t extra               # their number
     uint32_t pad
 
-ctypedef struct plan_log_t:
-    uint32_t target              # number of the supervisor's target: its place in Part.logs
-    uint32_t format              # LOG_*
+ctypedef struct log_op_t:        # what programs are made of: policy/logformat.pxd
+    text_t text                  # printed before its variable
+    uint8_t kind                 # LOGOP_*
+    uint8_t flags
+    uint16_t pad0
+    uint32_t pad1
+
+ctypedef struct plan_log_t:      # a line of one sort for one target
+    uint16_t target              # number of the supervisor's target: its place in Part.logs
+    uint8_t format               # LOG_HAPROXY...
+    uint8_t flags                # LOG_SKIP_NORMAL...
+    uint32_t error_level         # severity of failures: LOG_ERROR, or what the target makes of it
+    uint32_t ops_at              # LOG_PROGRAM: index of its first op
+    uint32_t ops                 # their number
+    uint32_t room                # width of each op that shows the target
+    uint32_t sample_size         # records of a period, 0 = all are written
+    text_t sample                # a bit for each record of a period, lowest first: whether it is written
 
 ctypedef struct plan_t:
     uint32_t magic
@@ -421,6 +453,8 @@ ctypedef struct plan_t:
     uint32_t servers_at
     uint32_t nlogs
     uint32_t logs_at
+    uint32_t nlogops
+    uint32_t logops_at           # offset of log_op_t[nlogops]
     uint32_t by_oid_at           # offset of uint32_t[by_oid_size]: open addressing by plan_oid_hash, server index + 1
     uint32_t by_oid_size         # a power of two, at most half full; 0 in a slot = empty
     uint32_t nmirrors
@@ -498,6 +532,9 @@ cdef inline plan_reply_t *plan_reply(const plan_t *p, uint32_t i) noexcept nogil
 
 cdef inline text_t *plan_texts(const plan_t *p, uint32_t i) noexcept nogil:
     return (<text_t *> (<char *> p + p.texts_at)) + i
+
+cdef inline const log_op_t *plan_log_op(const plan_t *p, uint32_t i) noexcept nogil:
+    return (<const log_op_t *> (<const char *> p + p.logops_at)) + i
 
 cdef inline const char *plan_text(const plan_t *p, text_t t) noexcept nogil:
     return <const char *> p + t.at

@@ -1,6 +1,7 @@
 from lb._speedups.policy.balance cimport BALANCE_HASH, BALANCE_ROUNDROBIN
 from lb._speedups.policy.forwarding cimport forwarding_check
 from lb._speedups.policy.hash cimport HASH_SDBM, HASH_XXH3
+from lb._speedups.policy.logformat cimport logformat_check
 from lb._speedups.policy.netset cimport netset_check
 from lb._speedups.policy.route cimport route_check
 
@@ -61,6 +62,8 @@ cdef int check_frontends(const plan_t *p) noexcept nogil:
         if frontend.mirror > p.nmirrors or (frontend.mirror and frontend.mode != MODE_HTTP):
             return -1
         if frontend.max_requests == 0 or frontend.http_connection > CONNECTION_CLOSE or frontend.close_both > 1:
+            return -1
+        if <uint64_t> frontend.logs_at + frontend.logs > p.nlogs:
             return -1
         if route_check(p, frontend) or forwarding_check(p, frontend) or check_monitor(p, frontend):
             return -1
@@ -128,6 +131,25 @@ cdef int check_sockets(const plan_t *p) noexcept nogil:
         if o.source_family != 0 and o.source_family != AF_INET and o.source_family != AF_INET6:
             return -1
         if o.port_low != 0 and o.source_family == 0:
+            return -1
+    return 0
+
+
+cdef int check_logs(const plan_t *p) noexcept nogil:
+    cdef const plan_log_t *log
+    cdef uint32_t i
+    for i in range(p.nlogops):
+        if not plan_text_fits(p, plan_log_op(p, i).text):
+            return -1
+    for i in range(p.nlogs):
+        log = plan_log(p, i)
+        if log.target >= LOG_TARGETS or not LOG_HAPROXY <= log.format <= LOG_PROGRAM or log.error_level > 7:
+            return -1
+        if not plan_text_fits(p, log.sample) or log.sample_size > LOG_SAMPLE_MAX:
+            return -1
+        if (<uint64_t> log.sample_size + 7) // 8 > log.sample.len:
+            return -1
+        if <uint64_t> log.ops_at + log.ops > p.nlogops or logformat_check(p, log):
             return -1
     return 0
 
@@ -223,6 +245,7 @@ cdef int plan_check(const void *image, uint64_t size) noexcept nogil:
             or not plan_array_fits(p, p.mirrors_at, p.nmirrors, sizeof(plan_mirror_t))
             or not plan_array_fits(p, p.sockets_at, p.nsockets, sizeof(plan_socket_t))
             or not plan_array_fits(p, p.logs_at, p.nlogs, sizeof(plan_log_t))
+            or not plan_array_fits(p, p.logops_at, p.nlogops, sizeof(log_op_t))
             or not plan_array_fits(p, p.routes_at, p.nroutes, sizeof(plan_route_t))
             or not plan_array_fits(p, p.conditions_at, p.nconditions, sizeof(plan_condition_t))
             or not plan_array_fits(p, p.splits_at, p.nsplits, sizeof(plan_split_t))
@@ -235,7 +258,7 @@ cdef int plan_check(const void *image, uint64_t size) noexcept nogil:
     if check_routes(p) or check_targets(p):
         return -1
     if check_by_oid(p) or check_listeners(p) or check_frontends(p) or check_backends(p) or check_servers(p) \
-            or check_mirrors(p) or check_sockets(p):
+            or check_mirrors(p) or check_sockets(p) or check_logs(p):
         return -1
     return 0
 

@@ -67,6 +67,7 @@ cdef engine_t *engine_new(mapping_t *m, uint32_t slot, int wakeup) noexcept nogi
     e.descriptors = descriptor_limit()
     logring_adopt(e.ring, MAPPING_RING)
     e.idle = <idle_t *> calloc(MAPPING_OBJECTS, sizeof(idle_t))
+    e.logged = <uint32_t *> calloc(MAPPING_OBJECTS, sizeof(uint32_t))
     clock_init(&e.clock)
     e.now_ms = clock_mono_ms(&e.clock)
     timers_init(&e.timers, e.now_ms)
@@ -82,10 +83,11 @@ cdef engine_t *engine_new(mapping_t *m, uint32_t slot, int wakeup) noexcept nogi
     mirror_codec(&e.mirror)
     e.copies = <uint32_t *> calloc(MAPPING_OBJECTS, sizeof(uint32_t))
     if getrandom(&e.id_prefix, 8, 0) != 8 or getrandom(&e.id_next, 8, 0) != 8 or getrandom(&e.random, 8, 0) != 8 \
-            or loop_init(&e.loop, wakeup) != 0 or e.idle == NULL or e.copies == NULL:
+            or loop_init(&e.loop, wakeup) != 0 or e.idle == NULL or e.copies == NULL or e.logged == NULL:
         loop_free(&e.loop)
         free(e.idle)
         free(e.copies)
+        free(e.logged)
         free(e)
         return NULL
     return e
@@ -134,6 +136,7 @@ cdef void engine_free(engine_t *e) noexcept nogil:
     loop_free(&e.loop)
     free(e.idle)
     free(e.copies)
+    free(e.logged)
     free(e)
 
 

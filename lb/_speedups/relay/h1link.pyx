@@ -486,7 +486,7 @@ cdef void h1_finish(side_t *s) noexcept nogil:
     if carry_over(l) != 0:
         link_close(l)
         return
-    l.began_ms = l.engine.now_ms
+    l.accept_ms = l.began_ms = l.heard_ms = l.engine.now_ms
     link_deadline(l, l.engine.now_ms, st.frontend.http_keep_alive_ms)
     if l.flags & LINK_BUFFERED or l.conn.flags & CONN_READABLE:
         conn_run(&l.conn)

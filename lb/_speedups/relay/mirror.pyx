@@ -164,7 +164,7 @@ cdef stream_t *mirror_copy(
     l.port = st.port
     memcpy(l.address, st.address, 16)
     l.accept_ms = e.now_ms
-    l.began_ms = e.now_ms
+    l.began_ms = l.heard_ms = e.now_ms
     l.active_ms = e.now_ms
     if m != NULL:
         copy = stream_new(e, l)

@@ -837,7 +837,7 @@ cdef void open_stream(link_t *l, uint8_t id_, const char *p, size_t n) noexcept 
         violated(l, CODE_PROTOCOL)
         return
     r = pairs_end(m, is_end)
-    l.began_ms = e.now_ms
+    l.began_ms = l.heard_ms = e.now_ms
     st = http_open(l, m)
     if st == NULL:
         reset(l, id_, CODE_REFUSED)

@@ -23,9 +23,9 @@ from lb._speedups.base.timers cimport lb_timer_t, timers_t
 from lb._speedups.io.conn cimport conn_t, loop_t
 from lb._speedups.io.flow cimport flow_pool_t, flow_t
 from lb._speedups.io.sys cimport sockaddr_storage
-from lb._speedups.policy.logline cimport logline_t
+from lb._speedups.policy.logline cimport log_end_t, logline_t
 from lb._speedups.policy.plan cimport (
-    plan_backend_t, plan_frontend_t, plan_mirror_t, plan_route_t, plan_server_t, plan_split_t, plan_t,
+    LOG_TARGETS, plan_backend_t, plan_frontend_t, plan_mirror_t, plan_route_t, plan_server_t, plan_split_t, plan_t,
 )
 from lb._speedups.proto.h1 cimport chunked_t
 from lb._speedups.proto.message cimport message_t
@@ -188,8 +188,9 @@ ctypedef struct link_t:
     uint32_t frontend_oid
     uint32_t listener_oid
     uint64_t generation          # the generation its frontend was looked up in
-    uint64_t accept_ms           # when it was accepted; server: when it was opened
+    uint64_t accept_ms           # when it was accepted, or its last request ended; server: when it was opened
     uint64_t began_ms            # first byte of the present head (or the accept)
+    uint64_t heard_ms            # first byte of the present head, of the first one too
     uint64_t linger              # bytes dropped while lingering
     uint16_t family              # its address
     uint16_t port                # host order
@@ -271,6 +272,10 @@ ctypedef struct stream_t:
     uint32_t failed_oid          # server to avoid: its connection failed
     uint64_t accept_us           # times for the log: CLOCK_REALTIME us of the request's start
     uint64_t start_ms            # CLOCK_MONOTONIC ms of it
+    uint32_t idle_ms             # before it, from the accept or the end of the last request
+    uint32_t number              # among the streams of this engine
+    log_end_t local              # where the client connected to; both only where a log format wants them
+    log_end_t source             # where the server connection comes from
     int64_t request_ms           # relative: head complete
     int64_t connect_ms           # relative to assignment: connected, -1 = not
     int64_t response_ms          # relative to connect: response head, -1 = none
@@ -305,6 +310,7 @@ ctypedef struct plan_ref_t:
     uint32_t streams             # streams that began with it
     uint32_t noids               # entries of `frontends`
     uint32_t *frontends          # by oid: index of the frontend + 1, 0 = not one
+    uint32_t sampled[LOG_TARGETS]    # by target: place in its sample's period
     plan_ref_t *next             # the engine's list, newest first
 
 ctypedef struct idle_t:          # connections of one server in this worker that have room for a stream
@@ -360,6 +366,8 @@ ctypedef struct engine_t:
     pool_t mirror_pool
     flow_pool_t flows
     logline_t logline
+    uint32_t streams_begun       # ever, for their numbers
+    uint32_t *logged             # by frontend oid: streams that were logged
     codec_t h1                   # the HTTP/1 codec's table
     codec_t mux                  # debug builds: that of the multiplexing codec
     codec_t mirror               # that of the client side of copies

@@ -11,7 +11,8 @@ from lb._speedups.policy.balance cimport (
 )
 from lb._speedups.policy.hashkey cimport hashkey_find
 from lb._speedups.policy.plan cimport (
-    KEY_NONE, LINK_MUX, LINK_TWISTED, REUSE_NEVER, plan_backend_t, plan_server, plan_server_by_oid, plan_server_t,
+    KEY_NONE, LINK_MUX, LINK_TWISTED, LOGS_ENDS, REUSE_NEVER, plan_backend_t, plan_server, plan_server_by_oid,
+    plan_server_t,
 )
 from lb._speedups.relay.dial cimport dial
 from lb._speedups.relay.idle cimport idle_find, idle_keep, idle_rouse, idle_terms
@@ -20,7 +21,7 @@ from lb._speedups.relay.relay cimport (
     LINK_CLOSE, LINK_EARLY, LINK_IDLE, LINK_SERVER, PHASE_ASSIGN, PHASE_CONNECT, STREAM_COPY, STREAM_DEFERRED,
     STREAM_HTTP, STREAM_PICKED, STREAM_REDISPATCHED, STREAM_RESENT, STREAM_REUSED, TURNAROUND_MS, engine_t, link_t, stream_t,
 )
-from lb._speedups.relay.stream cimport stream_connect_ms, stream_retries
+from lb._speedups.relay.stream cimport stream_connect_ms, stream_keep_source, stream_retries
 
 cdef extern from "lb.h" nogil:
     const bint LB_DEBUG
@@ -198,6 +199,8 @@ cdef int server_connect(stream_t *st, bint fresh) noexcept nogil:
             e.rows[st.backend.oid].reuses += 1
             st.connected_ms = e.now_ms
             st.connect_ms = 0
+            if st.frontend.log_flags & LOGS_ENDS:
+                stream_keep_source(st)
             return SERVER_READY
     st.flags &= <uint16_t> ~STREAM_REUSED
     st.phase = PHASE_CONNECT
@@ -222,6 +225,8 @@ cdef int connected(stream_t *st) noexcept nogil:
     e.rows[st.server_at.oid].conn_total += 1
     if not (l.flags & LINK_EARLY):            # of that one nothing is known yet
         observation_good(e.mapping, st.server_at.oid)
+    if st.frontend.log_flags & LOGS_ENDS:
+        stream_keep_source(st)
     if l.codec != NULL:
         attach(st, l)
     return 0

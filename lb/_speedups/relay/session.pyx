@@ -156,7 +156,7 @@ cdef int session_new(engine_t *e, int fd, sockaddr_storage *address, plan_listen
     l.frontend_oid = frontend.oid
     l.listener_oid = listener.oid
     l.generation = e.current.generation
-    l.accept_ms = l.began_ms = l.active_ms = e.now_ms
+    l.accept_ms = l.began_ms = l.heard_ms = l.active_ms = e.now_ms
     l.next = e.clients
     if e.clients != NULL:
         e.clients.prev = l
@@ -253,6 +253,8 @@ cdef ssize_t fill(link_t *l, message_t *m) noexcept nogil:
         if n > 0:
             l.active_ms = l.engine.now_ms
     if n > 0:
+        if m.fill == 0:
+            l.heard_ms = l.engine.now_ms
         m.fill += <uint16_t> n
     return n
 

@@ -23,6 +23,9 @@ cdef inline void stream_cause(stream_t *st, char cause, char phase) noexcept nog
 # waited for now gets client_fin or server_fin as its deadline. False: none is configured for it, nothing was changed.
 cdef bint stream_half_closed(stream_t *st, bint up_ended) noexcept nogil
 
+# It is connected to its server, and a log format wants to know from where.
+cdef void stream_keep_source(stream_t *st) noexcept nogil
+
 # The stream is over: leave its server and backend, count it, write its record. Once; to be called while the client's
 # connection still counts, so that a record says what HAProxy's would (the client's connection in, the server's out).
 cdef void stream_account(stream_t *st) noexcept nogil

@@ -7,12 +7,17 @@ from lb._speedups.base.logring cimport logring_commit, logring_reserve
 from lb._speedups.base.mapping cimport counters_t, mapping_object
 from lb._speedups.base.pool cimport pool_give, pool_take
 from lb._speedups.io.flow cimport flow_free, flow_held
+from lb._speedups.io.sys cimport (
+    AF_INET, AF_INET6, getsockname, ntohs, sockaddr, sockaddr_in, sockaddr_in6, sockaddr_storage, socklen_t,
+)
+from lb._speedups.policy.logformat cimport logformat_write
 from lb._speedups.policy.logline cimport (
-    LOGLINE_CAP, log_view_t, logline_http, logline_json, logline_tcp, slice_t,
+    LOGLINE_CAP, log_end_t, log_view_t, logline_http, logline_json, logline_tcp, slice_t,
 )
 from lb._speedups.policy.plan cimport (
-    FRONTEND_FORWARDING, FRONTEND_LOG, ID_HEX32, ID_UUID4, LOG_JSON, MODE_HTTP, plan_forwarding, plan_log, plan_text,
-    plan_t, text_t,
+    FRONTEND_FORWARDING, FRONTEND_LOG, ID_HEX32, ID_UUID4, LOGS_ENDS, LOGS_NO_NORMAL, LOGS_NO_NULL, LOGS_SEPARATE,
+    LOG_JSON, LOG_NUMBERED, LOG_PROGRAM, LOG_SKIP_ERRORS, LOG_SKIP_NORMAL, MODE_HTTP, plan_forwarding,
+    plan_frontend_t, plan_log, plan_log_t, plan_t, plan_text, text_t,
 )
 from lb._speedups.proto.h1 cimport h1_reason_text
 from lb._speedups.proto.message cimport MESSAGE_HTTP10, message_t
@@ -101,9 +106,14 @@ cdef stream_t *stream_new(engine_t *e, link_t *client) noexcept nogil:
     memcpy(st.address, client.address, 16)
     if e.now_us == 0:
         e.now_us = clock_real_us(&e.clock)
-    # The first request of a connection begins with the connection, later ones with their first byte.
-    st.start_ms = client.began_ms
-    st.accept_us = e.now_us - (e.now_ms - client.began_ms) * 1000
+    # A request begins with its first byte, a TCP relay with its connection.
+    st.start_ms = client.heard_ms
+    st.accept_us = e.now_us - (e.now_ms - client.heard_ms) * 1000
+    st.idle_ms = <uint32_t> (client.heard_ms - client.accept_ms)
+    st.number = e.streams_begun
+    e.streams_begun += 1
+    if st.frontend.log_flags & LOGS_ENDS:
+        keep_local(st)
     st.next = e.streams
     if e.streams != NULL:
         e.streams.prev = st
@@ -128,6 +138,54 @@ cdef void plan_release(engine_t *e) noexcept nogil:
                 oldest = p.generation
             at = &p.next
     lb_store_u64(&e.worker.oldest, oldest)
+
+
+# What the kernel says of an end of a connection; a v4 peer of a v6 socket is a v4 one.
+cdef void read_end(log_end_t *end, const sockaddr_storage *address) noexcept nogil:
+    cdef const sockaddr_in *v4 = <const sockaddr_in *> address
+    cdef const sockaddr_in6 *v6 = <const sockaddr_in6 *> address
+    end.family = address.ss_family
+    if end.family == AF_INET:
+        end.port = ntohs(v4.sin_port)
+        memcpy(end.address, &v4.sin_addr, 4)
+    elif end.family == AF_INET6:
+        end.port = ntohs(v6.sin6_port)
+        if v6.sin6_addr.s6_addr[0] == 0 and v6.sin6_addr.s6_addr[10] == 0xff and v6.sin6_addr.s6_addr[11] == 0xff:
+            end.family = AF_INET
+            memcpy(end.address, &v6.sin6_addr.s6_addr[12], 4)
+        else:
+            memcpy(end.address, v6.sin6_addr.s6_addr, 16)
+
+
+cdef void ask_end(log_end_t *end, int fd) noexcept nogil:
+    cdef sockaddr_storage address
+    cdef socklen_t size = sizeof(address)
+    memset(&address, 0, sizeof(address))
+    if getsockname(fd, <sockaddr *> &address, &size) == 0:
+        read_end(end, &address)
+
+
+cdef void keep_local(stream_t *st) noexcept nogil:
+    ask_end(&st.local, st.client.link.conn.fd)
+
+
+cdef void stream_keep_source(stream_t *st) noexcept nogil:
+    memset(&st.source, 0, sizeof(st.source))
+    ask_end(&st.source, st.server.link.conn.fd)
+
+
+# Whether this record is one of those that its target's sample lets through.
+cdef bint is_sampled(plan_ref_t *ref, const plan_log_t *log) noexcept nogil:
+    cdef uint32_t at = ref.sampled[log.target]
+    ref.sampled[log.target] = at + 1 if at + 1 < log.sample_size else 0
+    return (plan_text(ref.plan, log.sample)[at >> 3] >> (at & 7)) & 1
+
+
+# HAProxy's strm_log: what is worth a record although normal ones are not wanted.
+cdef bint is_failure(const stream_t *st) noexcept nogil:
+    if st.end_cause and st.end_cause != c'-' and st.end_cause != c'L':
+        return True
+    return st.flags & STREAM_REDISPATCHED or st.retries or st.status >= 500
 
 
 cdef inline slice_t text_slice(const plan_t *p, text_t t) noexcept nogil:
@@ -194,8 +252,25 @@ cdef void record(stream_t *st) noexcept nogil:
     cdef message_t *m = st.request
     cdef char *room
     cdef size_t n
+    cdef const plan_frontend_t *f = st.frontend
+    cdef const plan_log_t *log
+    cdef bint failed = is_failure(st)
     cdef uint32_t i
+    if f.log_flags & LOGS_NO_NORMAL and not failed:
+        return
+    if f.log_flags & LOGS_NO_NULL and st.bytes_in == 0:
+        return
     memset(&v, 0, sizeof(v))
+    v.number = st.number
+    v.logged = e.logged[f.oid]
+    e.logged[f.oid] += 1
+    v.idle_ms = st.idle_ms
+    if f.log_flags & LOGS_ENDS:
+        v.local = st.local
+        if st.connect_ms >= 0:
+            v.source = st.source
+    if st.server_at != NULL:
+        read_end(&v.peer, <const sockaddr_storage *> st.server_at.address)
     v.mode = st.frontend.mode
     v.end_cause = st.end_cause if st.end_cause else c'-'
     v.end_phase = st.end_phase if st.end_cause else c'-'
@@ -231,6 +306,8 @@ cdef void record(stream_t *st) noexcept nogil:
             v.method.len = m.method_at.len
             v.target.p = m.block + m.target.at
             v.target.len = m.target.len
+            v.path.p = m.block + m.path.at
+            v.path.len = m.path.len
             v.host.p = m.block + m.authority.at
             v.host.len = m.authority.len
     if st.reason:
@@ -239,20 +316,31 @@ cdef void record(stream_t *st) noexcept nogil:
         while v.reason.p[n] != 0:
             n += 1
         v.reason.len = <uint32_t> n
-    for i in range(p.nlogs):
+    for i in range(f.logs):
+        log = plan_log(p, f.logs_at + i)
+        if log.flags & (LOG_SKIP_ERRORS if failed else LOG_SKIP_NORMAL):
+            continue
+        if log.sample_size and not is_sampled(st.plan, log):
+            continue
         room = logring_reserve(e.ring, LOGLINE_CAP)
         if room == NULL:
-            e.rows[st.frontend.oid].log_dropped += 1
+            e.rows[f.oid].log_dropped += 1
             continue
-        if plan_log(p, i).format == LOG_JSON:
+        if log.format == LOG_JSON or log.flags & LOG_NUMBERED:
             v.request_id.p = stream_id(st)
             v.request_id.len = st.id_len
+        if log.format == LOG_JSON:
             n = logline_json(&e.logline, &v, room, LOGLINE_CAP)
-        elif st.frontend.mode == MODE_HTTP:
+        elif log.format == LOG_PROGRAM:
+            n = logformat_write(&e.logline, &v, p, log, room)
+        elif f.mode == MODE_HTTP:
             n = logline_http(&e.logline, &v, room, LOGLINE_CAP)
         else:
             n = logline_tcp(&e.logline, &v, room, LOGLINE_CAP)
-        logring_commit(e.ring, <uint32_t> n, <uint16_t> plan_log(p, i).target, 0)
+        logring_commit(
+            e.ring, <uint32_t> n, log.target,
+            <uint16_t> log.error_level if failed and f.log_flags & LOGS_SEPARATE else 0,
+        )
 
 
 cdef bint stream_half_closed(stream_t *st, bint up_ended) noexcept nogil:

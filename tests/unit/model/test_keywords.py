@@ -13,12 +13,17 @@ from lb.model.keywords import CHAPTERS, INSTEAD, INSTEAD_WORDS, UNBUILT, UNBUILT
 
 DOCUMENT: dict[str, Any] = {
     "version": 1,
-    "global": {"admin": {"path": "/run/lb.sock"}, "log": [{"to": "stdout", "format": "json"}]},
+    "global": {
+        "admin": {"path": "/run/lb.sock"},
+        "log": [{"to": "stdout", "format": "json"}],
+        "error_log": [{"to": "stderr"}],
+    },
     "defaults": {"timeouts": {}, "x_forwarded": ["proto"]},
     "frontends": {
         "web": {
             "bind": [{"address": ":80"}],
             "timeouts": {},
+            "log": {},
             "tcp_keepalive": {},
             "forwarded_for": {},
             "forwarded": {},
@@ -46,6 +51,8 @@ PLACES: dict[str, tuple[str | int, ...]] = {
     "Global": ("global",),
     "Admin": ("global", "admin"),
     "Log": ("global", "log", 0),
+    "ErrorLog": ("global", "error_log", 0),
+    "FrontendLog": ("frontends", "web", "log"),
     "Defaults": ("defaults",),
     "Timeouts": ("defaults", "timeouts"),
     "Frontend": ("frontends", "web"),

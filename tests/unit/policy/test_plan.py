@@ -14,8 +14,11 @@ from typing import Any
 import pytest
 
 from lb._speedups.face.plan import build, write
+from lb._speedups.face.testing_log import Lines
 from lb._speedups.face.testing_plan import Plan
 from lb.config import CompiledPlan, ConfigError, compile  # noqa: A004
+from lb.config.logformat import OPS
+from lb.config.logs import LogRow
 from lb.config.netset import NetsetRow, netset
 from lb.config.part import Balance
 from lb.config.plan import KeyRow, SocketRow
@@ -119,7 +122,8 @@ def test_objects_are_named_parents_first(compiled: CompiledPlan) -> None:
 def test_the_supervisor_s_part_says_what_to_bind_and_where_to_log(compiled: CompiledPlan) -> None:
     part = compiled.part
     assert (part.workers, part.maxconn, part.grace_ms, part.admin) == (3, 20000, 7000, None)
-    assert [(each.to, each.format) for each in part.logs] == [("stdout", "haproxy"), ("/var/log/lb.log", "json")]
+    assert [each.to for each in part.logs] == ["stdout", "/var/log/lb.log"]
+    assert [(each.to, each.level) for each in part.error_logs] == [("stderr", 7)]
     assert [
         (each.object, each.frontend, each.name, each.family, each.host, each.port, each.path) for each in part.binds
     ] == [
@@ -147,7 +151,19 @@ def test_what_goes_in_comes_out(image: bytes) -> None:
         "maxconn": 20000,
         "maxconn_oid": 1000,
         "grace_ms": 7000,
-        "logs": [(0, 1), (1, 2)],
+        "logs": [
+            {
+                "target": number,
+                "format": number + 1,
+                "flags": 0,
+                "error_level": 6,
+                "room": 0,
+                "sample_size": 0,
+                "sample": b"",
+                "ops": [],
+            }
+            for number in range(2)
+        ],
     }
     assert said["listeners"] == [
         {"oid": 1006, "frontend": 0, "flags": 0, "name": b":80"},
@@ -167,6 +183,8 @@ def test_what_goes_in_comes_out(image: bytes) -> None:
             "http_keep_alive_ms": 13000,
             "tunnel_ms": 7200000,
             "routes": 9,
+            "log_flags": 0,
+            "logs": (0, 2),
             "mirror": 1,
             "keepalive": (60, 10, 6),
             "max_requests": 0xFFFFFFFF,
@@ -185,6 +203,8 @@ def test_what_goes_in_comes_out(image: bytes) -> None:
             "http_keep_alive_ms": 0,
             "tunnel_ms": 7200000,
             "routes": 0,
+            "log_flags": 0,
+            "logs": (0, 0),
             "mirror": 0,
             "keepalive": (0, 0, 0),
             "max_requests": 0xFFFFFFFF,
@@ -510,6 +530,20 @@ def test_rows_that_do_not_fit_together_are_refused(compiled: CompiledPlan) -> No
         rows._replace(sockets=[SocketRow(family=7)]),
         rows._replace(sockets=[SocketRow(ports=(2, 1))]),
         rows._replace(sockets=[SocketRow(ports=(1, 2))]),
+        # Logs: behind the last row, no such target, format or severity, an op or a flag nobody knows, more than a line
+        # holds, a target without room, a sample without its bits.
+        rows._replace(frontends=[rows.frontends[0]._replace(logs=(len(rows.logs), 1))]),
+        rows._replace(logs=[LogRow(128, 1)]),
+        rows._replace(logs=[LogRow(0, 4)]),
+        rows._replace(logs=[LogRow(0, 1, error_level=8)]),
+        rows._replace(logs=[LogRow(0, 3, ops=((200, 0, b""),))]),
+        rows._replace(logs=[LogRow(0, 3, ops=((1, 64, b""),))]),
+        rows._replace(logs=[LogRow(0, 3, ops=((0, 0, b"x" * 4096),))]),
+        rows._replace(logs=[LogRow(0, 3, ops=((1, 0, b"x" * 4046),))]),
+        rows._replace(logs=[LogRow(0, 3, ops=((OPS["HU"], 0, b""),), room=255)]),
+        rows._replace(logs=[LogRow(0, 3, ops=((OPS["HU"], 0, b""),), room=4046)]),
+        rows._replace(logs=[LogRow(0, 1, sample_size=9, sample=b"x")]),
+        rows._replace(logs=[LogRow(0, 1, sample_size=65537, sample=b"x" * 9000)]),
     ]
     for each in bad:
         with pytest.raises(ValueError, match="do not fit together"):
@@ -562,6 +596,9 @@ def test_a_damaged_image_is_refused_or_harmless(full_image: bytes) -> None:
                     plan.cookie(number, 7, 100)
                     plan.point(number, [(b"Cookie", b"a=b; lb_split=0123456789abcdef")])
             plan.server_by_oid(1021)
+            for log in range(3):
+                with contextlib.suppress(ValueError):  # there are fewer
+                    Lines().program(bytes(damaged), log, target="/x" * 4000)
             for listener in range(3):
                 for address in (bytes(16), bytes([10, 0, 0, 1] * 4), b"\xff" * 16):
                     plan.is_proxy(listener, socket.AF_INET, address)
