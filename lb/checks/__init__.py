@@ -8,4 +8,5 @@ wording   the lines that events are told in, HAProxy's too
 schedule  when what is due
 probe     connections to servers, many at a time
 http      what is said on them by a check of type http
+conversation  the same by steps
 """

@@ -24,6 +24,8 @@ NO_BODY = "HTTP content check could not find a response body"
 class HttpExchange:
     """One request and its response."""
 
+    where = ""
+
     def __init__(self, check: HttpCheck) -> None:
         self._check = check
         self._connection = h11.Connection(h11.CLIENT)
@@ -34,6 +36,17 @@ class HttpExchange:
     def begin(self) -> bytes:
         """Return what is to be sent."""
         return _request(self._check, self._connection)
+
+    def sent(self) -> Finding | None:
+        """Hear that everything was sent: it says nothing yet."""
+
+    def more(self) -> bytes:
+        """Return what else is to be sent: nothing ever is."""
+        return b""
+
+    def late(self) -> Finding:
+        """Return what it means that nothing more came in time."""
+        return Finding(Status.L7TOUT)
 
     def received(self, data: bytes) -> Finding | None:
         """Take bytes from the server, none at its end; return the finding when there is one."""

@@ -18,6 +18,7 @@ import struct
 from collections.abc import Callable
 from typing import Protocol
 
+from lb.checks.conversation import Conversation
 from lb.checks.finding import Finding
 from lb.checks.http import HttpExchange
 from lb.checks.schedule import Entry, Schedule
@@ -50,17 +51,35 @@ Done = Callable[[Finding], None]
 class Exchange(Protocol):
     """What is said on a connection, without I/O."""
 
+    where: str  # what a failure to connect is told with
+
     def begin(self) -> bytes:
-        """Return what is to be sent first."""
+        """Return what is to be sent first; nothing if the server begins."""
+
+    def sent(self) -> Finding | None:
+        """Hear that all was sent; return the finding if that was the end."""
+
+    def more(self) -> bytes:
+        """Return what is to be sent now, after something was received."""
+
+    def late(self) -> Finding:
+        """Return what it means that nothing more came in time."""
 
     def received(self, data: bytes) -> Finding | None:
         """Take bytes from the server, none at its end; return the finding when there is one."""
 
 
+def exchange_of(check: Check) -> Exchange | None:
+    """Return what a check says on its connection; None if it says nothing."""
+    if check.http is not None:
+        return HttpExchange(check.http)
+    return Conversation(check.steps) if check.steps else None
+
+
 class Probe:
     """One connection on its way; its end is told once, unless it is cancelled."""
 
-    __slots__ = ("began", "deadline", "done", "exchange", "probes", "received", "sock", "unsent")
+    __slots__ = ("began", "deadline", "done", "exchange", "is_sending", "probes", "received", "sock", "unsent")
 
     def __init__(self, probes: Probes, exchange: Exchange | None, done: Done) -> None:
         self.probes = probes
@@ -69,6 +88,7 @@ class Probe:
         self.began = probes.time()
         self.sock: socket.socket | None = None
         self.unsent: bytes | None = None  # None: not connected yet
+        self.is_sending = True
         self.received = 0
         self.deadline: Entry | None = None
 
@@ -101,7 +121,7 @@ class Probes:
 
     def begin(self, check: Check, done: Done) -> Probe:
         """Begin what a check asks for. `done` may be called before this returns."""
-        probe = Probe(self, None if check.http is None else HttpExchange(check.http), done)
+        probe = Probe(self, exchange_of(check), done)
         family = FAMILIES[check.family]
         try:
             sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
@@ -149,7 +169,11 @@ class Probes:
             return
         if probe.exchange is not None:
             probe.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
-        self._finish(probe, Finding(Status.L4TOUT if probe.unsent is None else Status.L7TOUT))
+        where = probe.exchange.where if probe.exchange else ""
+        finding = Finding(Status.L4TOUT, where)
+        if probe.exchange is not None and probe.unsent is not None and probe.done is not None:
+            finding = probe.exchange.late()
+        self._finish(probe, finding)
         self.release(probe)
 
     def _go_on(self, probe: Probe, sock: socket.socket) -> None:
@@ -164,10 +188,11 @@ class Probes:
             probe.unsent = probe.exchange.begin()
         assert probe.exchange is not None
         try:
-            if probe.unsent:
-                probe.unsent = probe.unsent[sock.send(probe.unsent) :]
+            if probe.is_sending:
+                if probe.unsent:
+                    probe.unsent = probe.unsent[sock.send(probe.unsent) :]
                 if not probe.unsent:
-                    self._epoll.modify(sock.fileno(), select.EPOLLIN)
+                    self._hear(probe, sock)
                 return
             data = sock.recv(READ)
         except BlockingIOError:
@@ -181,16 +206,29 @@ class Probes:
             finding = probe.exchange.received(data)
             if finding is not None:
                 self._finish(probe, finding)
+            elif more := probe.exchange.more():
+                probe.unsent, probe.is_sending = more, True
+                self._epoll.modify(sock.fileno(), select.EPOLLOUT)
         if not data or probe.received > RECEIVED_MAX:
             if data:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
             self._finish(probe, Finding(Status.L7RSP))
             self.release(probe)
 
+    def _hear(self, probe: Probe, sock: socket.socket) -> None:
+        """Listen, now that all is sent."""
+        assert probe.exchange is not None
+        probe.is_sending = False
+        self._epoll.modify(sock.fileno(), select.EPOLLIN)
+        finding = probe.exchange.sent()
+        if finding is not None:
+            self._finish(probe, finding)
+
     def _fail(self, probe: Probe, error: int) -> None:
         is_ours = error in OURS
         status = Status.SOCKERR if is_ours else Status.L4CON
-        self._finish(probe, Finding(status, os.strerror(error), is_ours=is_ours))
+        where = probe.exchange.where if probe.exchange else ""
+        self._finish(probe, Finding(status, os.strerror(error) + where, is_ours=is_ours))
 
     def _finish(self, probe: Probe, finding: Finding) -> None:
         """Tell what was found. A connection that had an exchange stays until the server closes it, or its time is over: the

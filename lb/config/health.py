@@ -9,7 +9,8 @@ from msgspec.structs import asdict, replace
 from lb.config.diagnostic import Finding, Path, line_text
 from lb.config.part import Check as CheckPart
 from lb.config.part import HttpCheck, Observation
-from lb.model import Backend, Check, Server
+from lb.config.part import Step as StepPart
+from lb.model import Backend, Check, Server, Step
 from lb.model.address import Address, AddressError, Family, parse_host_address, parse_server
 from lb.model.hashkey import TOKEN
 from lb.model.naming import check_of
@@ -23,6 +24,14 @@ OWN_HEADERS = ("host", "content-length", "transfer-encoding", "connection")
 
 _REQUEST = re.compile(r"(?:([A-Z]{1,20}) )?(/[!-~]{0,2000})")
 _RANGE = re.compile(r"([1-5][0-9]{2})(?:-([1-5][0-9]{2}))?")
+
+STEP_KINDS = {
+    "send": "send",
+    "send_binary": "send",
+    "expect": "string",
+    "expect_binary": "binary",
+    "expect_regex": "regex",
+}
 
 CHECK_TIMES = ("every", "fast_every", "down_every", "timeout")
 
@@ -72,6 +81,35 @@ def faults_of_check(path: Path, subject: str, check: Check) -> Iterator[Finding]
             yield Finding((*path, "check", "regex"), subject, message)
 
 
+def faults_of_steps(path: Path, subject: str, check: Check) -> Iterator[Finding]:
+    """Look at the steps of a check where they are written."""
+    if check.steps is UNSET:
+        return
+    if not check.steps:
+        yield Finding((*path, "check", "steps"), subject, "'check.steps' is empty", "remove it")
+    for index, step in enumerate(check.steps):
+        at = (*path, "check", "steps", index)
+        given = {word: value for word, value in asdict(step).items() if value is not UNSET}
+        if len(given) != 1:
+            hint = "write one of " + ", ".join(STEP_KINDS)
+            yield Finding(at, subject, f"step {index + 1} of 'check.steps' has {len(given)} keys", hint)
+            continue
+        ((word, text),) = given.items()
+        shown = f"'check.steps.{word}': '{line_text(text)}'"
+        if word.endswith("binary"):
+            try:
+                bytes.fromhex(text)
+            except ValueError:
+                yield Finding(
+                    (*at, word), subject, f"{shown} is not hexadecimal", "write pairs of digits, such as 0d0a"
+                )
+        elif word == "expect_regex":
+            try:
+                re.compile(text.encode())
+            except re.error as error:
+                yield Finding((*at, word), subject, f"{shown} is no regular expression: {error}")
+
+
 def _is_bad_value(text: str) -> bool:
     return text != text.strip() or not text.isascii() or (text != "" and not text.isprintable())
 
@@ -90,6 +128,9 @@ def statuses(given: int | str) -> list[tuple[int, int]]:
 def stray_words(path: Path, subject: str, check: Check) -> Iterator[Finding]:
     """Tell keys of http in a check that is none; `check` is complete but for what stands elsewhere."""
     if kind_of(check) == "http":
+        if check.steps is not UNSET:
+            at = (*path, "check", "steps")
+            yield Finding(at, subject, "'check.steps' needs a check of type tcp", "remove it, or 'http'", at_key=True)
         return
     for word in HTTP_WORDS:
         if getattr(check, word) is not UNSET:
@@ -157,6 +198,7 @@ def complete(check: Check) -> Check:
             type="http",
             http="GET /" if check.http is UNSET else check.http,
             status="200-399" if check.status is UNSET else check.status,
+            steps=UNSET,
         )
     else:
         check = replace(check, type="tcp", **dict.fromkeys(HTTP_WORDS, UNSET))
@@ -231,8 +273,14 @@ def check_part(server: Server, backend: Backend, address: Address) -> CheckPart 
         fall=check.fall,
         initial=check.init_state,
         http=_http_part(check, server) if kind_of(check) == "http" else None,
+        steps=() if check.steps is UNSET else tuple(map(_step_part, check.steps)),
         is_reserve=is_reserve,
     )
+
+
+def _step_part(step: Step) -> StepPart:
+    ((word, text),) = ((word, text) for word, text in asdict(step).items() if text is not UNSET)
+    return StepPart(STEP_KINDS[word], bytes.fromhex(text) if word.endswith("binary") else text.encode())
 
 
 def _http_part(check: Check, server: Server) -> HttpCheck:

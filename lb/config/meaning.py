@@ -13,7 +13,7 @@ from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
 from lb.config.diagnostic import Finding, Path, line_text
-from lb.config.health import CHECK_TIMES, faults_of_check, faults_of_server, stray_words
+from lb.config.health import CHECK_TIMES, faults_of_check, faults_of_server, faults_of_steps, stray_words
 from lb.config.logmeaning import review_logs
 from lb.config.routing import RouteReview
 from lb.config.suggestion import nearest
@@ -465,6 +465,7 @@ class Review:
         if isinstance(given, Check):
             self._durations((*path, "check"), subject, "check.", given, CHECK_TIMES)
             self.findings += faults_of_check(path, subject, given)
+            self.findings += faults_of_steps(path, subject, given)
 
     # Connections and their sockets
 

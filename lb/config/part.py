@@ -101,6 +101,13 @@ class HttpCheck(Struct, frozen=True, array_like=True):
     regex: str = ""
 
 
+class Step(Struct, frozen=True, array_like=True):
+    """One step of a conversation."""
+
+    kind: str  # "send", "string", "binary", "regex"
+    data: bytes
+
+
 class Check(Struct, frozen=True, array_like=True):
     """How the supervisor checks a server."""
 
@@ -115,7 +122,8 @@ class Check(Struct, frozen=True, array_like=True):
     rise: int
     fall: int
     initial: str = "up"  # "up", "down", "fully-up", "fully-down"
-    http: HttpCheck | None = None  # None: a connection is enough
+    http: HttpCheck | None = None  # without it and without steps a connection is enough
+    steps: tuple[Step, ...] = ()
     is_reserve: bool = False  # nobody asked for it: it runs only while the server is down for what traffic showed
 
 

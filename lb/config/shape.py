@@ -419,7 +419,7 @@ def _form_hint(choices: list[inspect.Type], extra: Extra) -> str:
     if structs:
         fields = [each.encode_name for each in structs[0].fields if not bare(each.type)[1].hidden]
         return "it takes " + ", ".join(fields)
-    if extra_kind(choices, extra) == "mode":
+    if extra_kind(choices, extra) in ("mode", "binary"):
         return "quote it"
     return ""
 

@@ -1,7 +1,7 @@
 """The configuration model: frozen msgspec Structs, one description a field, unknown keys refused."""
 
 from lb.model.backend import Backend, Balance, Server
-from lb.model.check import Check
+from lb.model.check import Check, Step
 from lb.model.configuration import Configuration
 from lb.model.connection import Pool
 from lb.model.frontend import Bind, Frontend, FrontendLog
@@ -35,6 +35,7 @@ __all__ = [
     "Route",
     "RouteTimeouts",
     "Server",
+    "Step",
     "Sticky",
     "Timeouts",
 ]

@@ -18,6 +18,28 @@ Layer = Literal["layer4", "none"]
 Reaction = Literal["fastinter", "fail-check", "sudden-death", "mark-down"]
 
 
+class Step(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One step of a conversation: one of these keys."""
+
+    send: Annotated[Text | UnsetType, Meta(description="Send this text.", examples=['"PING\\r\\n"'])] = UNSET
+    send_binary: Annotated[
+        Text | UnsetType,
+        Meta(
+            description="Send these bytes, written in hexadecimal.",
+            examples=['"50494e470d0a"'],
+            extra={"kind": "binary"},
+        ),
+    ] = UNSET
+    expect: Annotated[Text | UnsetType, Meta(description="Wait until this text has come.", examples=["+PONG"])] = UNSET
+    expect_binary: Annotated[
+        Text | UnsetType,
+        Meta(description="Wait until these bytes have come, written in hexadecimal.", extra={"kind": "binary"}),
+    ] = UNSET
+    expect_regex: Annotated[
+        Text | UnsetType, Meta(description="Wait until what has come matches this regular expression (Python's).")
+    ] = UNSET
+
+
 class Check(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """An active health check, made by the supervisor. What a server says here is put over what its backend says."""
 
@@ -106,5 +128,13 @@ class Check(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
             description="What a new server is before its first check: `up` (one failure takes it down), `fully-up` (`fall` "
             "failures do), `down` (one success brings it up), `fully-down` (`rise` successes do); `up` if not given.",
             extra={"noun": "init_state"},
+        ),
+    ] = UNSET
+    steps: Annotated[
+        tuple[Step, ...] | UnsetType,
+        Meta(
+            description="For `tcp`: what to say on the connection and what to hear, in this order. An `expect` looks at what "
+            "has come since the last `send`, at most 16 KiB.",
+            extra={"kind": "list", "item": '{send: "PING\\r\\n"}, {expect: "+PONG"}'},
         ),
     ] = UNSET

@@ -167,9 +167,6 @@ UNBUILT: dict[str, dict[str, str]] = {
     },
     "Check": {
         "version": "checks",
-        "steps": "checks",
-        "send": "checks",
-        "expect": "checks",
         "connect": "checks",
         "disable_on_404": "checks",
         "send_proxy": "checks",
@@ -178,6 +175,7 @@ UNBUILT: dict[str, dict[str, str]] = {
         "alpn": "checks",
         "command": "checks",
     },
+    "Step": {"connect": "checks", "set_var": "checks", "send_lf": "checks", "comment": "checks"},
     "Server": {
         "on_marked_down": "checks",
         "on_marked_up": "checks",
@@ -475,6 +473,8 @@ INSTEAD: dict[str, dict[str, str]] = {
         "init": "write 'init_state'",
         "tcp": "write 'type: tcp'",
         "kind": "write 'type'",
+        "send": "write 'steps: [{send: ...}, {expect: ...}]'",
+        "expect": "write 'steps: [{send: ...}, {expect: ...}]'",
         "method": "write 'http: GET /path'",
         "path": "write 'http: GET /path'",
         "uri": "write 'http: GET /path'",

@@ -5,7 +5,7 @@ from lb._speedups.base.timers cimport lb_timer_t, timer_init
 from lb._speedups.io.conn cimport (
     CONN_CONNECTING, CONN_HUP, CONN_TWISTED, CONN_WRITABLE, conn_connected, conn_open, conn_t,
 )
-from lb._speedups.io.sys cimport EADDRINUSE, EADDRNOTAVAIL, ENOBUFS, ENOMEM, close
+from lb._speedups.io.sys cimport EADDRINUSE, EADDRNOTAVAIL, EMFILE, ENFILE, ENOBUFS, ENOMEM, close
 from lb._speedups.policy.balance cimport (
     balance_entries, balance_has_other, balance_leave, balance_pick, balance_t, balance_usable,
 )
@@ -107,7 +107,8 @@ cdef void own(stream_t *st, link_t *l) noexcept nogil:
 
 # Whether connect() failed for want of something here, not through the server.
 cdef inline bint is_ours(int error) noexcept nogil:
-    return error == EADDRNOTAVAIL or error == EADDRINUSE or error == ENOBUFS or error == ENOMEM
+    return error == EADDRNOTAVAIL or error == EADDRINUSE or error == EMFILE or error == ENFILE or error == ENOBUFS \
+        or error == ENOMEM
 
 
 # Open a connection. 1 connected, 0 in progress, -1 failed at once (nothing attached).

@@ -41,7 +41,13 @@ DOCUMENT: dict[str, Any] = {
         }
     },
     "backends": {
-        "app": {"servers": [{"address": "10.0.0.1:80"}], "balance": {}, "check": {}, "timeouts": {}, "pool": {}}
+        "app": {
+            "servers": [{"address": "10.0.0.1:80"}],
+            "balance": {},
+            "check": {"steps": [{"send": "x"}]},
+            "timeouts": {},
+            "pool": {},
+        }
     },
 }
 
@@ -75,6 +81,7 @@ PLACES: dict[str, tuple[str | int, ...]] = {
     "Backend": ("backends", "app"),
     "Balance": ("backends", "app", "balance"),
     "Check": ("backends", "app", "check"),
+    "Step": ("backends", "app", "check", "steps", 0),
     "BackendTimeouts": ("backends", "app", "timeouts"),
     "Pool": ("backends", "app", "pool"),
     "Server": ("backends", "app", "servers", 0),
