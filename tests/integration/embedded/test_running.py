@@ -181,3 +181,31 @@ def test_it_reads_a_file(tmp_path: Path) -> None:
             writer.close()
 
     run(test)
+
+
+def test_servers_are_checked_in_the_callers_loop() -> None:
+    with socket.socket() as dead:
+        dead.bind(("127.0.0.1", 0))
+        host, port = dead.getsockname()
+
+        async def test(server: str) -> None:
+            given = configuration(server)
+            backend = {
+                "mode": "tcp",
+                "check": {"every": "20ms", "timeout": "5s"},
+                "servers": [{"name": "s1", "address": server}, {"name": "s2", "address": f"{host}:{port}"}],
+            }
+            async with lb.running({**given, "backends": {"app": backend}}) as running:
+
+                def status() -> list[object]:
+                    return [row["status"] for row in running.stats() if row["svname"] in ("s1", "s2")]
+
+                async with asyncio.timeout(10):
+                    while status() != ["UP", "DOWN"]:
+                        await asyncio.sleep(0.01)
+                for _ in range(4):
+                    reader, writer = await connect(running)
+                    assert await say(reader, writer, b"hello\n") == b"hello\n"
+                    writer.close()
+
+        run(test)
