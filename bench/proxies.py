@@ -71,6 +71,7 @@ class Lb:
 
     def prepare(self, stage: Stage, folder: Path, scenario: Scenario, port: int, server: int, fds: int) -> list[str]:
         forwarded = "    forwarded_for: true\n" if scenario.mode == "http" else ""
+        ends = "" if scenario.half_close else "    half_close: false\n"
         (folder / "lb.yaml").write_text(
             f"""\
 version: 1
@@ -84,7 +85,7 @@ frontends:
   bench:
     mode: {scenario.mode}
     bind: [{{address: "127.0.0.1:{port}"}}]
-{forwarded}    default_backend: servers
+{forwarded}{ends}    default_backend: servers
 backends:
   servers:
     mode: {scenario.mode}

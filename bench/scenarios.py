@@ -37,6 +37,7 @@ class Scenario:
     bar: float = 1.0
     kind: str = "load"  # "load", or "idle" for the memory of idle connections
     detail: bool = False  # user share and p99 belong to the full programme
+    half_close: bool = True  # lb keeps a direction open when the other has ended
 
 
 SCENARIOS: dict[str, Scenario] = {
@@ -72,6 +73,13 @@ SCENARIOS: dict[str, Scenario] = {
             "TCP relay, a connection per 64-byte reply",
             "tcp",
             headers=("Connection: close",),
+        ),
+        Scenario(
+            "tcp-close-both",
+            "as tcp-close, lb with `half_close: false`: both connections end at the first end, as in nginx",
+            "tcp",
+            headers=("Connection: close",),
+            half_close=False,
         ),
         Scenario("tcp-1m", "TCP relay, 1 MiB replies", "tcp", path="/1m", size=1048576, connections=8),
         Scenario(

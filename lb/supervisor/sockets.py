@@ -288,10 +288,11 @@ class Sockets:
         """Open the prepared sockets for connections. Raise ListenFailed: then roll back."""
         for address, numbered in self._fresh:
             bind = address.bind
-            if bind.family == "fd" and not bind.backlog and _is_listening(numbered.sock):
-                continue
+            if not address.is_tcp and bind.options != BindOptions():
+                raise _refusal(bind, "it is a unix socket, and has no TCP options")
             try:
-                numbered.sock.listen(bind.backlog or BACKLOG)
+                if bind.family != "fd" or bind.backlog or not _is_listening(numbered.sock):
+                    numbered.sock.listen(bind.backlog or BACKLOG)
                 if address.is_tcp:
                     _set_options(numbered.sock, bind.options)
             except OSError as error:

@@ -177,3 +177,14 @@ def test_an_idle_connection_makes_room_for_a_new_one(still: Still) -> None:
         assert client.response().body == b"new"
     assert still.proxy.counters("other/new")["connects"] == 1
     assert still.proxy.counters("other/new")["err_conn"] == 0
+
+
+def test_workers_divide_a_limit(daemon: Stage) -> None:
+    """Three for four workers: one each for three of them."""
+    server = daemon.server(gate(24))
+    daemon.http(server, backend={"pool": {"max_idle": 3}}, workers=4)
+    at_once(daemon, 24)
+    eventually(lambda: len(open_of(server)) <= 3, "at most three to be left")
+    for _ in range(20):
+        assert daemon.client().get().body == b"hello"
+    eventually(lambda: len(open_of(server)) <= 3, "at most three to be left")

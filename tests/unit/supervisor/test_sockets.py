@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
-from lb.config.part import Bind
+from lb.config.part import Bind, BindOptions
 from lb.supervisor.limits import open_descriptors
 from lb.supervisor.sockets import ListenFailed, Sockets, bind_path, why
 
@@ -233,3 +234,44 @@ def test_a_socket_by_name_and_by_number_is_one_too_many() -> None:
         by_number = Bind(object=1, frontend="web", name="n", text=f"fd@{number}", family="fd", fd=number)
         with pytest.raises(ListenFailed, match=f"cannot listen on 'fd@{number}': it is the same socket as 'fd@web'"):
             Sockets(None, {"web": [number]}).prepare([passed("web"), by_number], 1)
+
+
+def inherited(sock: socket.socket, options: BindOptions) -> Bind:
+    number = sock.fileno()
+    return Bind(object=0, frontend="web", name="f", text=f"fd@{number}", family="fd", fd=number, options=options)
+
+
+def test_options_are_set_on_an_inherited_socket_that_listens_already(sockets: Sockets) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        put(sockets, [inherited(other, BindOptions(mss=1200))], 1)
+        assert other.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG) == 1200
+        put(sockets, [inherited(other, BindOptions(user_timeout_ms=5000))], 1)
+        assert other.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 5000
+
+
+def test_an_inherited_unix_socket_has_no_tcp_options(sockets: Sockets, tmp_path: Path) -> None:
+    with bind_path(str(tmp_path / "own"), None) as other:
+        sockets.prepare([inherited(other, BindOptions(mss=1200))], 1)
+        with pytest.raises(ListenFailed, match="it is a unix socket, and has no TCP options"):
+            sockets.listen()
+        sockets.rollback()
+
+
+def test_another_way_of_being_bound_is_another_socket(sockets: Sockets) -> None:
+    """Both are there until the commit, and a rollback leaves the first."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    plain = tcp(port)
+    put(sockets, [plain], 2)
+    ours = sockets.listening([plain], [1], 2, 1)
+    bound = replace(plain, options=BindOptions(interface="lo"))
+    sockets.prepare([bound], 2)
+    sockets.listen()
+    assert sockets.listening([bound], [1], 2, 1) != ours
+    sockets.rollback()
+    assert sockets.listening([plain], [1], 2, 1) == ours
+    put(sockets, [bound], 2)
+    with pytest.raises(KeyError):
+        sockets.places([plain])
+    with socket.create_connection(("127.0.0.1", port)):
+        pass
