@@ -37,7 +37,7 @@ from lb.model.forwarding import (
     via_of,
     x_forwarded_of,
 )
-from lb.model.naming import balance_of, bind_name, bind_of, server_name, server_of
+from lb.model.naming import accept_proxy_of, balance_of, bind_name, bind_of, send_proxy_of, server_name, server_of
 from lb.model.routing import backends_of
 
 CONTENT_TYPE = "text/plain; charset=utf-8"
@@ -151,7 +151,8 @@ def _forwarding(frontend: Frontend, defaults: Defaults) -> dict[str, Any]:
 
 def _bind(bind: Bind) -> Bind:
     address = parse_bind(bind.address)
-    return replace(bind, address=str(address), name=bind_name(bind, address))
+    proxies = bind.accept_proxy if bind.accept_proxy is UNSET else accept_proxy_of(bind.accept_proxy)
+    return replace(bind, address=str(address), name=bind_name(bind, address), accept_proxy=proxies)
 
 
 def _backend(backend: Backend, defaults: Defaults, mode: str) -> Backend:
@@ -163,6 +164,7 @@ def _backend(backend: Backend, defaults: Defaults, mode: str) -> Backend:
         backend,
         mode=mode,
         balance=_balance(balance_of(backend.balance)),
+        send_proxy=send_proxy_of(backend.send_proxy) or "off",
         servers=tuple(_server(server_of(each), backend, is_http) for each in backend.servers),
         timeouts=BackendTimeouts(
             connect=said(timeouts.connect, inherited.connect),
@@ -204,10 +206,12 @@ def _balance(balance: Balance) -> Balance:
 def _server(server: Server, backend: Backend, is_http: bool) -> Server:
     address = parse_server(server.address)
     is_ip = address.family in (Family.IPV4, Family.IPV6, Family.NAME)
+    sent = backend.send_proxy if server.send_proxy is UNSET else server.send_proxy
     return replace(
         server_health(server, backend),
         address=str(address),
         name=server_name(server, address),
+        send_proxy=send_proxy_of(sent) or "off",
         pool=_server_pool(server.pool, _pool(backend.pool)) if is_http else server.pool,
         source=_or(server.source, backend.source) if is_ip else UNSET,
         interface=_or(server.interface, backend.interface) if is_ip else UNSET,

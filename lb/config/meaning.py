@@ -29,6 +29,7 @@ from lb.model import (
     Keepalive,
     Mirror,
     Pool,
+    SendProxy,
     Server,
 )
 from lb.model.address import (
@@ -51,7 +52,7 @@ from lb.model.forwarding import (
     x_forwarded_of,
 )
 from lb.model.hashkey import TOKEN, HashKeyError, parse_key
-from lb.model.naming import balance_of, bind_name, bind_of, server_name, server_of
+from lb.model.naming import accept_proxy_of, balance_of, bind_name, bind_of, server_name, server_of
 from lb.model.network import WORDS as NETWORK_WORDS
 from lb.model.network import NetworkError, parse_network
 from lb.model.units import UnitError, duration_ms, percent, size_bytes
@@ -141,6 +142,7 @@ class Review:
         names: set[str] = set()
         for index, given in enumerate(frontend.bind):
             self._bind((*path, "bind", index), subject, bind_of(given), names)
+            self._accept_proxy((*path, "bind", index, "accept_proxy"), subject, bind_of(given), frontend.mode)
         self._durations((*path, "timeouts"), subject, "timeouts.", frontend.timeouts, _FRONTEND_TIMEOUTS)
         self._client_connections(path, subject, frontend)
         self._keepalive((*path, "tcp_keepalive"), subject, frontend.tcp_keepalive)
@@ -308,6 +310,33 @@ class Review:
             self._report(path, subject, f"two binds are called '{line_text(name)}'", "give each a 'name' of its own")
         names.add(name)
 
+    def _accept_proxy(self, path: Path, subject: str, bind: Bind, mode: str) -> None:
+        if bind.accept_proxy is UNSET:
+            return
+        given = accept_proxy_of(bind.accept_proxy)
+        at = path if isinstance(bind.accept_proxy, tuple) else (*path, "from")
+        self._networks(at, subject, "accept_proxy", given.from_)
+        if not given.from_:
+            way = "say whose headers to believe, such as '[\"10.0.0.0/8\"]', or '[any]' for everyone's"
+            self._report(at, subject, "'accept_proxy' lists nobody", way)
+        elif bind.address.startswith(("/", "unix@")) and not {"unix", "any"} & set(given.from_):
+            self._report(at, subject, "'accept_proxy' lists no client that a unix socket can have", "write '[unix]'")
+        if given.others == "plain" and mode == "tcp":
+            # Their bytes go to the server as they are: a header among them would pass for one of ours.
+            message = "'accept_proxy.others: plain' needs mode http"
+            self._report(
+                (*path, "others"), subject, message, "in mode tcp a server would believe a header that others forge"
+            )
+        self._durations(path, subject, "accept_proxy.", given, ("timeout",))
+
+    def _send_proxy(self, path: Path, subject: str, given: str | SendProxy | UnsetType) -> None:
+        if not isinstance(given, SendProxy) or given.version != "v1":
+            return
+        for word in ("crc32c", "unique_id", "authority", "tlvs"):
+            if getattr(given, word):
+                message = f"'send_proxy.{word}' needs version v2"
+                self._report((*path, word), subject, message, "a line of v1 holds addresses only", at_key=True)
+
     def _use(self, frontend: str, mode: str, backend: str, path: Path) -> None:
         subject = f"frontend '{frontend}'"
         known = self.configuration.backends
@@ -337,6 +366,7 @@ class Review:
         self._durations((*path, "timeouts"), subject, "timeouts.", backend.timeouts, _BACKEND_TIMEOUTS)
         self._server_connections(path, name, subject, backend)
         self._keepalive((*path, "tcp_keepalive"), subject, backend.tcp_keepalive)
+        self._send_proxy((*path, "send_proxy"), subject, backend.send_proxy)
         if not backend.servers:
             self._report((*path, "servers"), subject, "has no servers", "write 'servers: [\"10.0.0.1:8080\"]'")
             return
@@ -445,6 +475,7 @@ class Review:
         shown = line_text(server.address)
         subject = f"backend '{backend}'" if server.name is UNSET else f"server '{backend}/{server.name}'"
         self._debug(path, subject, server.debug)
+        self._send_proxy((*path, "send_proxy"), subject, server.send_proxy)
         try:
             address = parse_server(server.address)
         except ForeignAddressError as error:

@@ -144,6 +144,7 @@ class Server(Struct, frozen=True):
     is_backup: bool = False
     check: Check | None = None
     observation: Observation | None = None
+    send_proxy: int = 0  # version of the PROXY header that connections begin with, 0 = none
 
 
 class Backend(Struct, frozen=True):

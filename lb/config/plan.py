@@ -22,7 +22,7 @@ from lb.config.forwarding import ForwardingRow, MonitorRow, forwarding_row, moni
 from lb.config.health import check_part, observation_part
 from lb.config.loading import read
 from lb.config.logs import LogRow, Logs
-from lb.config.netset import NetsetRow
+from lb.config.netset import NetsetRow, netset
 from lb.config.part import Admin, Backend, Balance, Bind, BindOptions, Frontend, ObjectKind, Part, Server
 from lb.config.routerows import KEYS, KeyRow, PlaceRow, RedirectRow, ReplyRow, RouteRow, SplitRow, Tables
 from lb.config.source import Format, Source
@@ -37,7 +37,7 @@ from lb.model.address import Address, Family, parse_bind, parse_server, parse_so
 from lb.model.backend import HASHED
 from lb.model.connection import FAST_OPEN_QUEUE
 from lb.model.hashkey import parse_key
-from lb.model.naming import balance_of, bind_of, server_of
+from lb.model.naming import accept_proxy_of, balance_of, bind_of, send_proxy_of, server_of
 from lb.model.process import WORKERS_MAX
 from lb.model.routing import backends_of
 from lb.model.units import duration_ms, percent, size_bytes
@@ -64,6 +64,11 @@ SOCKET_KEEPALIVE = 1 << 1
 SOCKET_FAST_OPEN = 1 << 2
 UNLIMITED = 0xFFFFFFFF
 _IP = {Family.IPV4: "IPv4", Family.IPV6: "IPv6"}
+LISTENER_OTHERS = 1 << 0
+LISTENER_KEEP_TLVS = 1 << 1
+SEND_PROXY_VERSIONS = {"v1": 1, "v2": 2}
+SEND_PROXY_VERSION = 3
+SEND_PROXY_FLAGS = {"crc32c": 1 << 2, "unique_id": 1 << 3, "authority": 1 << 4, "tlvs": 1 << 5}
 LINK_TWISTED = 1 << 0
 LINK_MUX = 1 << 1
 LINK_PARK = 1 << 2
@@ -77,6 +82,9 @@ class ListenerRow(NamedTuple):
     flags: int
     name: bytes
     proxies: NetsetRow = NetsetRow()
+    proxy_max: int = 0
+    proxy_ms: int = 0
+    proxy_flags: int = 0
 
 
 class FrontendRow(NamedTuple):
@@ -150,6 +158,7 @@ class ServerRow(NamedTuple):
     socket: int = 0  # index
     link_hash: int = 0  # 64 bits of all that makes a connection to it what it is
     pool: tuple[int, int, int, int] = (UNLIMITED, 60_000, 0, 0)  # most idle, idle ms, most requests, most ms of age
+    send_proxy: int = 0
 
 
 class SocketRow(NamedTuple):
@@ -276,6 +285,11 @@ class _Compiler:
         self.mirrors: list[MirrorRow] = []
         self.tables = Tables(self.backend_index, folder)
         self.logs = Logs(configuration)
+        self.passes_tlvs = any(
+            _send_proxy(server_of(each)) & (SEND_PROXY_FLAGS["authority"] | SEND_PROXY_FLAGS["tlvs"])
+            for backend in configuration.backends.values()
+            for each in backend.servers
+        )
         self.addresses = self._addresses()
         self.frontends = [self._frontend(name, each) for name, each in configuration.frontends.items()]
         self.backends = [self._backend(name, each) for name, each in configuration.backends.items()]
@@ -335,7 +349,7 @@ class _Compiler:
             address = parse_bind(bind.address)
             assert bind.name is not UNSET
             listener = self._object("listener", number, f"{name}/{bind.name}")
-            self.listeners.append(ListenerRow(listener, index, _link(bind.debug), bind.name.encode()))
+            self.listeners.append(self._listener(listener, index, bind))
             self.binds.append(
                 Bind(
                     object=listener,
@@ -390,6 +404,20 @@ class _Compiler:
         )
         mirrors = () if frontend.mirror is UNSET else (frontend.mirror.to,)
         return row, Frontend(object=number, name=name, mode=frontend.mode, maxconn=maxconn, mirrors=mirrors)
+
+    def _listener(self, number: int, frontend: int, bind: BindModel) -> ListenerRow:
+        assert bind.name is not UNSET
+        row = ListenerRow(number, frontend, _link(bind.debug), bind.name.encode())
+        if bind.accept_proxy is UNSET:
+            return row
+        proxies = accept_proxy_of(bind.accept_proxy)
+        flags = LISTENER_OTHERS if proxies.others == "plain" else 0
+        return row._replace(
+            proxies=netset(proxies.from_),
+            proxy_max=proxies.max_header,
+            proxy_ms=duration_ms(proxies.timeout),
+            proxy_flags=flags | (LISTENER_KEEP_TLVS if self.passes_tlvs else 0),
+        )
 
     def _mirror(self, mirror: Mirror | UnsetType) -> int:
         """Return the place of a mirror + 1; the same one twice is one."""
@@ -486,8 +514,9 @@ class _Compiler:
                 family,
                 raw,
                 self.sockets.setdefault(options, len(self.sockets)),
-                _hash64(repr((raw, options, flags)).encode()),
+                _hash64(repr((raw, options, flags, _send_proxy(server))).encode()),
                 _pool(server.pool),
+                _send_proxy(server),
             )
         )
         return Server(
@@ -498,6 +527,7 @@ class _Compiler:
             is_backup=server.backup,
             check=check_part(server, owner, address),
             observation=observation_part(server),
+            send_proxy=_send_proxy(server) & SEND_PROXY_VERSION,
         )
 
     def _socket(self, backend: str, index: int, server: ServerModel, address: Address) -> SocketRow:
@@ -640,6 +670,14 @@ def _link(given: Debug | UnsetType) -> int:
         | (LINK_MUX if given.codec == "mux" else 0)
         | (LINK_PARK if given.park else 0)
     )
+
+
+def _send_proxy(server: ServerModel) -> int:
+    sent = None if server.send_proxy is UNSET else send_proxy_of(server.send_proxy)
+    if sent is None:
+        return 0
+    flags = sum(flag for word, flag in SEND_PROXY_FLAGS.items() if getattr(sent, word))
+    return SEND_PROXY_VERSIONS[sent.version] | flags
 
 
 def _usable_cores() -> int:

@@ -306,9 +306,8 @@ class Examination:
                 f"write '{value}s' or '{value}ms'" if isinstance(value, int) else "write whole units, such as '500ms'"
             )
             return self._refuse(path, f"{label}is {value}, without a unit", hint)
-        return self._refuse(
-            path, f"{label}must be {_expectation(choices, extra)}, not {describe(value)}", _form_hint(choices, extra)
-        )
+        hint = _FORMS.get(field) or _form_hint(choices, extra)
+        return self._refuse(path, f"{label}must be {_expectation(choices, extra)}, not {describe(value)}", hint)
 
 
 def name_problem(name: str) -> str:
@@ -459,8 +458,17 @@ _EXAMPLES = {
     ("Server", "address"): "write where it is, such as '10.0.0.1:8080'",
     ("Route", "match"): "write what a request must look like, such as 'match: {path: /static/*}'",
     ("Admin", "path"): "write the path of its socket, such as '/run/lb/admin.sock'",
+    ("AcceptProxy", "from"): "say whose headers to believe, such as 'from: [\"10.0.0.0/8\"]'",
     ("Log", "to"): "write stdout, stderr or the absolute path of a file",
     ("ErrorLog", "to"): "write stderr or the absolute path of a file",
+}
+
+
+# Where the usual hint would not do: what to write instead of a value of another sort.
+_FORMS = {
+    ("Bind", "accept_proxy"): "say whose headers to believe: '[\"10.0.0.0/8\"]', or '[any]' for everyone's",
+    ("Backend", "send_proxy"): "write 'v1', 'v2' or 'off'",
+    ("Server", "send_proxy"): "write 'v1', 'v2' or 'off'",
 }
 
 

@@ -7,10 +7,12 @@ from lb.model.connection import Pool
 from lb.model.frontend import Bind, Frontend, FrontendLog
 from lb.model.mirror import Mirror
 from lb.model.process import Admin, ErrorLog, Global, Log
+from lb.model.proxy import AcceptProxy, SendProxy
 from lb.model.routing import Match, Redirect, Reply, Route, RouteTimeouts, Sticky
 from lb.model.traffic import BackendTimeouts, Debug, Defaults, FrontendTimeouts, Keepalive, Timeouts
 
 __all__ = [
+    "AcceptProxy",
     "Admin",
     "Backend",
     "BackendTimeouts",
@@ -34,6 +36,7 @@ __all__ = [
     "Reply",
     "Route",
     "RouteTimeouts",
+    "SendProxy",
     "Server",
     "Step",
     "Sticky",

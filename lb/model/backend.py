@@ -18,6 +18,7 @@ from lb.model.connection import (
     ServerConnection,
 )
 from lb.model.kinds import Duration, Name, Text
+from lb.model.proxy import Sending, SendProxy
 from lb.model.traffic import BackendTimeouts, Debug, Keepalive, Retries
 from lb.model.traffic import Mode as ProxyMode
 
@@ -171,6 +172,13 @@ class Server(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     tcp_keepalive: Annotated[bool | Keepalive | UnsetType, Meta(description="As in the backend, for this server.")] = (
         UNSET
     )
+    send_proxy: Annotated[
+        Sending | SendProxy | UnsetType,
+        Meta(
+            description="Begin each connection with a PROXY header, or not; as the backend says, if not given.",
+            extra={"noun": "PROXY version"},
+        ),
+    ] = UNSET
     debug: Annotated[Debug | UnsetType, Meta(description="Test devices.", extra={"hidden": True})] = UNSET
 
 
@@ -251,3 +259,10 @@ class Backend(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     ] = False
     mss: Annotated[SegmentSize | UnsetType, Meta(description=MSS)] = UNSET
     user_timeout: Annotated[Duration | UnsetType, Meta(description=USER_TIMEOUT)] = UNSET
+    send_proxy: Annotated[
+        Sending | SendProxy,
+        Meta(
+            description="Begin each connection to a server with a PROXY header that says who the client is.",
+            extra={"noun": "PROXY version"},
+        ),
+    ] = "off"

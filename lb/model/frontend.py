@@ -27,7 +27,9 @@ from lb.model.forwarding import (
 )
 from lb.model.kinds import Connections, Duration, Mode, Name, Text
 from lb.model.mirror import Mirror
+from lb.model.network import Networks
 from lb.model.process import Log
+from lb.model.proxy import AcceptProxy
 from lb.model.routing import Route, Sticky, Target
 from lb.model.traffic import Debug, FrontendTimeouts, Keepalive
 from lb.model.traffic import Mode as ProxyMode
@@ -80,6 +82,14 @@ class Bind(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     ] = False
     mss: Annotated[SegmentSize | UnsetType, Meta(description=MSS)] = UNSET
     user_timeout: Annotated[Duration | UnsetType, Meta(description=USER_TIMEOUT)] = UNSET
+    accept_proxy: Annotated[
+        Networks | AcceptProxy | UnsetType,
+        Meta(
+            description="Read a PROXY header from these proxies: the client is then who they say it is.",
+            examples=['["10.0.0.0/8"]'],
+            extra={"kind": "list", "item": '"10.0.0.0/8"'},
+        ),
+    ] = UNSET
     debug: Annotated[Debug | UnsetType, Meta(description="Test devices.", extra={"hidden": True})] = UNSET
 
 

@@ -103,7 +103,6 @@ UNBUILT: dict[str, dict[str, str]] = {
         "tables": "tables",
         "rate_limit": "tables",
         "policies": "policy",
-        "accept_proxy": "connection",
         "tls": "tls",
         "http2": "http2",
         "description": "admin",
@@ -111,7 +110,6 @@ UNBUILT: dict[str, dict[str, str]] = {
     },
     "Bind": {
         "tls": "tls",
-        "accept_proxy": "connection",
         "transparent": "connection",
         "maxconn": "connection",
         "user": "process",
@@ -153,7 +151,6 @@ UNBUILT: dict[str, dict[str, str]] = {
         "response_rules": "rules",
         "acls": "rules",
         "table": "tables",
-        "send_proxy": "connection",
         "tls": "tls",
         "discovery": "resolvers",
         "resolvers": "resolvers",
@@ -189,7 +186,6 @@ UNBUILT: dict[str, dict[str, str]] = {
         "track": "checks",
         "tls": "tls",
         "sni": "tls",
-        "send_proxy": "connection",
         "resolvers": "resolvers",
         "init_addr": "resolvers",
         "proto": "http2",
@@ -222,6 +218,8 @@ UNBUILT_WORDS: dict[str, dict[str, str]] = {
     "reuse": {},
     "connection mode": {},
     "codec": {},
+    "choice": {},
+    "PROXY version": {},
     "transport": {},
     "level": {},
     "source of ids": {},
@@ -336,6 +334,7 @@ INSTEAD: dict[str, dict[str, str]] = {
         "monitor_uri": "write 'monitor'",
         "monitor_fail": "write 'monitor: {path: ..., fail_below: {app: 1}}'",
         "listen": "write 'bind'",
+        "accept_proxy": "it belongs to a bind: 'bind: [{address: ..., accept_proxy: [...]}]'",
         "binds": "write 'bind'",
         "address": "write 'bind'",
         "use_backend": "write 'routes'",
@@ -361,6 +360,7 @@ INSTEAD: dict[str, dict[str, str]] = {
         "v4v6": "write 'v6only: false'",
         "tcp_ut": "write 'user_timeout'",
         "tcp_keepalive": "it belongs to the frontend",
+        "proxy_protocol": "write 'accept_proxy: [\"10.0.0.0/8\"]'",
     },
     "Match": {
         "hosts": "write 'host'; it takes a list",
@@ -428,6 +428,8 @@ INSTEAD: dict[str, dict[str, str]] = {
         "pool_purge_delay": "write 'pool: {idle_timeout: ...}'",
         "max_reuse": "write 'pool: {max_requests: ...}'",
         "half_close": "it belongs to a frontend",
+        "proxy_protocol": "write 'send_proxy: v2'",
+        "send_proxy_v2": "write 'send_proxy: v2'",
     },
     "Balance": {
         "header": "write 'name'",
@@ -440,6 +442,7 @@ INSTEAD: dict[str, dict[str, str]] = {
     "Server": {
         "max_fails": "write 'error_limit'",
         "health_check": "write 'check'",
+        "send_proxy_v2": "write 'send_proxy: v2'",
         "host": "write 'address'",
         "port": "write it in the address, such as '10.0.0.1:8080'",
         "ip": "write 'address'",
@@ -485,6 +488,16 @@ INSTEAD: dict[str, dict[str, str]] = {
     "Via": {"pseudonym": "write 'name'"},
     "RequestId": {"header": "write 'name'", "header_name": "write 'name'", "generator": "write 'format'"},
     "Monitor": {"uri": "write 'path'", "fail": "write 'fail_below: {app: 1}'"},
+    "AcceptProxy": {
+        "networks": "write 'from'",
+        "sources": "write 'from'",
+        "trusted": "write 'from'",
+        "required": "a listed proxy must always send a header; 'others' says what becomes of the rest",
+    },
+    "SendProxy": {
+        "ssl": "that is 'tls', which is not built yet",
+        "options": "each is a keyword of its own, such as 'crc32c: true'",
+    },
     "Keepalive": {"cnt": "write 'count'", "intvl": "write 'interval'", "time": "write 'idle'"},
 }
 

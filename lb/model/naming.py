@@ -9,6 +9,7 @@ from lb.model.backend import Algorithm, Balance, Server
 from lb.model.check import Check, Kind
 from lb.model.frontend import Bind
 from lb.model.kinds import NAME_MAX
+from lb.model.proxy import AcceptProxy, Sending, SendProxy
 
 _FOREIGN = re.compile(r"[^A-Za-z0-9_.:-]+")
 
@@ -35,6 +36,18 @@ def check_of(given: bool | Kind | Check | UnsetType) -> Check | None:
     if isinstance(given, Check):
         return given
     return Check() if given is True else None
+
+
+def accept_proxy_of(given: tuple[str, ...] | AcceptProxy) -> AcceptProxy:
+    """Return the long form of what a bind accepts."""
+    return AcceptProxy(from_=given) if isinstance(given, tuple) else given
+
+
+def send_proxy_of(given: Sending | SendProxy) -> SendProxy | None:
+    """Return the long form of what a backend or server sends, None for nothing."""
+    if isinstance(given, SendProxy):
+        return given
+    return None if given == "off" else SendProxy(version=given)
 
 
 def bind_name(bind: Bind, address: Address) -> str:

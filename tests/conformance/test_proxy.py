@@ -229,7 +229,7 @@ def test_what_cannot_be_written_is_an_error() -> None:
         header(3)
     with pytest.raises(ValueError, match="at most 128"):
         header(2, unique_id=b"x" * 129)
-    with pytest.raises(ValueError, match="is not|does not appear"):
+    with pytest.raises(ValueError, match=r"does not appear"):
         header(2, ("nobody", 1), (B4, 2))
     assert READER.read(header(2, tlvs=tlv(0xE0, bytes(64990))), 1 << 20)[0] == 16 + 64993
     assert header(2, (A4, 1), (B4, 2))[12:14] == bytes([0x21, proxy.TCP4])

@@ -35,6 +35,10 @@ class Chained:
                     "mode": "http", "bind": [{"address": LOOPBACK, **MUX}], "default_backend": name,
                 }  # fmt: skip
                 inner["backends"][name] = {"servers": [{"address": server["address"]}]}
+                sent = server.get("send_proxy", backend.get("send_proxy"))
+                if sent:
+                    inner["frontends"][name]["bind"][0]["accept_proxy"] = ["loopback"]
+                    inner["backends"][name]["send_proxy"] = sent
                 backend["servers"][i] = {**server, **MUX, "address": name}
         (directory / "inner").mkdir()
         self.inner = InProcess(inner, directory / "inner", transport=transport, chaos=chaos)

@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 from kit.deadline import DEADLINE, Words, eventually
 from kit.log import LogFile
 from kit.settings import Settings
-from kit.wire import Address
+from kit.wire import Address, family_of
 from lb._speedups.face.engine import ACCEPT_DESCRIPTORS, ACCEPT_LIMIT, STEP_ACCEPT, STEP_AGAIN, Engine
 from lb._speedups.face.logdrain import LogDrain
 from lb._speedups.face.mapping import WORKER_RUNNING, WORKER_STARTING, Mapping
@@ -144,13 +144,13 @@ class InProcess:
             self.engine.chaos(chaos, scarce=scarce)
         self.addresses: dict[str, list[Address]] = {}
         for bind in compiled.part.binds:
-            with socket.socket(
-                socket.AF_INET6 if bind.family == "ipv6" else socket.AF_INET, socket.SOCK_STREAM
-            ) as sock:
-                sock.bind((bind.host, bind.port))
+            address: Address = bind.path or (bind.host, bind.port)
+            with socket.socket(family_of(address), socket.SOCK_STREAM) as sock:
+                sock.bind(address)
                 sock.listen(128)
                 self.engine.listen(numbering.oids[bind.object], sock.fileno())
-                self.addresses.setdefault(bind.frontend, []).append(sock.getsockname()[:2])
+                name = sock.getsockname()
+                self.addresses.setdefault(bind.frontend, []).append(name if isinstance(name, str) else name[:2])
         self._thread = EngineThread(self.engine)
 
     def log_lines(self) -> list[str]:

@@ -6,7 +6,10 @@ import ipaddress
 import re
 import socket
 import struct
-from typing import Any
+from typing import Any, NamedTuple
+
+from kit.message import Ended
+from kit.wire import Wire
 
 SIGNATURE = b"\r\n\r\n\x00\r\nQUIT\n"
 V1_MAX = 107
@@ -212,3 +215,35 @@ def split_tlvs(tlvs: bytes) -> list[tuple[int, bytes]]:
         made.append((tlvs[0], tlvs[3 : 3 + length]))
         tlvs = tlvs[3 + length :]
     return made
+
+
+class Told(NamedTuple):
+    """What a header said to a server."""
+
+    version: int
+    local: bool
+    source: tuple[str, int] | None
+    target: tuple[str, int] | None
+    tlvs: list[tuple[int, bytes]]
+    raw: bytes
+
+
+def take(wire: Wire) -> Told:
+    """Read the header that a connection begins with, and not a byte more; raise Ended without one."""
+    wire.wait_readable()
+    raw = b""
+    while True:
+        piece = wire.read(1)
+        if not piece:
+            raise Ended
+        raw += piece
+        size, said = read(raw)
+        assert size >= 0, (size, raw)
+        if said is not None:
+            break
+    ends: list[tuple[str, int] | None] = []
+    for address, port in (said["source"], said["target"]):
+        known = said["family"] in (socket.AF_INET, socket.AF_INET6)
+        width = 4 if said["family"] == socket.AF_INET else 16
+        ends.append((str(ipaddress.ip_address(address[:width])), port) if known else None)
+    return Told(said["version"], said["local"], ends[0], ends[1], split_tlvs(said["tlvs"]), raw)

@@ -121,7 +121,7 @@ cdef class Engine:
             engine_stop(self.e)
 
     def pools(self):
-        cdef pool_t *pools[5]
+        cdef pool_t *pools[6]
         cdef int i
         if self.e is NULL:
             return {}
@@ -130,8 +130,9 @@ cdef class Engine:
         pools[2] = &self.e.message_pool
         pools[3] = &self.e.buffer_pool
         pools[4] = &self.e.mirror_pool
+        pools[5] = &self.e.proxied_pool
         found = {}
-        for i in range(5):
+        for i in range(6):
             found[pools[i].name.decode()] = {
                 "size": pools[i].size, "live": pools[i].live, "peak": pools[i].peak, "cached": pools[i].cached,
                 "taken": pools[i].taken, "failed": pools[i].failed,

@@ -208,6 +208,9 @@ cdef put_listeners(Image image, plan_t *p, list rows, list oids):
         out.flags = row.flags
         image.text(&out.name, row.name)
         image.put_netset(&out.proxies, row.proxies)
+        out.proxy_max = row.proxy_max
+        out.proxy_ms = row.proxy_ms
+        out.proxy_flags = row.proxy_flags
 
 
 cdef place_forwarding(Image image, row):
@@ -512,6 +515,7 @@ cdef put_servers(Image image, plan_t *p, list rows, list oids):
         out.backend = row.backend
         out.weight = row.weight
         out.flags = row.flags
+        out.send_proxy = row.send_proxy
         out.family = row.family
         address = row.address
         if len(address) > sizeof(out.address):

@@ -154,7 +154,9 @@ cdef class Plan:
         for i in range(p.nlisteners):
             bind = plan_listener(p, i)
             listeners.append({"oid": bind.oid, "frontend": bind.frontend, "flags": bind.flags, "name": self.text(bind.name)})
-            proxies.append((bind.proxies.v4, bind.proxies.v6, bind.proxies.flags))
+            proxies.append((
+                bind.proxies.v4, bind.proxies.v6, bind.proxies.flags, bind.proxy_max, bind.proxy_ms, bind.proxy_flags,
+            ))
         for i in range(p.nfrontends):
             f = plan_frontend(p, i)
             frontends.append({
@@ -179,7 +181,7 @@ cdef class Plan:
             servers.append({
                 "oid": s.oid, "name": self.text(s.name), "backend": s.backend, "weight": s.weight, "flags": s.flags,
                 "family": s.family, "address": (<char *> s.address)[:s.address_len], "socket": s.socket,
-                "pool": (s.max_idle, s.idle_ms, s.max_requests, s.max_age_ms), "link_hash": s.link_hash,
+                "send_proxy": s.send_proxy, "pool": (s.max_idle, s.idle_ms, s.max_requests, s.max_age_ms), "link_hash": s.link_hash,
             })
         for i in range(p.nsockets):
             o = plan_socket(p, i)

@@ -105,6 +105,13 @@ cdef void conn_shut(conn_t *c) noexcept nogil
 # Receive up to n bytes. Clears CONN_READABLE when the kernel has no more for now.
 cdef ssize_t conn_recv(conn_t *c, char *buf, size_t n) noexcept nogil
 
+# Show up to n bytes and leave them where they are. Clears CONN_READABLE when these are all that have come; what comes later is
+# announced.
+cdef ssize_t conn_peek(conn_t *c, char *buf, size_t n) noexcept nogil
+
+# Take n bytes that conn_peek has shown. 0 or -1.
+cdef int conn_skip(conn_t *c, char *buf, size_t n) noexcept nogil
+
 # Send from up to 8 pieces; may take less than all (then CONN_WRITABLE is clear).
 cdef ssize_t conn_send(conn_t *c, iovec *pieces, int count) noexcept nogil
 

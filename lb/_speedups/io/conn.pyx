@@ -3,7 +3,7 @@ from libc.stdlib cimport free, realloc
 from libc.string cimport memset
 from lb._speedups.io.sys cimport (
     CLOCK_MONOTONIC, EAGAIN, EFD_CLOEXEC, EFD_NONBLOCK, EINTR, EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLLERR,
-    EPOLLET, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP, MSG_NOSIGNAL, SHUT_WR, SO_ERROR, SO_LINGER, SOL_SOCKET,
+    EPOLLET, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP, MSG_NOSIGNAL, MSG_PEEK, SHUT_WR, SO_ERROR, SO_LINGER, SOL_SOCKET,
     TFD_CLOEXEC, TFD_NONBLOCK, TFD_TIMER_ABSTIME, close, epoll_create1, epoll_ctl, epoll_event, epoll_wait, errno,
     eventfd, getsockopt, iovec, itimerspec, linger, msghdr, read, recv, send, sendmsg, setsockopt, shutdown, socklen_t,
     timerfd_create, timerfd_settime,
@@ -298,6 +298,43 @@ cdef ssize_t conn_recv(conn_t *c, char *buf, size_t n) noexcept nogil:
             c.flags &= ~<uint32_t> CONN_READABLE
             return CONN_ERROR
         got = recv(c.fd, buf, n, 0)
+
+
+cdef ssize_t conn_peek(conn_t *c, char *buf, size_t n) noexcept nogil:
+    cdef ssize_t got, most
+    cdef size_t asked = n
+    if LB_DEBUG and (c.flags & CONN_TWISTED or c.loop.chaos != 0):
+        most = disturbed_size(c, n, CONN_READABLE)
+        if most == 0:
+            return CONN_AGAIN
+        n = <size_t> most
+        if n < asked:
+            conn_run(c)                       # more may wait behind the short look
+    while True:
+        got = recv(c.fd, buf, n, MSG_PEEK)
+        if got > 0:
+            if <size_t> got < n:
+                c.flags &= ~<uint32_t> CONN_READABLE
+            return got
+        if got == 0:
+            return CONN_CLOSED
+        if errno == EAGAIN:
+            c.flags &= ~<uint32_t> CONN_READABLE
+            return CONN_AGAIN
+        if errno != EINTR:
+            c.error = errno
+            return CONN_ERROR
+
+
+cdef int conn_skip(conn_t *c, char *buf, size_t n) noexcept nogil:
+    cdef ssize_t got
+    while n:
+        got = recv(c.fd, buf, n, 0)
+        if got > 0:
+            n -= <size_t> got
+        elif got == 0 or errno != EINTR:
+            return -1
+    return 0
 
 
 cdef ssize_t conn_send(conn_t *c, iovec *pieces, int count) noexcept nogil:

@@ -63,6 +63,20 @@ cdef enum:                       # plan_listener_t.flags, plan_server_t.flags (d
     LINK_MUX = 1 << 1            # the multiplexing debug codec
     LINK_PARK = 1 << 2           # listeners: every request is parked until it is resumed by hand
 
+cdef enum:                       # plan_listener_t.proxy_flags
+    LISTENER_OTHERS = 1 << 0     # connections from elsewhere are served without a header, not refused
+    LISTENER_KEEP_TLVS = 1 << 1  # some server gets TLVs of the headers that are read
+
+cdef enum:                       # plan_server_t.send_proxy; 0 = no header
+    SEND_PROXY_V1 = 1
+    SEND_PROXY_V2 = 2
+    SEND_PROXY_VERSION = 3       # mask of these; what follows belongs to version 2
+    SEND_PROXY_CRC32C = 1 << 2
+    SEND_PROXY_UNIQUE_ID = 1 << 3
+    SEND_PROXY_AUTHORITY = 1 << 4   # that of the client's header
+    SEND_PROXY_TLVS = 1 << 5        # all TLVs of the client's header
+    SEND_PROXY_ALL = (1 << 6) - 1
+
 cdef enum:                       # plan_log_t.format
     LOG_HAPROXY = 1              # httplog or tcplog by the frontend's mode
     LOG_JSON = 2
@@ -145,9 +159,11 @@ ctypedef struct plan_listener_t:
     uint32_t oid                 # object id
     uint32_t frontend            # index of its frontend
     uint32_t flags               # LINK_*
-    uint32_t pad
+    uint32_t proxy_flags         # LISTENER_*
     text_t name                  # as configured, for logs and `show stat`
     netset_t proxies             # whose connections begin with a PROXY header
+    uint32_t proxy_max           # bytes that one may have, 0 = no headers are read here
+    uint32_t proxy_ms            # its timeout
 
 ctypedef struct plan_frontend_t:
     uint32_t oid
@@ -212,6 +228,7 @@ ctypedef struct plan_server_t:
     uint32_t backend             # index
     uint32_t weight              # 0-256
     uint32_t flags               # LINK_*
+    uint32_t send_proxy          # SEND_PROXY_*
     uint16_t family              # AF_INET, AF_INET6, AF_UNIX
     uint16_t address_len         # bytes of `address` in use
     uint8_t address[112]         # a sockaddr

@@ -4,6 +4,7 @@ from lb._speedups.policy.hash cimport HASH_SDBM, HASH_XXH3
 from lb._speedups.policy.logformat cimport logformat_check
 from lb._speedups.policy.netset cimport netset_check
 from lb._speedups.policy.route cimport route_check
+from lb._speedups.proto.proxy cimport PROXY_V2_LEAST
 
 
 cdef extern from "<sys/socket.h>" nogil:
@@ -11,6 +12,10 @@ cdef extern from "<sys/socket.h>" nogil:
         AF_INET
         AF_INET6
         AF_UNIX
+
+
+cdef enum:
+    PROXY_MOST = 16000           # a header, and what is added to its TLVs on the way out, fits a buffer
 
 
 cdef bint is_mode(uint8_t mode) noexcept nogil:
@@ -25,6 +30,8 @@ cdef int check_listeners(const plan_t *p) noexcept nogil:
         if listener.frontend >= p.nfrontends or not plan_text_fits(p, listener.name):
             return -1
         if netset_check(p, &listener.proxies):
+            return -1
+        if listener.proxy_max != 0 and not PROXY_V2_LEAST <= listener.proxy_max <= PROXY_MOST:
             return -1
     return 0
 
@@ -97,6 +104,12 @@ cdef int check_backends(const plan_t *p) noexcept nogil:
     return 0
 
 
+cdef bint is_send_proxy(uint32_t said) noexcept nogil:
+    if said == 0 or said == SEND_PROXY_V1:
+        return True
+    return said <= SEND_PROXY_ALL and said & SEND_PROXY_VERSION == SEND_PROXY_V2
+
+
 cdef int check_servers(const plan_t *p) noexcept nogil:
     cdef const plan_server_t *server
     cdef uint32_t i
@@ -105,6 +118,8 @@ cdef int check_servers(const plan_t *p) noexcept nogil:
         if server.backend >= p.nbackends or server.weight > 256 or not plan_text_fits(p, server.name):
             return -1
         if server.address_len > sizeof(server.address) or server.socket >= p.nsockets:
+            return -1
+        if not is_send_proxy(server.send_proxy):
             return -1
         if server.family != AF_INET and server.family != AF_INET6 and server.family != AF_UNIX:
             return -1

@@ -28,7 +28,7 @@ from lb._speedups.relay.link cimport link_close
 from lb._speedups.relay.mirror cimport mirror_codec
 from lb._speedups.relay.muxlink cimport muxlink_codec
 from lb._speedups.relay.relay cimport (
-    BUFFER_SIZE, STREAM_HTTP, engine_t, idle_t, link_t, listen_t, mirror_t, plan_ref_t, stream_t,
+    BUFFER_SIZE, STREAM_HTTP, engine_t, idle_t, link_t, listen_t, proxied_t, mirror_t, plan_ref_t, stream_t,
 )
 from lb._speedups.relay.session cimport ACCEPTS, session_accept, session_drain, session_rebind_all, session_share
 from lb._speedups.relay.stream cimport plan_release
@@ -75,6 +75,7 @@ cdef engine_t *engine_new(mapping_t *m, uint32_t slot, int wakeup) noexcept nogi
     pool_init(&e.stream_pool, b"stream", sizeof(stream_t), KEEP_LINKS)
     pool_init(&e.message_pool, b"message", sizeof(message_t), KEEP_BLOCKS)
     pool_init(&e.mirror_pool, b"mirror", sizeof(mirror_t), KEEP_BLOCKS)
+    pool_init(&e.proxied_pool, b"proxied", sizeof(proxied_t), KEEP_LINKS)
     pool_init(&e.buffer_pool, b"buffer", BUFFER_SIZE, KEEP_BLOCKS)
     flow_pool_init(&e.flows, &e.buffer_pool)
     logline_init(&e.logline)
@@ -122,6 +123,7 @@ cdef void engine_stop(engine_t *e) noexcept nogil:
     pool_drain(&e.stream_pool)
     pool_drain(&e.message_pool)
     pool_drain(&e.buffer_pool)
+    pool_drain(&e.proxied_pool)
     pool_drain(&e.mirror_pool)
 
 

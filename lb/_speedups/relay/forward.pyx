@@ -48,6 +48,11 @@ cdef void own_of(link_t *l, peer_t *out) noexcept nogil:
     cdef sockaddr_in6 *v6 = <sockaddr_in6 *> &address
     out.family = 0
     out.port = 0
+    if l.proxied != NULL and l.proxied.family != 0:
+        out.family = l.proxied.family         # its PROXY header told
+        out.port = l.proxied.port
+        memcpy(out.address, l.proxied.address, 16)
+        return
     if getsockname(l.conn.fd, <sockaddr *> &address, &size) != 0:
         return                                # it has just gone: the stream ends soon
     if address.ss_family == AF_INET:

@@ -19,6 +19,8 @@
 # HAProxy's `safe` opens a connection for every first request unless `retry-on` lets it send it again, which lb always
 # does: so first requests with GET and their like share connections here by default, and there with retry-on.
 #
+# A link that began with a PROXY header (plan_server_t.send_proxy) is the client's that the header names, whatever the mode.
+#
 # A link whose server has answered with a challenge of NTLM or Negotiate is its client's from then on, whatever the mode:
 # those schemes give the connection the rights of a user.
 #

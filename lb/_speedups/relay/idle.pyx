@@ -56,6 +56,8 @@ cdef link_t *candidate(stream_t *st, const plan_server_t *s) noexcept nogil:
         l = own_link(st.client.link, s.oid)
         if l != NULL:
             return l
+    if s.send_proxy:                          # connections to it have told a client, and it is not this one
+        return NULL
     return shared_link(st, &st.engine.idle[s.oid])
 
 

@@ -142,9 +142,11 @@ cdef enum:                       # link_t.flags
     LINK_BUFFERED = 1 << 4       # unread bytes of the next message are here: no event will announce them
     LINK_LINGER = 1 << 5         # reading and dropping before the close
     LINK_HEARD = 1 << 6          # a byte of the present message has arrived
+    LINK_PROXY = 1 << 7          # client: waits for its PROXY header, without codec and stream
     LINK_BROKEN = 1 << 8         # bytes written to it were lost: nothing more is sent
     LINK_RESTING = 1 << 9        # server: listed and without a stream (relay/idle.pxd)
     LINK_EARLY = 1 << 10         # server: the server has not answered yet, the first bytes open the connection (fast open)
+    LINK_KEEP_TLVS = 1 << 11     # client: TLVs of its PROXY header are kept
     LINK_PARKS = 1 << 12         # client: its requests are parked (debug)
 
 cdef enum:                       # link_t.window_kind: whose memory the window is
@@ -171,12 +173,12 @@ ctypedef struct link_t:
     uint8_t body                 # framing_id of the message being read
     uint8_t body_done            # its end was reached
     uint8_t out_body             # framing_id of the message being written
-    uint8_t pad
+    uint8_t bytes_seen           # LINK_PROXY: a byte has come
     uint16_t streams             # multiplexing links: streams on it now
     uint16_t room                # server: streams it can begin now
     char *window
     message_t *in_               # head being read; NULL = none begun
-    uint64_t left                # FRAMING_LENGTH: bytes still to read
+    uint64_t left                # FRAMING_LENGTH: bytes still to read. LINK_PROXY: bytes that the header may have
     chunked_t chunked
     # writing
     char *out                    # buffer with bytes the connection did not take yet, NULL = none
@@ -197,6 +199,7 @@ ctypedef struct link_t:
     uint8_t address[16]          # network order
     uint16_t to_port             # the port it came to, 0 = not asked for yet
     link_t *own                  # listed server links that serve this client only
+    proxied_t *proxied           # what else its PROXY header told, NULL = nothing
     # server
     uint32_t server_oid
     uint32_t max_requests        # carries no more streams than this, 0 = no limit
@@ -208,6 +211,19 @@ ctypedef struct link_t:
     link_t *rest_prev
     # both
     uint64_t active_ms           # bytes last moved on it (or it began to serve its stream)
+
+# --- PROXY headers: relay/proxied.pxd ---
+
+cdef enum:
+    PROXIED_TLVS = 232           # bytes of TLVs that need no buffer
+
+ctypedef struct proxied_t:
+    uint16_t family              # where the client connected to: AF_INET, AF_INET6; 0 = not told
+    uint16_t port                # host order
+    uint16_t tlvs_len
+    uint8_t address[16]          # network order
+    char *tlvs                   # `own`, or a pooled buffer; NULL = none
+    char own[PROXIED_TLVS]
 
 # --- streams ---
 
@@ -260,7 +276,7 @@ ctypedef struct stream_t:
     uint8_t phase                # phase_t
     char end_cause               # termination state: 0 = not ended yet
     char end_phase
-    uint8_t reason               # h1_reason to log, 0 = none
+    uint8_t reason               # h1_reason or proxy_reason to log, 0 = none
     uint16_t flags               # STREAM_*
     uint16_t status              # answered, 0 = none
     uint16_t retries             # connection attempts beyond the first
@@ -364,6 +380,7 @@ ctypedef struct engine_t:
     pool_t message_pool
     pool_t buffer_pool
     pool_t mirror_pool
+    pool_t proxied_pool
     flow_pool_t flows
     logline_t logline
     uint32_t streams_begun       # ever, for their numbers

@@ -17,6 +17,7 @@ from lb._speedups.policy.plan cimport (
 from lb._speedups.relay.dial cimport dial
 from lb._speedups.relay.idle cimport idle_find, idle_keep, idle_rouse, idle_terms
 from lb._speedups.relay.link cimport link_close, link_deadline, link_quiet, link_take, link_unlist, side_deadline
+from lb._speedups.relay.proxied cimport proxied_greet
 from lb._speedups.relay.relay cimport (
     LINK_CLOSE, LINK_EARLY, LINK_IDLE, LINK_SERVER, PHASE_ASSIGN, PHASE_CONNECT, STREAM_COPY, STREAM_DEFERRED,
     STREAM_HTTP, STREAM_PICKED, STREAM_REDISPATCHED, STREAM_RESENT, STREAM_REUSED, TURNAROUND_MS, engine_t, link_t, stream_t,
@@ -142,7 +143,7 @@ cdef int open_link(stream_t *st, const plan_server_t *s) noexcept nogil:
     if st.flags & STREAM_HTTP:
         l.codec = &e.mux if LB_DEBUG and s.flags & LINK_MUX else &e.h1
         idle_terms(l, s)
-        if b.reuse == REUSE_NEVER:
+        if b.reuse == REUSE_NEVER or s.send_proxy:    # its PROXY header is about this client
             own(st, l)
     l.stream = st
     join(st, l)
@@ -218,6 +219,8 @@ cdef int server_connect(stream_t *st, bint fresh) noexcept nogil:
 cdef int connected(stream_t *st) noexcept nogil:
     cdef engine_t *e = st.engine
     cdef link_t *l = st.server.link
+    if st.server_at.send_proxy and proxied_greet(st) != 0:
+        return -1
     if l.codec != NULL and l.codec.open(l) != 0:
         return -1
     st.server.link.conn.flags &= ~<uint32_t> CONN_CONNECTING

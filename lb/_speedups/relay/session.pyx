@@ -1,26 +1,30 @@
-from libc.stdint cimport uint16_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memmove
 from lb._speedups.base.mapping cimport MAPPING_WORKERS, WORKER_RUNNING, gauge_enter, mapping_worker, worker_t
 from lb._speedups.base.pool cimport pool_give, pool_take
-from lb._speedups.base.timers cimport lb_timer_t, timer_init
+from lb._speedups.base.timers cimport lb_timer_t, timer_init, timer_unlink
 from lb._speedups.io.conn cimport (
     CONN_AGAIN, CONN_CLOSED, CONN_HUP, CONN_RDHUP, CONN_READABLE, CONN_TWISTED, CONN_WRITABLE, conn_open, conn_recv,
-    conn_t,
+    conn_run, conn_t,
 )
 from lb._speedups.io.sys cimport (
     AF_INET, AF_INET6, ECONNABORTED, EINTR, EMFILE, ENFILE, ENOBUFS, ENOMEM, SOCK_CLOEXEC, SOCK_NONBLOCK,
     accept4, close, errno, ntohs, sockaddr, sockaddr_in, sockaddr_in6, sockaddr_storage, socklen_t,
 )
 from lb._speedups.policy.plan cimport (
-    LINK_MUX, LINK_PARK, LINK_TWISTED, MODE_TCP, plan_frontend, plan_frontend_t, plan_listener, plan_listener_t,
+    LINK_MUX, LINK_PARK, LINK_TWISTED, LISTENER_KEEP_TLVS, LISTENER_OTHERS, MODE_TCP, plan_frontend, plan_frontend_t,
+    plan_listener, plan_listener_t,
 )
+from lb._speedups.policy.netset cimport netset_has
 from lb._speedups.proto.h1 cimport h1_read_request
 from lb._speedups.proto.message cimport MESSAGE_HEAD_MAX, MESSAGE_REQUEST, message_reset, message_t
 from lb._speedups.relay.h1link cimport h1link_begin, h1link_frame, h1link_refuse, h1link_request
 from lb._speedups.relay.idle cimport idle_spare
 from lb._speedups.relay.link cimport leave, link_close, link_deadline, link_take, link_window_drop
+from lb._speedups.proto.proxy cimport PROXY_CUT, PROXY_LATE, PROXY_UNLISTED
+from lb._speedups.relay.proxied cimport PROXIED_GONE, PROXIED_WAIT, proxied_read, proxied_refuse
 from lb._speedups.relay.relay cimport (
-    LINGER_BYTES, LINK_BUFFERED, LINK_CLIENT, LINK_LINGER, LINK_PARKS, LINK_REUSED, LINK_TCP, SIDE_LEFT,
+    LINGER_BYTES, LINK_KEEP_TLVS, LINK_PROXY, LINK_BUFFERED, LINK_CLIENT, LINK_LINGER, LINK_PARKS, LINK_REUSED, LINK_TCP, SIDE_LEFT,
     SIDE_LOST, engine_t, link_t, listen_t, plan_ref_t, stream_t,
 )
 from lb._speedups.relay.tcp cimport tcp_begin
@@ -172,19 +176,88 @@ cdef int session_new(engine_t *e, int fd, sockaddr_storage *address, plan_listen
         l.flags |= LINK_PARKS
     if frontend.mode == MODE_TCP:
         l.flags |= LINK_TCP
+    if listener.proxy_max == 0 or not await_header(l, listener):
+        begin(l)
+    return 0
+
+
+# The client's own bytes are next. 0, or -1: the session is over, or (mode tcp) may be.
+cdef int begin(link_t *l) noexcept nogil:
+    if l.flags & LINK_TCP:
         tcp_begin(l)
-        return 0
+        return -1
     if l.codec.open(l) != 0:
         link_close(l)
-        return 0
-    link_deadline(l, e.now_ms, frontend.http_request_ms if frontend.http_request_ms else frontend.client_ms)
+        return -1
+    link_deadline(l, l.began_ms, l.frontend.http_request_ms if l.frontend.http_request_ms else l.frontend.client_ms)
     return 0
+
+
+# --- PROXY headers: relay/proxied.pxd ---
+
+
+# Whether this connection has to begin with a PROXY header, or is not let in (it is gone then).
+cdef bint await_header(link_t *l, const plan_listener_t *listener) noexcept nogil:
+    if not netset_has(l.engine.current.plan, &listener.proxies, l.family, l.address):
+        if listener.proxy_flags & LISTENER_OTHERS:
+            return False
+        proxied_refuse(l, PROXY_UNLISTED, c'P')
+        return True
+    l.flags |= LINK_PROXY
+    if listener.proxy_flags & LISTENER_KEEP_TLVS:
+        l.flags |= LINK_KEEP_TLVS
+    l.left = listener.proxy_max
+    l.conn.wake = header_wake
+    timer_init(&l.timer, header_timer, l)
+    link_deadline(l, l.engine.now_ms, listener.proxy_ms)
+    return True
+
+
+cdef void header_wake(conn_t *c) noexcept nogil:
+    cdef link_t *l = <link_t *> c
+    cdef engine_t *e = l.engine
+    cdef int r
+    if l.generation != e.current.generation and session_rebind(l) != 0:
+        link_close(l)
+        return
+    r = proxied_read(l)
+    if r == PROXIED_WAIT:
+        return
+    if r == PROXIED_GONE:
+        link_close(l)
+        return
+    if r < 0:
+        proxied_refuse(l, <uint8_t> -r, c'C' if r == -PROXY_CUT else c'P')
+        return
+    l.flags &= <uint16_t> ~LINK_PROXY
+    l.left = 0
+    c.wake = client_wake
+    timer_unlink(&e.timers, &l.timer)
+    timer_init(&l.timer, client_timer, l)
+    l.began_ms = l.active_ms = e.now_ms       # as if it had been accepted now
+    if begin(l) != 0:
+        return
+    if e.draining:                            # it has begun meanwhile
+        l.codec.drain(l)
+    else:
+        conn_run(c)                           # what follows the header is here already, perhaps
+
+
+cdef void header_timer(void *owner, lb_timer_t *timer) noexcept nogil:
+    cdef link_t *l = <link_t *> owner
+    if l.generation != l.engine.current.generation and session_rebind(l) != 0:
+        link_close(l)
+    else:
+        proxied_refuse(l, PROXY_LATE, c'c')
+
+
+# --- generations ---
 
 
 cdef int session_rebind(link_t *l) noexcept nogil:
     cdef plan_ref_t *p = l.engine.current
     cdef uint32_t i = p.frontends[l.frontend_oid] if l.frontend_oid < p.noids else 0
-    if i == 0 or plan_frontend(p.plan, i - 1).mode == MODE_TCP:
+    if i == 0 or (plan_frontend(p.plan, i - 1).mode == MODE_TCP) != ((l.flags & LINK_TCP) != 0):
         return -1
     l.frontend = plan_frontend(p.plan, i - 1)
     l.generation = p.generation
@@ -357,6 +430,7 @@ cdef void session_drain(engine_t *e) noexcept nogil:
     cdef link_t *following
     while l != NULL:
         following = l.next
-        if l.codec != NULL:
+        # One that waits for its PROXY header, a few seconds at most, has no codec open yet.
+        if l.codec != NULL and not (l.flags & LINK_PROXY):
             l.codec.drain(l)
         l = following

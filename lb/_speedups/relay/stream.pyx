@@ -20,6 +20,7 @@ from lb._speedups.policy.plan cimport (
     plan_frontend_t, plan_log, plan_log_t, plan_t, plan_text, text_t,
 )
 from lb._speedups.proto.h1 cimport h1_reason_text
+from lb._speedups.proto.proxy cimport PROXY_NOT_ONE, proxy_reason_text
 from lb._speedups.proto.message cimport MESSAGE_HTTP10, message_t
 from lb._speedups.relay.link cimport side_deadline
 from lb._speedups.relay.relay cimport (
@@ -311,7 +312,7 @@ cdef void record(stream_t *st) noexcept nogil:
             v.host.p = m.block + m.authority.at
             v.host.len = m.authority.len
     if st.reason:
-        v.reason.p = h1_reason_text(st.reason)
+        v.reason.p = h1_reason_text(st.reason) if st.reason < PROXY_NOT_ONE else proxy_reason_text(st.reason)
         n = 0
         while v.reason.p[n] != 0:
             n += 1

@@ -5,7 +5,7 @@ from lb._speedups.io.flow cimport (
     flow_init, flow_run,
 )
 from lb._speedups.policy.plan cimport plan_route
-from lb._speedups.relay.link cimport link_close, link_deadline
+from lb._speedups.relay.link cimport link_close, link_deadline, link_flush
 from lb._speedups.relay.relay cimport (
     PHASE_BODY, SIDE_GONE, STREAM_DEFERRED, STREAM_DOWN_FLOW, STREAM_HALF, STREAM_UP_FLOW, engine_t, link_t, side_t, stream_t,
 )
@@ -84,11 +84,15 @@ cdef void run(stream_t *st) noexcept nogil:
     cdef uint64_t up = st.up.moved
     cdef uint64_t down = st.down.moved
     cdef uint64_t now = st.engine.now_ms
-    cdef int a, b
+    cdef int a, b, r
     # The end of the second direction is told by the close that follows at once.
     if st.down.flags & FLOW_SHUT:
         st.up.flags |= FLOW_KEEP_OPEN
-    a = flow_run(&st.up)
+    r = link_flush(st.server.link) if st.server.link.out != NULL else 0
+    if r < 0:
+        finish(st, c'S', c'D', True)
+        return
+    a = flow_run(&st.up) if r == 0 else FLOW_WAIT    # a PROXY header is the first that leaves
     if st.up.flags & FLOW_SHUT:
         st.down.flags |= FLOW_KEEP_OPEN
     b = flow_run(&st.down)

@@ -96,7 +96,7 @@ def test_config_effective_says_everything_in_both_forms(file: Path, tmp_path: Pa
         "tfo": False,
         "tcp_keepalive": False,
     }
-    server |= {"check": False, "observe": "layer4", "error_limit": 3, "on_error": "mark-down"}
+    server |= {"check": False, "observe": "layer4", "error_limit": 3, "on_error": "mark-down", "send_proxy": "off"}
     assert as_json["backends"]["app"]["servers"] == [server]
     assert as_json["backends"]["app"]["timeouts"] == {"connect": "5s", "server": "30s", "tunnel": "1h"}
     again = tmp_path / "again.yaml"

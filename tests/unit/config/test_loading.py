@@ -194,6 +194,7 @@ def test_the_effective_form_says_everything_and_is_stable() -> None:
         pool=Pool(idle_timeout="60s"),
         tfo=False,
         tcp_keepalive=False,
+        send_proxy="off",
     )
     assert (whole.frontends["web"].http_connection, whole.frontends["raw"].http_connection) == ("close", UNSET)
     app, db = whole.backends["app"], whole.backends["db"]

@@ -21,7 +21,7 @@ DOCUMENT: dict[str, Any] = {
     "defaults": {"timeouts": {}, "x_forwarded": ["proto"]},
     "frontends": {
         "web": {
-            "bind": [{"address": ":80"}],
+            "bind": [{"address": ":80", "accept_proxy": {"from": ["10.0.0.0/8"]}}],
             "timeouts": {},
             "log": {},
             "tcp_keepalive": {},
@@ -45,6 +45,7 @@ DOCUMENT: dict[str, Any] = {
             "servers": [{"address": "10.0.0.1:80"}],
             "balance": {},
             "check": {"steps": [{"send": "x"}]},
+            "send_proxy": {},
             "timeouts": {},
             "pool": {},
         }
@@ -71,6 +72,8 @@ PLACES: dict[str, tuple[str | int, ...]] = {
     "RequestId": ("frontends", "web", "request_id"),
     "Monitor": ("frontends", "web", "monitor"),
     "Bind": ("frontends", "web", "bind", 0),
+    "AcceptProxy": ("frontends", "web", "bind", 0, "accept_proxy"),
+    "SendProxy": ("backends", "app", "send_proxy"),
     "Route": ("frontends", "web", "routes", 0),
     "Match": ("frontends", "web", "routes", 0, "match"),
     "Sticky": ("frontends", "web", "routes", 0, "sticky"),

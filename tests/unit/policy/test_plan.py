@@ -459,7 +459,7 @@ def test_listeners_know_the_proxies_whose_headers_they_read(compiled: CompiledPl
     listeners = [row._replace(proxies=sets[i]) for i, row in enumerate(compiled.rows.listeners)]
     image = build(1, compiled.rows._replace(listeners=listeners), oids, offsets)
     plan = Plan(image)
-    assert plan.describe()["proxies"] == [(2, 1, 0), (0, 0, 1), (0, 0, 0)]
+    assert plan.describe()["proxies"] == [(2, 1, 0, 0, 0, 0), (0, 0, 1, 0, 0, 0), (0, 0, 0, 0, 0, 0)]
     said = [
         [plan.is_proxy(listener, family, address) for listener in range(3)]
         for family, address in (
@@ -483,6 +483,54 @@ def test_listeners_know_the_proxies_whose_headers_they_read(compiled: CompiledPl
     all_ = [row._replace(proxies=large) for row in compiled.rows.listeners]
     sizes = [len(build(1, compiled.rows._replace(listeners=rows), oids, offsets)) for rows in (one, all_)]
     assert sizes[0] == sizes[1]
+
+
+def test_proxy_headers_are_in_the_image() -> None:
+    everything = {"crc32c": True, "unique_id": True, "authority": True, "tlvs": True}
+    compiled = compile(
+        {
+            "version": 1,
+            "frontends": {
+                "web": {
+                    "bind": [
+                        {"address": ":80", "accept_proxy": ["10.0.0.0/8", "2001:db8::/32"]},
+                        {
+                            "address": ":81",
+                            "accept_proxy": {"from": ["any"], "others": "plain", "timeout": "1s", "max_header": 232},
+                        },
+                        ":82",
+                    ],
+                    "default_backend": "app",
+                }
+            },
+            "backends": {
+                "app": {
+                    "send_proxy": {"version": "v2", **everything},
+                    "servers": [
+                        "10.0.0.1:80",
+                        {"address": "10.0.0.2:80", "send_proxy": "v1"},
+                        {"address": "10.0.0.3:80", "send_proxy": "off"},
+                        {"address": "10.0.0.4:80", "send_proxy": {"crc32c": True}},
+                    ],
+                },
+            },
+        }
+    )
+    said: Any = Plan(build(1, compiled.rows, *numbers(compiled))).describe()
+    assert said["proxies"] == [(1, 1, 0, 4096, 3000, 2), (1, 1, 1, 232, 1000, 3), (0, 0, 0, 0, 0, 0)]
+    assert [each["send_proxy"] for each in said["servers"]] == [0b111110, 1, 0, 0b110]
+    assert [each.send_proxy for each in compiled.part.backends[0].servers] == [2, 1, 0, 2]
+
+
+def test_tlvs_are_kept_where_some_server_gets_them() -> None:
+    def flags(send_proxy: object) -> int:
+        web = {"bind": [{"address": ":80", "accept_proxy": ["any"]}], "default_backend": "app"}
+        app = {"servers": ["10.0.0.1:80"], "send_proxy": send_proxy}
+        compiled = compile({"version": 1, "frontends": {"web": web}, "backends": {"app": app}})
+        return compiled.rows.listeners[0].proxy_flags
+
+    assert [flags(each) for each in ("off", "v1", "v2", {"unique_id": True, "crc32c": True})] == [0, 0, 0, 0]
+    assert [flags(each) for each in ({"authority": True}, {"tlvs": True})] == [2, 2]
 
 
 def test_rows_that_do_not_fit_together_are_refused(compiled: CompiledPlan) -> None:
@@ -519,6 +567,10 @@ def test_rows_that_do_not_fit_together_are_refused(compiled: CompiledPlan) -> No
         rows._replace(frontends=[rows.frontends[1]._replace(mirror=1)]),
         *(rows._replace(mirrors=[rows.mirrors[0]._replace(backend=n)]) for n in (2, 3)),
         rows._replace(mirrors=[rows.mirrors[0]._replace(percent=101)]),
+        rows._replace(listeners=[each._replace(proxy_max=231) for each in rows.listeners]),
+        rows._replace(listeners=[each._replace(proxy_max=16001) for each in rows.listeners]),
+        # No version 3, no options of version 1 or of none, no unknown ones.
+        *(rows._replace(servers=[each._replace(send_proxy=n) for each in rows.servers]) for n in (3, 4, 5, 7, 66)),
         rows._replace(servers=[each._replace(backend=3) for each in rows.servers]),
         rows._replace(servers=[each._replace(weight=257) for each in rows.servers]),
         rows._replace(servers=[each._replace(socket=2) for each in rows.servers]),
