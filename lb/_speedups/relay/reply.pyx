@@ -3,8 +3,8 @@ from libc.string cimport memcpy, strlen
 from lb._speedups.base.clock cimport clock_real_us
 from lb._speedups.base.pool cimport pool_give, pool_take
 from lb._speedups.policy.plan cimport (
-    FRONTEND_FORWARDING, REDIRECT_DROP_QUERY, REDIRECT_LOCATION, REDIRECT_SCHEME, TARGET_REDIRECT, forwarding_t,
-    plan_forwarding, plan_piece, plan_piece_t, plan_redirect,
+    FORWARDING_ID_RESPONSE, FRONTEND_FORWARDING, FRONTEND_MARKS_RESPONSE, REDIRECT_DROP_QUERY, REDIRECT_LOCATION,
+    REDIRECT_SCHEME, TARGET_REDIRECT, forwarding_t, plan_forwarding, plan_piece, plan_piece_t, plan_redirect,
     plan_redirect_t, plan_reply, plan_reply_t, plan_t, plan_text, plan_texts, text_t,
 )
 from lb._speedups.policy.route cimport route_allow, route_segment
@@ -146,6 +146,14 @@ cdef void add_id(stream_t *st, message_t *m) noexcept nogil:
     message_add(m, NAME_X_REQUEST_ID, b"X-Request-Id", 12, st.id, st.id_len)
 
 
+# The same in an answer that is no error, where the frontend wants it in all.
+cdef void mark(stream_t *st, message_t *m) noexcept nogil:
+    if st.frontend.flags & FRONTEND_MARKS_RESPONSE \
+            and plan_forwarding(st.plan.plan, st.frontend).flags & FORWARDING_ID_RESPONSE:
+        stream_id(st)
+        add_id(st, m)
+
+
 # A body nobody wants is dropped within a bound to keep the connection, else the connection ends with the answer.
 # What a flow has moved of it the codec does not know: where it ends cannot be told any more.
 cdef void drop_request(stream_t *st) noexcept nogil:
@@ -201,7 +209,7 @@ cdef int reply_error(stream_t *st, uint16_t status, const char *detail) noexcept
     cdef words_t body
     cdef char allow[512]
     cdef size_t allowed
-    cdef bint text = wants_text(st.request)
+    cdef bint text = status < 400 or wants_text(st.request)
     stream_id(st)
     body.n = 0
     if text:
@@ -339,6 +347,7 @@ cdef int redirect_to(stream_t *st, const plan_redirect_t *redirect) noexcept nog
         return r
     add_date(st, m)
     message_add(m, NAME_LOCATION, b"Location", 8, location.p, location.n)
+    mark(st, m)
     drop_request(st)
     return -1 if send(st, m) != 0 else st.client.codec.send_end(&st.client)
 
@@ -356,6 +365,7 @@ cdef int reply_with(stream_t *st, const plan_reply_t *reply) noexcept nogil:
     for i in range(reply.headers):
         pair = plan_texts(p, reply.headers_at + 2 * i)
         message_add(m, NAME_OTHER, plan_text(p, pair[0]), pair[0].len, plan_text(p, pair[1]), pair[1].len)
+    mark(st, m)
     drop_request(st)
     if send(st, m) != 0:
         return -1

@@ -103,6 +103,34 @@ def test_without_it_responses_are_left_alone(stage: Stage) -> None:
     assert stage.client().get().values("x-request-id") == [b"the server's"]
 
 
+@pytest.mark.h1_only
+def test_answers_of_routes_have_it_too(stage: Stage) -> None:
+    targets: list[Settings] = [
+        {"match": {"path": "/old"}, "redirect": {"location": "/new"}},
+        {"match": {"path": "/text"}, "reply": {"body": "made here"}},
+    ]
+    stage.http(stage.server(), frontend={"request_id": {"accept": "any", "response": True}, "routes": targets})
+    client = stage.client()
+    for target in ("/old", "/text", "/"):
+        assert client.get(target, "X-Request-ID: mine").value("x-request-id") == b"mine"
+        assert re.fullmatch(FORMATS["hex32"], (client.get(target).value("x-request-id") or b"").decode())
+
+
+@pytest.mark.h1_only
+def test_a_copy_of_a_request_has_the_same(stage: Stage) -> None:
+    server, other = stage.server(), stage.server()
+    frontend: Settings = {"request_id": {"response": True}, "forwarded_for": True, "via": "edge"}
+    settings = relay("http", server.text, frontend={**frontend, "mirror": {"to": "staging", "percent": 100}})
+    settings["backends"]["staging"] = {"servers": [other.text]}
+    stage.start(settings)
+    response = stage.client().get("/", "X-Forwarded-For: 192.0.2.1")
+    (request,), (copy,) = server.requests, other.wait_requests(1)
+    assert request.value("x-request-id") == copy.value("x-request-id") == response.value("x-request-id")
+    assert copy.values("x-forwarded-for") == [b"127.0.0.1"]
+    assert copy.values("via") == [b"1.1 edge"]
+    assert response.values("via") == [b"1.1 edge"]
+
+
 def test_log_server_and_client_have_the_same(daemon: Stage) -> None:
     server = daemon.server()
     log = daemon.directory / "own.log"
