@@ -13,6 +13,9 @@ from bench.micro.timing import report
 from lb._speedups.face.logdrain import LogDrain
 from lb._speedups.face.mapping import Mapping
 from lb._speedups.face.micro_log import Line, Producer
+from lb._speedups.face.plan import build
+from lb.config import compile  # noqa: A004
+from lb.config.logformat import FIELDS
 
 SECONDS = 3
 
@@ -59,10 +62,30 @@ def drain(name: str, target: str, rate: int) -> None:
     )
 
 
+def image_of(log: dict[str, object]) -> bytes:
+    """A plan image whose only log is this one."""
+    compiled = compile(
+        {
+            "version": 1,
+            "global": {"log": [{"to": "stdout", **log}]},
+            "frontends": {"web": {"bind": [":80"], "default_backend": "app"}},
+            "backends": {"app": {"servers": ["10.0.0.1:80"]}},
+        }
+    )
+    return build(1, compiled.rows, list(range(1, len(compiled.objects) + 1)), [64])
+
+
 def main() -> None:
     for form in ("http", "tcp", "json"):
         line = Line(form)  # type: ignore[arg-type]
         report(f"{form} line of {len(line.text())} bytes", line.write)
+    programs: dict[str, dict[str, object]] = {
+        "http by a log_format": {"log_format": "http"},
+        "json by fields": {"fields": list(FIELDS)},
+    }
+    for name, log in programs.items():
+        line = Line("program", image_of(log))
+        report(f"{name}, {len(line.text())} bytes", line.write)
     mapping = Mapping.create()
     mapping.reserve(1)
     producer = Producer(mapping, 1, Line("json").text())

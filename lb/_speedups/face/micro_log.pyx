@@ -11,7 +11,8 @@ from lb._speedups.face.mapping cimport Mapping
 from lb._speedups.policy.logline cimport (
     LOGLINE_CAP, log_view_t, logline_http, logline_init, logline_json, logline_t, logline_tcp, slice_t,
 )
-from lb._speedups.policy.plan cimport MODE_HTTP
+from lb._speedups.policy.logformat cimport logformat_write
+from lb._speedups.policy.plan cimport MODE_HTTP, plan_log, plan_t
 
 
 cdef extern from "<sys/socket.h>":
@@ -30,9 +31,13 @@ cdef class Line:
     cdef log_view_t view
     cdef int form
     cdef char out[LOGLINE_CAP]
+    cdef bytes image            # of a plan whose first log is the program
+    cdef const plan_t *plan     # the same
 
-    def __cinit__(self, form):
-        self.form = ("http", "tcp", "json").index(form)
+    def __cinit__(self, form, image=b""):
+        self.form = ("http", "tcp", "json", "program").index(form)
+        self.image = image
+        self.plan = <const plan_t *><const char *>self.image
         logline_init(&self.state)
         memset(&self.view, 0, sizeof(self.view))
         v = &self.view
@@ -55,6 +60,7 @@ cdef class Line:
         v.server = literal(b"orders-1")
         v.method = literal(b"GET")
         v.target = literal(b"/v1/orders/12345?expand=items&limit=20")
+        v.path = v.target
         v.host = literal(b"api.example.com")
         v.request_id = literal(b"01HF3K5V9Q8ZJ4")
         v.actconn = 120
@@ -68,6 +74,8 @@ cdef class Line:
             return logline_http(&self.state, &self.view, self.out, LOGLINE_CAP)
         if self.form == 1:
             return logline_tcp(&self.state, &self.view, self.out, LOGLINE_CAP)
+        if self.form == 3:
+            return logformat_write(&self.state, &self.view, self.plan, plan_log(self.plan, 0), self.out)
         return logline_json(&self.state, &self.view, self.out, LOGLINE_CAP)
 
     def text(self):

@@ -138,20 +138,11 @@ def test_what_no_datagram_takes_goes_as_a_sealed_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        b"{",
-        b"{}",
-        b'{"',
-        b'{"a',
-        b'{"a"',
-        b'{"a":',
-        b'{"a":"b',
-        b'{"a":"b\\',
-        b'{"a":n',
-        b'{"a":1',
-        b'{"a":"\n"}',
+        *(b"{", b"{}", b'{"', b'{"a', b'{"a"', b'{"a":', b'{"a":"b', b'{"a":"b\\', b'{"a":n', b'{"a":1', b'{"a":"\n"}'),
         b"\xff" * 4095,
-    ]
-    + [b'{"' + b"k" * 200 + b'":"' + b"v" * 3000 + b'","b":2}', b'{"a":1,"b-c":"d","e":null,"f":"g"}'],
+        b'{"' + b"k" * 200 + b'":"' + b"v" * 3000 + b'","b":2}',
+        b'{"a":1,"b-c":"d","e":null,"f":"g"}',
+    ],
 )
 def test_whatever_stands_in_a_ring_becomes_fields_or_none(text: bytes, tmp_path: Path) -> None:
     mapping = Mapping.create()
