@@ -287,13 +287,24 @@ cdef size_t logformat_write(
     cdef const log_op_t *last = op + log.ops
     cdef char *out = dst
     cdef size_t room = log.room
+    cdef const char *text
+    cdef uint32_t n
     cdef bint cut = False
     cdef uint32_t flags
     cdef uint8_t kind
     while op < last:
-        if op.text.len:
-            memcpy(out, plan_text(p, op.text), op.text.len)
-            out += op.text.len
+        text = plan_text(p, op.text)
+        n = op.text.len
+        if UNLIKELY(n > 3):
+            memcpy(out, text, n)
+            out += n
+        else:
+            # Mostly a sign or two between variables: a call of memcpy would be the dearest part of them.
+            while n:
+                out[0] = text[0]
+                out += 1
+                text += 1
+                n -= 1
         flags = op.flags
         kind = op.kind
         if kind == LOGOP_TEXT:
