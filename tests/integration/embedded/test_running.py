@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import os
 import signal
 import socket
@@ -183,29 +184,43 @@ def test_it_reads_a_file(tmp_path: Path) -> None:
     run(test)
 
 
+class Heard(logging.Handler):
+    """Waits for a line of the logger `lb`."""
+
+    def __init__(self, words: str) -> None:
+        super().__init__()
+        self.words = words
+        self.came = asyncio.Event()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if self.words in record.getMessage():
+            self.came.set()
+
+
 def test_servers_are_checked_in_the_callers_loop() -> None:
     with socket.socket() as dead:
         dead.bind(("127.0.0.1", 0))
         host, port = dead.getsockname()
 
         async def test(server: str) -> None:
-            given = configuration(server)
             backend = {
                 "mode": "tcp",
                 "check": {"every": "20ms", "timeout": "5s"},
                 "servers": [{"name": "s1", "address": server}, {"name": "s2", "address": f"{host}:{port}"}],
             }
-            async with lb.running({**given, "backends": {"app": backend}}) as running:
-
-                def status() -> list[object]:
-                    return [row["status"] for row in running.stats() if row["svname"] in ("s1", "s2")]
-
-                async with asyncio.timeout(10):
-                    while status() != ["UP", "DOWN"]:
-                        await asyncio.sleep(0.01)
-                for _ in range(4):
-                    reader, writer = await connect(running)
-                    assert await say(reader, writer, b"hello\n") == b"hello\n"
-                    writer.close()
+            heard = Heard("Server app/s2 is DOWN, reason: Layer4 connection problem")
+            logging.getLogger("lb").addHandler(heard)
+            try:
+                async with lb.running({**configuration(server), "backends": {"app": backend}}) as running:
+                    async with asyncio.timeout(10):
+                        await heard.came.wait()
+                    status = {row["svname"]: row["status"] for row in running.stats()}
+                    assert (status["s1"][:2], status["s2"]) == ("UP", "DOWN")  # type: ignore[index]
+                    for _ in range(4):
+                        reader, writer = await connect(running)
+                        assert await say(reader, writer, b"hello\n") == b"hello\n"
+                        writer.close()
+            finally:
+                logging.getLogger("lb").removeHandler(heard)
 
         run(test)
