@@ -10,7 +10,7 @@ from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
 from lb.config.health import backend_check, server_health
-from lb.config.routing import sticky_of
+from lb.config.routing import mirrored_to, sticky_of
 from lb.model import (
     Backend,
     BackendTimeouts,
@@ -73,8 +73,8 @@ def backend_modes(configuration: Configuration) -> dict[str, str]:
         for route in frontend.routes:
             for name in backends_of(route.to):
                 modes[name] = frontend.mode
-        if frontend.mirror is not UNSET:
-            modes[frontend.mirror.to] = frontend.mode
+        for name in mirrored_to(frontend):
+            modes[name] = frontend.mode
     return modes
 
 

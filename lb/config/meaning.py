@@ -155,8 +155,10 @@ class Review:
         for index, route in enumerate(frontend.routes):
             at = (*path, "routes", index, "timeouts")
             self._durations(at, subject, "routes.timeouts.", route.timeouts, _ROUTE_TIMEOUTS)
+            if route.mirror is not UNSET and frontend.mode == "http":
+                self._mirror((*path, "routes", index, "mirror"), name, frontend.mode, "routes.mirror", route.mirror)
         if frontend.mirror is not UNSET:
-            self._mirror((*path, "mirror"), name, frontend.mode, frontend.mirror)
+            self._mirror((*path, "mirror"), name, frontend.mode, "mirror", frontend.mirror)
         if frontend.default_backend is UNSET and not frontend.routes:
             self._report(
                 path,
@@ -183,20 +185,20 @@ class Review:
             if getattr(frontend.timeouts, word) is not UNSET:
                 self._report((*path, "timeouts", word), subject, f"'timeouts.{word}' needs mode http", "remove it")
 
-    def _mirror(self, path: Path, frontend: str, mode: str, mirror: Mirror) -> None:
+    def _mirror(self, path: Path, frontend: str, mode: str, label: str, mirror: Mirror) -> None:
         subject = f"frontend '{frontend}'"
         if mode == "tcp":
             self._report(path, subject, "'mirror' needs mode http", "remove it", at_key=True)
             return
         self._use(frontend, mode, mirror.to, (*path, "to"))
-        self._durations(path, subject, "mirror.", mirror, ("timeout",))
+        self._durations(path, subject, f"{label}.", mirror, ("timeout",))
         try:
             size = size_bytes(mirror.max_body)
         except UnitError as error:
-            self._report((*path, "max_body"), subject, f"'mirror.max_body': '{line_text(mirror.max_body)}' {error}")
+            self._report((*path, "max_body"), subject, f"'{label}.max_body': '{line_text(mirror.max_body)}' {error}")
             return
         if size > MIRROR_BODY_MAX:
-            message = f"'mirror.max_body' is {mirror.max_body}; at most {MIRROR_BODY_MAX >> 20}m are possible"
+            message = f"'{label}.max_body' is {mirror.max_body}; at most {MIRROR_BODY_MAX >> 20}m are possible"
             self._report((*path, "max_body"), subject, message)
 
     def _forwarding(self, path: Path, subject: str, given: Frontend | Defaults) -> None:

@@ -24,12 +24,13 @@ from lb.config.loading import read
 from lb.config.logs import LogRow, Logs
 from lb.config.netset import NetsetRow, netset
 from lb.config.part import Admin, Backend, Balance, Bind, BindOptions, Frontend, ObjectKind, Part, Server
-from lb.config.routerows import KEYS, KeyRow, PlaceRow, RedirectRow, ReplyRow, RouteRow, SplitRow, Tables
+from lb.config.routerows import KEYS, KeyRow, MirrorRow, PlaceRow, RedirectRow, ReplyRow, RouteRow, SplitRow, Tables
+from lb.config.routing import mirrored_to
 from lb.config.source import Format, Source
 from lb.model import Backend as BackendModel
 from lb.model import Balance as BalanceModel
 from lb.model import Bind as BindModel
-from lb.model import Configuration, Debug, Keepalive, Mirror
+from lb.model import Configuration, Debug, Keepalive
 from lb.model import Frontend as FrontendModel
 from lb.model import Pool as PoolModel
 from lb.model import Server as ServerModel
@@ -40,7 +41,7 @@ from lb.model.hashkey import parse_key
 from lb.model.naming import accept_proxy_of, balance_of, bind_of, send_proxy_of, server_of
 from lb.model.process import WORKERS_MAX
 from lb.model.routing import backends_of
-from lb.model.units import duration_ms, percent, size_bytes
+from lb.model.units import duration_ms, percent
 
 # Numbers of plan.pxd.
 MODES = {"tcp": 1, "http": 2}
@@ -103,7 +104,6 @@ class FrontendRow(NamedTuple):
     keepalive: tuple[int, int, int]  # idle s, interval s, count; 0 = the kernel's
     places: list[PlaceRow]
     methods: list[bytes] = []  # beyond those of HTTP, in the order of their bits
-    mirror: int = 0  # place among the mirrors + 1, 0 = none
     client_fin_ms: int = 0
     forwarding: ForwardingRow | None = None
     monitor: MonitorRow | None = None
@@ -112,16 +112,6 @@ class FrontendRow(NamedTuple):
     close_both: int = 0
     log_flags: int = 0
     logs: tuple[int, int] = (0, 0)  # index of its first LogRow, their number
-
-
-class MirrorRow(NamedTuple):
-    """One plan_mirror_t."""
-
-    backend: int  # index
-    percent: int
-    max_body: int
-    max_copies: int
-    timeout_ms: int
 
 
 class BackendRow(NamedTuple):
@@ -282,7 +272,6 @@ class _Compiler:
         self.sockets: dict[SocketRow, int] = {}
         self.binds: list[Bind] = []
         self.nfrontends = 0
-        self.mirrors: list[MirrorRow] = []
         self.tables = Tables(self.backend_index, folder)
         self.logs = Logs(configuration)
         self.passes_tlvs = any(
@@ -325,7 +314,7 @@ class _Compiler:
             [each[0] for each in self.backends],
             self.servers,
             self.logs.rows,
-            self.mirrors,
+            list(self.tables.mirrors),
             self.tables.routes,
             self.tables.splits,
             self.tables.redirects,
@@ -392,7 +381,6 @@ class _Compiler:
             _keepalive(frontend.tcp_keepalive),
             places,
             methods,
-            self._mirror(frontend.mirror),
             _ms(timeouts.client_fin),
             forwarding,
             monitor,
@@ -402,8 +390,9 @@ class _Compiler:
             log_flags=logs.flags,
             logs=(logs.at, logs.rows),
         )
-        mirrors = () if frontend.mirror is UNSET else (frontend.mirror.to,)
-        return row, Frontend(object=number, name=name, mode=frontend.mode, maxconn=maxconn, mirrors=mirrors)
+        return row, Frontend(
+            object=number, name=name, mode=frontend.mode, maxconn=maxconn, mirrors=mirrored_to(frontend)
+        )
 
     def _listener(self, number: int, frontend: int, bind: BindModel) -> ListenerRow:
         assert bind.name is not UNSET
@@ -419,25 +408,10 @@ class _Compiler:
             proxy_flags=flags | (LISTENER_KEEP_TLVS if self.passes_tlvs else 0),
         )
 
-    def _mirror(self, mirror: Mirror | UnsetType) -> int:
-        """Return the place of a mirror + 1; the same one twice is one."""
-        if mirror is UNSET:
-            return 0
-        row = MirrorRow(
-            self.backend_index[mirror.to],
-            mirror.percent,
-            size_bytes(mirror.max_body),
-            mirror.max_copies,
-            duration_ms(mirror.timeout),
-        )
-        if row not in self.mirrors:
-            self.mirrors.append(row)
-        return self.mirrors.index(row) + 1
-
     def _copies(self) -> int:
         """Return how many copies of requests one worker may have under way."""
         most: dict[int, int] = {}
-        for row in self.mirrors:
+        for row in self.tables.mirrors:
             most[row.backend] = max(row.max_copies, most.get(row.backend, 0))
         return sum(most.values())
 
@@ -569,8 +543,7 @@ class _Compiler:
     def _warnings(self, source: Source | None) -> list[str]:
         used: set[str] = set()
         for frontend in self.configuration.frontends.values():
-            if frontend.mirror is not UNSET:
-                used.add(frontend.mirror.to)
+            used.update(mirrored_to(frontend))
             used.update(backends_of(frontend.default_backend))
             for route in frontend.routes:
                 used.update(backends_of(route.to))

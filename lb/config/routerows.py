@@ -6,12 +6,12 @@ from typing import NamedTuple
 from msgspec import UNSET, UnsetType
 
 from lb.config.diagnostic import Finding, Path, line_text
-from lb.config.routing import sticky_of, values_of
-from lb.model import Frontend, Redirect, Reply, Route, Sticky
+from lb.config.routing import mirror_of, sticky_of, values_of
+from lb.model import Frontend, Mirror, Redirect, Reply, Route, Sticky
 from lb.model.hashkey import parse_key
 from lb.model.route import METHODS, Pattern, parse_host, parse_location, parse_path
 from lb.model.routing import AGE_MAX_MS, BODY_MAX, Target, Wanted
-from lb.model.units import duration_ms
+from lb.model.units import duration_ms, size_bytes
 
 # Numbers of plan.pxd.
 TARGET_BACKEND, TARGET_SPLIT, TARGET_REDIRECT, TARGET_REPLY = 1, 2, 3, 4
@@ -89,6 +89,17 @@ class RouteRow(NamedTuple):
     server_ms: int = 0
     tunnel_ms: int = 0
     client_ms: int = 0
+    mirror: int = 0  # place among the mirrors + 1, 0 = none
+
+
+class MirrorRow(NamedTuple):
+    """One plan_mirror_t."""
+
+    backend: int  # index
+    percent: int
+    max_body: int
+    max_copies: int
+    timeout_ms: int
 
 
 class PlaceRow(NamedTuple):
@@ -110,6 +121,7 @@ class Tables:
         self.splits: list[SplitRow] = []
         self.redirects: list[RedirectRow] = []
         self.replies: list[ReplyRow] = []
+        self.mirrors: dict[MirrorRow, int] = {}  # with their places + 1
         self.findings: list[Finding] = []
 
     def frontend(self, name: str, frontend: Frontend) -> tuple[list[PlaceRow], list[bytes], int]:
@@ -135,6 +147,7 @@ class Tables:
                     _ms(timeouts.server),
                     _ms(timeouts.tunnel),
                     _ms(timeouts.client),
+                    self._mirror(mirror_of(frontend, route)),
                 )
             )
             hosts = dict.fromkeys(map(parse_host, values_of(match.host))) or {"": None}
@@ -146,8 +159,22 @@ class Tables:
         if frontend.default_backend is not UNSET:
             default = len(self.routes)
             kind, target = self._target(frontend.default_backend, sticky_of(frontend, None))
-            self.routes.append(RouteRow(b"", 0, kind, target))
+            mirror = self._mirror(mirror_of(frontend, None))
+            self.routes.append(RouteRow(b"", 0, kind, target, mirror=mirror))
         return places, [each.encode() for each in extra], default
+
+    def _mirror(self, mirror: Mirror | UnsetType) -> int:
+        """Return the place of a mirror + 1; the same one twice is one."""
+        if mirror is UNSET:
+            return 0
+        row = MirrorRow(
+            self.backends[mirror.to],
+            mirror.percent,
+            size_bytes(mirror.max_body),
+            mirror.max_copies,
+            duration_ms(mirror.timeout),
+        )
+        return self.mirrors.setdefault(row, len(self.mirrors) + 1)
 
     def _destination(self, at: Path, frontend: Frontend, route: Route, patterns: list[Pattern]) -> tuple[int, int]:
         if route.redirect is not UNSET:

@@ -8,7 +8,7 @@ from typing import Protocol, TypeVar
 from msgspec import UNSET, UnsetType
 
 from lb.config.diagnostic import Path, line_text
-from lb.model import Frontend, Redirect, Reply, Route, Sticky
+from lb.model import Frontend, Mirror, Redirect, Reply, Route, Sticky
 from lb.model.hashkey import TOKEN, HashKeyError, parse_key
 from lb.model.route import (
     METHODS,
@@ -84,6 +84,19 @@ def sticky_of(frontend: Frontend, route: Route | None) -> Sticky | UnsetType:
     return frontend.sticky
 
 
+def mirror_of(frontend: Frontend, route: Route | None) -> Mirror | UnsetType:
+    """Return what requests are copied for: the route's own, else the frontend's; answers are not copied."""
+    if route is None or (route.to is not UNSET and route.mirror is UNSET):
+        return frontend.mirror
+    return route.mirror
+
+
+def mirrored_to(frontend: Frontend) -> tuple[str, ...]:
+    """Return the backends that get copies of its requests, in the order of the file."""
+    found = [mirror_of(frontend, each) for each in (*frontend.routes, None)]
+    return tuple(dict.fromkeys(each.to for each in found if each is not UNSET))
+
+
 class RouteReview:
     """A look at the routes of one frontend."""
 
@@ -149,6 +162,8 @@ class RouteReview:
             self._say((*at, "timeouts", word), f"'routes.timeouts.{word}' needs a backend", "remove it", at_key=True)
         if route.retries is not UNSET:
             self._say((*at, "retries"), "'routes.retries' needs a backend", "remove it", at_key=True)
+        if route.mirror is not UNSET:
+            self._say((*at, "mirror"), "'routes.mirror' needs a backend", "remove it", at_key=True)
 
     # What a request must look like
 

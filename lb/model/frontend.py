@@ -178,7 +178,8 @@ class Frontend(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     mirror: Annotated[
         Mirror | UnsetType,
         Meta(
-            description="Send copies of requests to another backend and drop what it answers (mode http).",
+            description="Send copies of requests to another backend and drop what it answers (mode http); routes may say "
+            "otherwise.",
             examples=["{to: staging, percent: 10}"],
         ),
     ] = UNSET

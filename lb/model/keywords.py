@@ -130,7 +130,6 @@ UNBUILT: dict[str, dict[str, str]] = {
         "unless": "rules",
         "rules": "rules",
         "rewrite": "routing",
-        "mirror": "routing",
         "priority": "routing",
         "policies": "policy",
     },

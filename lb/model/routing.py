@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from lb.model.kinds import Duration, Name, Text, Unchecked
+from lb.model.mirror import Mirror
 from lb.model.traffic import Retries
 
 SHARE_MAX = 65_535
@@ -184,6 +185,9 @@ class Route(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     reply: Annotated[Reply | UnsetType, Meta(description="Answer with a fixed response.")] = UNSET
     sticky: Annotated[
         Sticky | UnsetType, Meta(description="What keeps a client on its share of `to`; the frontend's if not given.")
+    ] = UNSET
+    mirror: Annotated[
+        Mirror | UnsetType, Meta(description="Copies of requests of this route, instead of the frontend's.")
     ] = UNSET
     timeouts: Annotated[RouteTimeouts, Meta(description="How long to wait on this route.")] = RouteTimeouts()
     retries: Annotated[

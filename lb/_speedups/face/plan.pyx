@@ -288,7 +288,6 @@ cdef put_frontends(Image image, plan_t *p, list rows, list oids, list trees, lis
             out.monitor_at = places[i][2]
             put_monitor(image, out.monitor_at, places[i][3], row.monitor)
         out.routes = len(row.places)
-        out.mirror = row.mirror
         out.max_requests = row.max_requests
         out.http_connection = row.http_connection
         out.close_both = row.close_both
@@ -418,6 +417,7 @@ cdef put_routes(Image image, plan_t *p, rows, Routing routing):
         out.server_ms = row.server_ms
         out.tunnel_ms = row.tunnel_ms
         out.client_ms = row.client_ms
+        out.mirror = row.mirror
         if out.retries >= 0 or out.connect_ms | out.server_ms | out.tunnel_ms | out.client_ms:
             out.flags |= ROUTE_TIMES
     for i, row in enumerate(routing.conditions):

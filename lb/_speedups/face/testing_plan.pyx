@@ -163,7 +163,7 @@ cdef class Plan:
                 "oid": f.oid, "name": self.text(f.name), "mode": f.mode, "flags": f.flags, "maxconn": f.maxconn,
                 "default_route": f.default_route, "client_ms": f.client_ms, "http_request_ms": f.http_request_ms,
                 "http_keep_alive_ms": f.http_keep_alive_ms, "tunnel_ms": f.tunnel_ms, "routes": f.routes,
-                "mirror": f.mirror, "log_flags": f.log_flags, "logs": (f.logs_at, f.logs),
+                "log_flags": f.log_flags, "logs": (f.logs_at, f.logs),
                 "keepalive": (f.keepalive_idle_s, f.keepalive_interval_s, f.keepalive_count),
                 "max_requests": f.max_requests, "http_connection": f.http_connection, "close_both": f.close_both,
             })

@@ -183,7 +183,6 @@ ctypedef struct plan_frontend_t:
     uint32_t keepalive_count
     uint32_t hosts_at            # offset of its route_table_t below, 0 = it has no routes
     uint32_t routes              # their number, by host and path
-    uint32_t mirror              # index of its plan_mirror_t + 1, 0 = nothing is mirrored
     uint32_t client_fin_ms       # timeout of a half-closed client connection, 0 = none of its own
     uint32_t forwarding_at       # offset of its forwarding_t, 0 = none
     uint32_t monitor_at          # offset of its monitor_t, 0 = none
@@ -354,6 +353,7 @@ ctypedef struct plan_route_t:    # of any frontend, in the order of the file; a 
     uint32_t server_ms
     uint32_t tunnel_ms
     uint32_t client_ms
+    uint32_t mirror              # index of its plan_mirror_t + 1, 0 = nothing is copied
 
 ctypedef struct plan_condition_t:
     text_t name                  # of a field in lower case

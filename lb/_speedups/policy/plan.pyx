@@ -66,8 +66,6 @@ cdef int check_frontends(const plan_t *p) noexcept nogil:
         if (frontend.mode == MODE_TCP and frontend.default_route >= 0
                 and plan_route(p, <uint32_t> frontend.default_route).kind > TARGET_SPLIT):
             return -1
-        if frontend.mirror > p.nmirrors or (frontend.mirror and frontend.mode != MODE_HTTP):
-            return -1
         if frontend.max_requests == 0 or frontend.http_connection > CONNECTION_CLOSE or frontend.close_both > 1:
             return -1
         if <uint64_t> frontend.logs_at + frontend.logs > p.nlogs:
@@ -201,7 +199,7 @@ cdef int check_routes(const plan_t *p) noexcept nogil:
             return -1
     for i in range(p.nroutes):
         route = plan_route(p, i)
-        if (not plan_text_fits(p, route.name) or route.conditions > PLAN_CONDITIONS_MAX
+        if (not plan_text_fits(p, route.name) or route.conditions > PLAN_CONDITIONS_MAX or route.mirror > p.nmirrors
                 or <uint64_t> route.conditions_at + route.conditions > p.nconditions):
             return -1
         if route.kind == TARGET_BACKEND:

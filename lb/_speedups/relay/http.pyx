@@ -249,8 +249,8 @@ cdef void route(stream_t *st) noexcept nogil:
         answer(st, chosen)
         return
     target_backend(st, chosen)
-    if UNLIKELY(st.frontend.mirror != 0):
-        mirror_choose(st, plan_mirror(p, st.frontend.mirror - 1))
+    if UNLIKELY(chosen.mirror != 0):
+        mirror_choose(st, plan_mirror(p, chosen.mirror - 1))
     side_deadline(&st.client, 0, 0)
     assigned(st, server_assign(st, False))
 

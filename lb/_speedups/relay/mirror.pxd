@@ -1,9 +1,10 @@
 # Mirroring: a copy of a request goes to another backend, and nobody waits for its answer.
 #
-# A frontend says for how many of its requests (plan_mirror_t). A chosen one has a mirror_t (stream_t.mirror), which
-# gathers its body in pooled buffers while `pump` sends it on. Once the whole request has been written to the original's
-# server, and not before, the copy is made: head and body, with `X-Mirrored: 1` and without Expect. So a request
-# that is cut, or never reaches a server, or that lb answers itself, leaves no copy, and a copy is always whole.
+# A route, else its frontend, says for how many of its requests (plan_mirror_t). A chosen one has a mirror_t
+# (stream_t.mirror), which gathers its body in pooled buffers while `pump` sends it on. Once the whole request has been
+# written to the original's server, and not before, the copy is made: head and body, with `X-Mirrored: 1` and without
+# Expect. So a request that is cut, or never reaches a server, or that lb answers itself, leaves no copy, and a copy is
+# always whole.
 #
 # From there a copy is a stream like any other (STREAM_COPY), with balancing, connections, timeouts and counters of
 # the backend it goes to. Its client side is a codec of its own, which offers the gathered body and swallows the

@@ -401,6 +401,26 @@ def test_copies_have_balancing_and_connections_of_their_own(stage: Stage) -> Non
     assert len(stage.records(20)) == 20
 
 
+def test_a_route_says_otherwise_than_its_frontend(stage: Stage) -> None:
+    first, second = Recording(), Recording()
+    real, one, two = stage.server(), stage.server(first), stage.server(second)
+    settings = mirrored(real.text, one.text)
+    settings["backends"]["other"] = {"servers": [two.text]}
+    settings["frontends"]["web"]["routes"] = [
+        {"match": {"path": "/other/*"}, "to": "app", "mirror": {"to": "other"}},
+        {"match": {"path": "/none/*"}, "to": "app", "mirror": {"to": "other", "percent": 0}},
+        {"match": {"path": "/shares/*"}, "to": {"app": 1}},
+        {"match": {"path": "/reply"}, "reply": {"status": 204}},
+    ]
+    stage.start(settings)
+    client = stage.client()
+    for target in ("/a", "/other/b", "/none/c", "/shares/d", "/reply", "/e"):
+        assert client.get(target).status == (204 if target == "/reply" else 200)
+    assert sorted(request.target for request in first.wait(3)) == ["/a", "/e", "/shares/d"]
+    assert [request.target for request in second.wait(1)] == ["/other/b"]
+    assert (counted(stage), counted(stage, "other"), counted(stage, "web")) == ((3, 0), (1, 0), (4, 0))
+
+
 def test_a_silent_copy_is_cut_when_its_time_is_over(stage: Stage) -> None:
     _, shadow = start(stage, silent, timeout="200ms")
     assert stage.client().get().body == b"hello"

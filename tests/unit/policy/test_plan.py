@@ -144,7 +144,7 @@ def test_the_supervisor_s_part_says_what_to_bind_and_where_to_log(compiled: Comp
     ]
 
 
-def test_what_goes_in_comes_out(image: bytes) -> None:
+def test_what_goes_in_comes_out(image: bytes, compiled: CompiledPlan) -> None:
     said = Plan(image).describe()
     assert {key: said[key] for key in ("generation", "maxconn", "maxconn_oid", "grace_ms", "logs")} == {
         "generation": 42,
@@ -185,7 +185,6 @@ def test_what_goes_in_comes_out(image: bytes) -> None:
             "routes": 9,
             "log_flags": 0,
             "logs": (0, 2),
-            "mirror": 1,
             "keepalive": (60, 10, 6),
             "max_requests": 0xFFFFFFFF,
             "http_connection": 0,
@@ -205,7 +204,6 @@ def test_what_goes_in_comes_out(image: bytes) -> None:
             "routes": 0,
             "log_flags": 0,
             "logs": (0, 0),
-            "mirror": 0,
             "keepalive": (0, 0, 0),
             "max_requests": 0xFFFFFFFF,
             "http_connection": 0,
@@ -214,6 +212,8 @@ def test_what_goes_in_comes_out(image: bytes) -> None:
     ]
     mirror = {"backend": 1, "percent": 25, "max_body": 1 << 20, "max_copies": 9, "timeout_ms": 2000}
     assert said["mirrors"] == [mirror]
+    # All of `web` that lead to a backend; neither answers nor the other frontend.
+    assert [each.mirror for each in compiled.rows.routes] == [1, 1, 1, 1, 0, 0, 1, 0]
     backends = said["backends"]
     assert isinstance(backends, list)
     assert [(each["name"], each["mode"], each["retries"], each["flags"], each["balance_at"]) for each in backends] == [
@@ -562,9 +562,8 @@ def test_rows_that_do_not_fit_together_are_refused(compiled: CompiledPlan) -> No
         rows._replace(backends=[each._replace(mode=1, balance=5, key=KeyRow(2, 1)) for each in rows.backends]),
         rows._replace(listeners=[each._replace(proxies=NetsetRow(flags=2)) for each in rows.listeners]),
         rows._replace(listeners=[each._replace(proxies=NetsetRow(b"\1" + bytes(7))) for each in rows.listeners]),
-        # A mirror that there is not, one of a TCP frontend, to no backend, to a TCP backend, of more than all.
-        rows._replace(frontends=[rows.frontends[0]._replace(mirror=2)]),
-        rows._replace(frontends=[rows.frontends[1]._replace(mirror=1)]),
+        # A mirror that there is not, to no backend, to a TCP backend, of more than all.
+        rows._replace(routes=[each._replace(mirror=2) for each in rows.routes]),
         *(rows._replace(mirrors=[rows.mirrors[0]._replace(backend=n)]) for n in (2, 3)),
         rows._replace(mirrors=[rows.mirrors[0]._replace(percent=101)]),
         rows._replace(listeners=[each._replace(proxy_max=231) for each in rows.listeners]),
