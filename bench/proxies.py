@@ -26,6 +26,7 @@ from bench.machine import (
     need,
     wait_for_reply,
 )
+from bench.routes import haproxy_map, lb_routes, nginx_map
 from bench.scenarios import Scenario
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -72,6 +73,7 @@ class Lb:
     def prepare(self, stage: Stage, folder: Path, scenario: Scenario, port: int, server: int, fds: int) -> list[str]:
         forwarded = "    forwarded_for: true\n" if scenario.mode == "http" else ""
         ends = "" if scenario.half_close else "    half_close: false\n"
+        routes = lb_routes(scenario.routes, "servers")
         (folder / "lb.yaml").write_text(
             f"""\
 version: 1
@@ -85,7 +87,7 @@ frontends:
   bench:
     mode: {scenario.mode}
     bind: [{{address: "127.0.0.1:{port}"}}]
-{forwarded}{ends}    default_backend: servers
+{forwarded}{ends}{routes}    default_backend: servers
 backends:
   servers:
     mode: {scenario.mode}
@@ -132,6 +134,10 @@ class Haproxy:
     def prepare(self, stage: Stage, folder: Path, scenario: Scenario, port: int, server: int, fds: int) -> list[str]:
         target = self.log_target(stage, folder)
         http = "    option forwardfor\n    http-reuse always\n" if scenario.mode == "http" else ""
+        routes = ""
+        if scenario.routes:
+            (folder / "hosts.map").write_text(haproxy_map(scenario.routes, "servers"))
+            routes = f"    use_backend %[req.hdr(host),lower,map({folder}/hosts.map,servers)]\n"
         (folder / "haproxy.cfg").write_text(
             f"""\
 global
@@ -153,7 +159,7 @@ defaults
 {http}frontend bench
     bind 127.0.0.1:{port} backlog 4096
     maxconn {fds}
-    default_backend servers
+{routes}    default_backend servers
 backend servers
     server s1 127.0.0.1:{server}
 """
@@ -194,6 +200,7 @@ class Nginx:
 
     def prepare(self, stage: Stage, folder: Path, scenario: Scenario, port: int, server: int, fds: int) -> list[str]:
         body = self._http if scenario.mode == "http" else self._stream
+        routes = nginx_map(scenario.routes, "servers") if scenario.routes else ""
         module = ""
         if scenario.mode == "tcp":
             if not _STREAM_MODULE.exists():
@@ -208,7 +215,7 @@ pid nginx.pid;
 error_log stderr error;
 events {{ worker_connections {fds}; multi_accept on; }}
 """
-            + body(port, server)
+            + body(port, server, routes)
         )
         return [self.program(), "-p", f"{folder}/", "-c", "nginx.conf", "-e", "stderr"]
 
@@ -216,7 +223,8 @@ events {{ worker_connections {fds}; multi_accept on; }}
         return count_lines(folder / "access.log")
 
     @staticmethod
-    def _http(port: int, server: int) -> str:
+    def _http(port: int, server: int, routes: str) -> str:
+        target = "$target" if routes else "servers"
         return f"""\
 http {{
     access_log access.log combined buffer=64k flush=1s;
@@ -224,7 +232,7 @@ http {{
     keepalive_timeout 10m;
     keepalive_requests 1000000000;
 {nginx_temp()}
-    upstream servers {{
+{routes}    upstream servers {{
         server 127.0.0.1:{server};
         keepalive 256;
         keepalive_requests 1000000000;
@@ -233,7 +241,7 @@ http {{
     server {{
         listen 127.0.0.1:{port} backlog=4096;
         location / {{
-            proxy_pass http://servers;
+            proxy_pass http://{target};
             proxy_http_version 1.1;
             proxy_set_header Connection "";
             proxy_set_header Host $http_host;
@@ -249,7 +257,7 @@ http {{
 """
 
     @staticmethod
-    def _stream(port: int, server: int) -> str:
+    def _stream(port: int, server: int, _routes: str) -> str:
         return f"""\
 stream {{
     log_format tcp '$remote_addr [$time_local] $protocol $status $bytes_sent $bytes_received '
@@ -282,6 +290,6 @@ def start_proxy(
     folder = stage.folder(proxy.name)
     argv = [*wrap, *proxy.prepare(stage, folder, scenario, port, server, fds)]
     process = stage.start(proxy.name, argv, PROXY_CORE, proxy.stop_signal)
-    patience = 120 if wrap else 15
+    patience = 120 if wrap else 60
     wait_for_reply(process, port, scenario.path, scenario.size, patience)
     return process, port

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from bench.routes import ASKED
+
 # What a browser sends beside Host and Connection: nine fields, as Firefox and
 # Chrome word them.
 BROWSER_HEADERS = (
@@ -34,6 +36,7 @@ class Scenario:
     size: int = 64  # bytes of the body behind `path`
     headers: tuple[str, ...] = ()
     connections: int = 64
+    routes: int = 0  # of the frontend, by host; the request takes one of them
     bar: float = 1.0
     kind: str = "load"  # "load", or "idle" for the memory of idle connections
     detail: bool = False  # user share and p99 belong to the full programme
@@ -66,6 +69,20 @@ SCENARIOS: dict[str, Scenario] = {
             path="/1m",
             size=1048576,
             connections=8,
+        ),
+        Scenario(
+            "routes-10",
+            "as h1, 10 routes by host",
+            "http",
+            headers=(f"Host: {ASKED}",),
+            routes=10,
+        ),
+        Scenario(
+            "routes-100000",
+            "as h1, 100,000 routes by host",
+            "http",
+            headers=(f"Host: {ASKED}",),
+            routes=100_000,
         ),
         Scenario("tcp", "TCP relay, HTTP keep-alive inside, 64-byte reply", "tcp", bar=0.85, detail=True),
         Scenario(

@@ -67,6 +67,26 @@ def config(file: str, effective: bool, as_json: bool) -> None:
 
 
 @main.command()
+@click.option("-f", "-c", "--file", "file", metavar="FILE", required=True, help="The configuration.")
+@click.option("-H", "--header", "headers", multiple=True, metavar="'NAME: VALUE'", help="A header of the request.")
+@click.option("--source", metavar="ADDRESS", default="127.0.0.1", show_default=True, help="The client's address.")
+@click.option("--frontend", metavar="NAME", help="The frontend, whatever the URL's port.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.argument("words", nargs=-1, required=True, metavar="[METHOD] URL")
+def explain(
+    file: str, headers: tuple[str, ...], source: str, frontend: str | None, as_json: bool, words: tuple[str, ...]
+) -> None:
+    """Tell what would become of a request: listener, route, backend and server, or why none."""
+    from lb.cli import explanation
+
+    if len(words) > 2:
+        raise click.UsageError(f"a method and a URL are expected, not {len(words)} words")
+    method, url = ("GET", *words)[-2:]
+    question = explanation.Question(method, url, headers, source, frontend)
+    sys.exit(explanation.explain(file, question, as_json))
+
+
+@main.command()
 def schema() -> None:
     """Print the JSON Schema of configurations, for editors."""
     from lb.model.schema import schema_json

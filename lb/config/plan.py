@@ -58,6 +58,7 @@ FRONTEND_LOG = 1 << 1
 FRONTEND_KEEPALIVE = 1 << 2
 FRONTEND_MARKS_RESPONSE = 1 << 8
 FRONTEND_MONITOR = 1 << 9
+FRONTEND_NO_DOTS = 1 << 10
 CONNECTIONS = {"keep-alive": 0, "server-close": 1, "close": 2}
 REUSES = {"safe": 0, "aggressive": 1, "always": 2, "never": 3}
 SOCKET_TUNED = 1 << 0
@@ -367,6 +368,8 @@ class _Compiler:
         maxconn = _or(frontend.maxconn, 0)
         timeouts = frontend.timeouts
         places, methods, default = self.tables.frontend(name, frontend)
+        if frontend.dot_segments == "refuse" and any(each.is_exact or each.path != b"/" for each in places):
+            flags |= FRONTEND_NO_DOTS
         row = FrontendRow(
             number,
             name.encode(),

@@ -1,6 +1,6 @@
 """Frontends: where clients connect and where their requests go."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
@@ -183,6 +183,15 @@ class Frontend(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
             examples=["{to: staging, percent: 10}"],
         ),
     ] = UNSET
+    dot_segments: Annotated[
+        Literal["refuse", "keep"],
+        Meta(
+            description="What is done with a path that has `.` or `..` as a segment, in any spelling, where routes compare paths: "
+            "`refuse` answers 400, since the server might serve another path than the one that was routed; `keep` compares it "
+            "as it was sent.",
+            extra={"noun": "dot_segments"},
+        ),
+    ] = "refuse"
     default_backend: Annotated[
         Target | UnsetType,
         Meta(

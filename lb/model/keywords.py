@@ -230,6 +230,7 @@ UNBUILT_WORDS: dict[str, dict[str, str]] = {
     "facility": {},
     "severity": {},
     "same_site": {},
+    "dot_segments": {},
     "scheme": {},
     "code": {},
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -374,3 +375,21 @@ def test_the_bound_that_is_computed_at_load_holds(paths: list[str], asked: list[
         steps = plan.route(0, b"x", path)[2]
         depth = max(each.count("/") for each in paths) + 1
         assert steps <= width * min(depth, path.count(b"/") + 1)
+
+
+# ---- paths that are not plain ----
+
+PIECES = ["/", ".", "..", "%2e", "%2E", "%2f", "%5C", "\\", ";", "a", "%61", "%", "%2", "%00", "...", ".a"]
+
+
+def is_plain(path: str) -> bool:
+    """Decode once, cut parameters off, and look at the segments."""
+    decoded = re.sub("%([0-9A-Fa-f]{2})", lambda found: chr(int(found[1], 16)), path)
+    segments = [segment.partition(";")[0] for segment in re.split(r"[/\\]", decoded)]
+    return "\0" not in decoded and not {".", ".."} & set(segments)
+
+
+@settings(max_examples=1000, deadline=None)
+@given(st.lists(st.sampled_from(PIECES), max_size=7).map(lambda pieces: "/" + "".join(pieces)))
+def test_dot_segments_are_seen_in_every_spelling(path: str) -> None:
+    assert Plan.is_plain(path.encode()) == is_plain(path)

@@ -26,6 +26,10 @@ class Plan:
     def allow(self, frontend: int, methods: int, cap: int) -> bytes:
         """Return the value of Allow."""
 
+    @staticmethod
+    def is_plain(path: bytes) -> bool:
+        """Tell what route_is_plain says."""
+
     def route_many(self, frontend: int, authority: bytes, path: bytes, times: int) -> float:
         """Return the ns that one lookup takes, over `times` of them."""
 

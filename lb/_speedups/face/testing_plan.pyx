@@ -12,7 +12,7 @@ from lb._speedups.policy.plan cimport (
 )
 from lb._speedups.policy.plan cimport plan_socket, plan_socket_t
 from lb._speedups.policy.route cimport ROUTE_HOST_MAX as HOST_MAX
-from lb._speedups.policy.route cimport route_allow, route_find, route_trace_t
+from lb._speedups.policy.route cimport route_allow, route_find, route_is_plain, route_trace_t
 from lb._speedups.policy.split cimport split_backend, split_cookie, split_point
 from lb._speedups.proto.message cimport (
     MESSAGE_HEAD_MAX, MESSAGE_REQUEST, METHOD_DELETE, METHOD_GET, METHOD_HEAD, METHOD_OPTIONS, METHOD_OTHER, METHOD_PATCH,
@@ -89,6 +89,10 @@ cdef class Plan:
     def allow(self, uint32_t frontend, uint32_t methods, size_t cap):
         cdef char text[1024]
         return text[:route_allow(self.p, plan_frontend(self.p, frontend), methods, text, min(cap, sizeof(text)))]
+
+    @staticmethod
+    def is_plain(bytes path):
+        return route_is_plain(path, len(path))
 
     def route_many(self, uint32_t frontend, bytes authority, bytes path, int times):
         cdef plan_frontend_t *f = plan_frontend(self.p, frontend)

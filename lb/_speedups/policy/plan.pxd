@@ -22,6 +22,7 @@ cdef enum:                       # plan_frontend_t.flags
     FRONTEND_KEEPALIVE = 1 << 2       # TCP keep-alive on accepted connections, with the options below
     FRONTEND_MARKS_RESPONSE = 1 << 8  # its forwarding_t adds to heads of responses too
     FRONTEND_MONITOR = 1 << 9         # has a monitor_t
+    FRONTEND_NO_DOTS = 1 << 10        # its routes compare paths, and dot segments are refused
 
 cdef enum:                       # http_connection of frontend and backend: what lives longer than a request
     CONNECTION_KEEP = 0          # both connections

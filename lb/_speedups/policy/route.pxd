@@ -54,6 +54,10 @@ cdef size_t route_allow(
     const plan_t *p, const plan_frontend_t *f, uint32_t methods, char *out, size_t cap
 ) noexcept nogil
 
+# Whether a path means the same to whoever reads it: no `.` or `..` segment, also not one that shows when `%2e`, `%2f`,
+# `%5c` or a backslash are read as what they stand for, or when a parameter (`..;x`) is cut off; and no `%00`.
+cdef bint route_is_plain(const char *path, size_t len) noexcept nogil
+
 # The n-th segment (from 1) of a path, its length into *len; NULL if there are fewer.
 cdef const char *route_segment(const char *path, size_t path_len, uint32_t n, size_t *len) noexcept nogil
 

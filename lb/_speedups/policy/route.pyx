@@ -177,6 +177,47 @@ cdef int32_t walk(search_t *s, uint32_t root) noexcept nogil:
                 break
 
 
+cdef int hex_digit(char c) noexcept nogil:
+    if c'0' <= c <= c'9':
+        return c - c'0'
+    c |= 0x20
+    return c - c'a' + 10 if c'a' <= c <= c'f' else -1
+
+
+cdef bint route_is_plain(const char *path, size_t len) noexcept nogil:
+    cdef size_t i = 0
+    cdef size_t dots = 0, others = 0
+    cdef bint is_cut = False                  # behind the `;` of a segment
+    cdef int c, high, low
+    # Most paths have neither, and are looked through by the width of a vector.
+    if memchr(path, c'.', len) == NULL and memchr(path, c'%', len) == NULL:
+        return True
+    while i < len:
+        c = <unsigned char> path[i]
+        i += 1
+        if c == c'%' and i + 1 < len:
+            high = hex_digit(path[i])
+            low = hex_digit(path[i + 1])
+            if high >= 0 and low >= 0:
+                c = high << 4 | low
+                i += 2
+                if c == 0:
+                    return False
+        if c == c'/' or c == c'\\':
+            if others == 0 and 0 < dots < 3:
+                return False
+            dots = others = 0
+            is_cut = False
+        elif c == c';':
+            is_cut = True
+        elif not is_cut:
+            if c == c'.':
+                dots += 1
+            else:
+                others += 1
+    return others != 0 or dots == 0 or dots > 2
+
+
 cdef const char *route_segment(const char *path, size_t path_len, uint32_t n, size_t *len) noexcept nogil:
     cdef const char *end = path + path_len
     cdef const char *slash = path

@@ -9,11 +9,11 @@ from lb._speedups.io.flow cimport (
 from lb._speedups.base.timers cimport lb_timer_t
 from lb._speedups.policy.balance cimport balance_t, balance_usable
 from lb._speedups.policy.plan cimport (
-    FRONTEND_FORWARDING, FRONTEND_MARKS_RESPONSE, FRONTEND_MONITOR, ROUTE_TIMES, TARGET_SPLIT, monitor_need_t, monitor_t,
+    FRONTEND_FORWARDING, FRONTEND_MARKS_RESPONSE, FRONTEND_MONITOR, FRONTEND_NO_DOTS, ROUTE_TIMES, TARGET_SPLIT, monitor_need_t, monitor_t,
     plan_backend, plan_mirror, plan_mirror_t, plan_monitor, plan_route, plan_route_t, plan_t, plan_text,
 )
-from lb._speedups.policy.route cimport route_find, route_found_t
-from lb._speedups.proto.h1 cimport H1_UNASKED_UPGRADE
+from lb._speedups.policy.route cimport route_find, route_found_t, route_is_plain
+from lb._speedups.proto.h1 cimport H1_BAD_TARGET, H1_UNASKED_UPGRADE
 from lb._speedups.proto.message cimport (
     FRAMING_CLOSE, FRAMING_LENGTH, MESSAGE_HTTP10, MESSAGE_UPGRADE, METHOD_DELETE, METHOD_GET, METHOD_HEAD,
     METHOD_OPTIONS, METHOD_PUT, METHOD_TRACE, NAME_UPGRADE, message_t,
@@ -235,8 +235,15 @@ cdef bint is_fit(stream_t *st) noexcept nogil:
 # The request rules have passed: find the backend and a server.
 cdef void route(stream_t *st) noexcept nogil:
     cdef const plan_t *p = st.plan.plan
-    cdef route_found_t found = route_find(p, st.frontend, st.request, NULL)
+    cdef const message_t *m = st.request
     cdef const plan_route_t *chosen
+    cdef route_found_t found
+    if st.frontend.flags & FRONTEND_NO_DOTS and not route_is_plain(m.block + m.path.at, m.path.len):
+        # Routed by one reading, served by another: whoever decides by path would be passed by.
+        st.reason = H1_BAD_TARGET
+        fail(st, 400, b"the path has dot segments", c'P', c'R')
+        return
+    found = route_find(p, st.frontend, m, NULL)
     if UNLIKELY(found.route < 0):
         if found.allowed:
             st.allowed = found.allowed

@@ -62,6 +62,32 @@ def test_every_request_takes_its_route(stage: Stage) -> None:
 
 
 @pytest.mark.ours
+@pytest.mark.parametrize(
+    "path", ["/orders/../beta", "/a/%2e%2E/beta", "/./beta", "/a/..;x=y/beta", "/a%2f..%5cbeta", "/..", "/%00"]
+)
+def test_a_path_that_servers_could_read_as_another_is_refused(stage: Stage, path: str) -> None:
+    stage.start(routed(stage))
+    answer = stage.client().get(path)
+    assert (answer.status, stage.record().state) == (400, "PR")
+    assert not any(server.requests for server in stage.servers)
+
+
+@pytest.mark.ours
+def test_dot_segments_can_be_kept_and_do_not_matter_without_paths(stage: Stage) -> None:
+    settings = routed(stage)
+    settings["frontends"]["web"]["dot_segments"] = "keep"
+    settings["frontends"]["hosts"] = {
+        "bind": [LOOPBACK],
+        "routes": [{"match": {"host": "a.test"}, "to": "rest"}],
+        "default_backend": "rest",
+    }
+    stage.start(settings)
+    assert stage.client().get("/orders/../x/").body == b"rest"
+    assert stage.client("hosts").get("/a/../b").body == b"rest"
+    assert [request.target for request in stage.servers[-1].requests] == ["/orders/../x/", "/a/../b"]
+
+
+@pytest.mark.ours
 def test_get_takes_head_too(stage: Stage) -> None:
     stage.start(routed(stage, default=False))
     client = stage.client()

@@ -175,7 +175,7 @@ def test_what_goes_in_comes_out(image: bytes, compiled: CompiledPlan) -> None:
             "oid": 1003,
             "name": b"web",
             "mode": 2,
-            "flags": 0b111,
+            "flags": 0b111 | 1 << 10,
             "maxconn": 500,
             "default_route": 6,
             "client_ms": 11000,

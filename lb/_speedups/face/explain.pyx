@@ -1,0 +1,97 @@
+# What the data plane decides about one request, asked without a connection: the same parser, routes, shares and keys.
+#
+# Nothing is decided here: each answer is that of the function a worker would call.
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy, memset
+
+from lb._speedups.policy.hashkey cimport hashkey_find
+from lb._speedups.policy.plan cimport (
+    KEY_NONE, TARGET_BACKEND, TARGET_SPLIT, plan_backend, plan_check, plan_frontend, plan_route, plan_route_t,
+    plan_split, plan_t,
+)
+from lb._speedups.policy.route cimport ROUTE_METHOD, route_allow, route_find, route_found_t, route_trace_t
+from lb._speedups.policy.split cimport SPLIT_KEY, SPLIT_KNOWN, split_backend, split_point
+from lb._speedups.proto.h1 cimport h1_read_request, h1_reason_text
+from lb._speedups.proto.message cimport MESSAGE_HEAD_MAX, MESSAGE_REQUEST, message_reset, message_t
+
+import socket
+
+
+cdef class Explainer:
+    cdef plan_t *p
+    cdef message_t *m
+
+    def __cinit__(self, bytes image):
+        self.p = <plan_t *> malloc(len(image) or 1)
+        self.m = <message_t *> malloc(sizeof(message_t))
+        if self.p == NULL or self.m == NULL:
+            raise MemoryError
+        memcpy(self.p, <char *> image, len(image))
+        if plan_check(self.p, len(image)):
+            raise ValueError("not a plan image")
+
+    def __dealloc__(self):
+        free(self.p)
+        free(self.m)
+
+    def read(self, bytes head):
+        cdef int r
+        if len(head) > MESSAGE_HEAD_MAX:
+            return 431, "head too large"
+        message_reset(self.m, MESSAGE_REQUEST)
+        memcpy(self.m.block, <char *> head, len(head))
+        self.m.fill = len(head)
+        r = h1_read_request(self.m)
+        if r == 0:
+            return 400, "the head does not end"
+        if r < 0:
+            return -r, (<bytes> h1_reason_text(self.m.reason_id)).decode()
+        return None
+
+    def route(self, uint32_t frontend):
+        cdef route_trace_t trace
+        cdef route_found_t found
+        cdef char allow[512]
+        cdef uint32_t i
+        if frontend >= self.p.nfrontends:
+            raise IndexError(frontend)
+        memset(&trace, 0, sizeof(trace))
+        found = route_find(self.p, plan_frontend(self.p, frontend), self.m, &trace)
+        passed = [
+            (trace.route[i], None if trace.why[i] == ROUTE_METHOD else <int> trace.why[i]) for i in range(trace.n)
+        ]
+        allowed = allow[:route_allow(self.p, plan_frontend(self.p, frontend), found.allowed, allow, sizeof(allow))]
+        return None if found.route < 0 else found.route, allowed.decode(), passed
+
+    def backend(self, uint32_t route, bytes address):
+        cdef const plan_route_t *at
+        cdef uint64_t point
+        cdef uint16_t family = socket.AF_INET if len(address) == 4 else socket.AF_INET6
+        cdef uint8_t bytes_[16]
+        cdef int how
+        if route >= self.p.nroutes or len(address) not in (4, 16):
+            raise IndexError(route)
+        memcpy(bytes_, <char *> address, len(address))
+        at = plan_route(self.p, route)
+        if at.kind == TARGET_BACKEND:
+            return at.target
+        if at.kind != TARGET_SPLIT:
+            raise ValueError("the route leads to no backend")
+        how = split_point(self.p, plan_split(self.p, at.target), self.m, family, bytes_, 0, &point)
+        if how != SPLIT_KEY and how != SPLIT_KNOWN:
+            return None
+        return split_backend(self.p, plan_split(self.p, at.target), point)
+
+    def key(self, uint32_t backend, bytes address):
+        cdef uint16_t family = socket.AF_INET if len(address) == 4 else socket.AF_INET6
+        cdef uint8_t bytes_[16]
+        cdef uint32_t hash
+        if backend >= self.p.nbackends or len(address) not in (4, 16):
+            raise IndexError(backend)
+        memcpy(bytes_, <char *> address, len(address))
+        if plan_backend(self.p, backend).key.source == KEY_NONE:
+            return None
+        if not hashkey_find(self.p, &plan_backend(self.p, backend).key, self.m, family, bytes_, &hash):
+            return None
+        return hash
