@@ -47,7 +47,7 @@ cdef void idle_keep(link_t *l) noexcept nogil
 # A listed link has lost its last stream: it rests from now on. The link may be gone on return.
 cdef void idle_rest(link_t *l) noexcept nogil
 
-# A link is about to begin a stream: it does not rest any more. It stays listed.
+# A listed link has begun a stream: it does not rest any more.
 cdef void idle_rouse(link_t *l) noexcept nogil
 
 # No stream may begin on this link any more: it is closed, or ends with its last stream.

@@ -1,5 +1,5 @@
 from libc.stdint cimport uint32_t, uint64_t
-from lb._speedups.base.timers cimport timer_clear, timer_set
+from lb._speedups.base.timers cimport timer_set
 from lb._speedups.io.conn cimport CONN_READABLE
 from lb._speedups.policy.plan cimport (
     PLAN_UNLIMITED, REUSE_AGGRESSIVE, REUSE_ALWAYS, REUSE_NEVER, plan_server, plan_server_by_oid, plan_server_t, plan_t,
@@ -50,7 +50,7 @@ cdef link_t *shared_link(stream_t *st, const idle_t *idle) noexcept nogil:
     return proven_link(idle) if mode == REUSE_AGGRESSIVE else NULL
 
 
-cdef link_t *candidate(stream_t *st, const plan_server_t *s) noexcept nogil:
+cdef inline link_t *candidate(stream_t *st, const plan_server_t *s) noexcept nogil:
     cdef link_t *l
     if UNLIKELY(st.client.link.own != NULL):
         l = own_link(st.client.link, s.oid)
@@ -145,7 +145,7 @@ cdef void idle_keep(link_t *l) noexcept nogil:
     e.idle_links += 1
     e.rows[l.server_oid].idle += 1
     if l.streams == 0:
-        idle_rest(l)
+        rest(l)
 
 
 # The least recently used resting link of this list. Those behind it carry streams (multiplexing).
@@ -156,7 +156,7 @@ cdef link_t *last_resting(const idle_t *idle) noexcept nogil:
     return l
 
 
-cdef void idle_rest(link_t *l) noexcept nogil:
+cdef inline void rest(link_t *l) noexcept nogil:
     cdef engine_t *e = l.engine
     cdef idle_t *idle = &e.idle[l.server_oid]
     cdef uint64_t until = e.now_ms + l.idle_ms
@@ -180,9 +180,12 @@ cdef void idle_rest(link_t *l) noexcept nogil:
         link_close(e.rest_tail)
 
 
+cdef void idle_rest(link_t *l) noexcept nogil:
+    rest(l)
+
+
 cdef void idle_rouse(link_t *l) noexcept nogil:
     link_stir(l)
-    timer_clear(&l.timer)
 
 
 # --- limits ---

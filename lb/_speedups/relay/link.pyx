@@ -2,7 +2,7 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 from lb._speedups.base.mapping cimport gauge_leave, mapping_wake
 from lb._speedups.base.pool cimport pool_give, pool_take
-from lb._speedups.base.timers cimport timer_unlink
+from lb._speedups.base.timers cimport timer_clear, timer_unlink
 from lb._speedups.io.conn cimport (
     CONN_AGAIN, CONN_HUP, CONN_RDHUP, CONN_READABLE, CONN_WRITABLE, conn_close, conn_recv, conn_send,
 )
@@ -48,7 +48,7 @@ cdef void leave(engine_t *e, uint32_t oid) noexcept nogil:
 cdef void link_unlist(link_t *l) noexcept nogil:
     cdef engine_t *e = l.engine
     cdef idle_t *idle = &e.idle[l.server_oid]
-    link_stir(l)
+    stir(l)
     if l.prev != NULL:
         l.prev.next = l.next
     elif l.owner != NULL:
@@ -68,11 +68,12 @@ cdef void link_unlist(link_t *l) noexcept nogil:
     e.rows[l.server_oid].idle -= 1
 
 
-cdef void link_stir(link_t *l) noexcept nogil:
+cdef inline void stir(link_t *l) noexcept nogil:
     cdef engine_t *e = l.engine
     if not (l.flags & LINK_RESTING):
         return
     l.flags &= <uint16_t> ~LINK_RESTING
+    timer_clear(&l.timer)
     if l.rest_prev != NULL:
         l.rest_prev.rest_next = l.rest_next
     else:
@@ -84,6 +85,10 @@ cdef void link_stir(link_t *l) noexcept nogil:
     e.resting -= 1
     if l.owner == NULL:
         e.idle[l.server_oid].resting -= 1
+
+
+cdef void link_stir(link_t *l) noexcept nogil:
+    stir(l)
 
 
 cdef void link_close(link_t *l) noexcept nogil:

@@ -86,7 +86,6 @@ cdef void join(stream_t *st, link_t *l) noexcept nogil:
 
 # The link is connected: its codec begins the stream on it. With room for more it stays on, or goes to, its server's list.
 cdef void attach(stream_t *st, link_t *l) noexcept nogil:
-    idle_rouse(l)
     # The last that it carries, by its own count or because one connection a request was asked for: it says so.
     if UNLIKELY(st.frontend.http_connection | st.backend.http_connection
                 or (l.max_requests != 0 and l.requests + l.streams + 1 >= l.max_requests)):
@@ -95,6 +94,8 @@ cdef void attach(stream_t *st, link_t *l) noexcept nogil:
     if l.flags & LINK_IDLE:
         if l.room == 0:
             link_unlist(l)
+        else:
+            idle_rouse(l)
     elif l.room != 0:
         idle_keep(l)
 
