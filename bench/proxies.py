@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Protocol
 
 from bench.backend import nginx_temp, nginx_user
+from bench.datagrams import wait_for_answer
 from bench.machine import (
     LOAD_CORE,
     PROXY_CORE,
@@ -41,6 +42,7 @@ def count_lines(path: Path) -> int:
 
 class Proxy(Protocol):
     name: str
+    modes: tuple[str, ...]  # what it can do
     stop_signal: int
 
     def version(self) -> str: ...
@@ -56,6 +58,7 @@ class Proxy(Protocol):
 
 class Lb:
     name = "lb"
+    modes: tuple[str, ...] = ("http", "tcp", "udp")
     stop_signal: int = signal.SIGINT  # stop now; SIGTERM would drain
 
     @staticmethod
@@ -74,6 +77,7 @@ class Lb:
         forwarded = "    forwarded_for: true\n" if scenario.mode == "http" else ""
         ends = "" if scenario.half_close else "    half_close: false\n"
         routes = lb_routes(scenario.routes, "servers")
+        answers = "    udp: {responses: 1}\n" if scenario.mode == "udp" else ""
         (folder / "lb.yaml").write_text(
             f"""\
 version: 1
@@ -91,7 +95,7 @@ frontends:
 backends:
   servers:
     mode: {scenario.mode}
-    servers: ["127.0.0.1:{server}"]
+{answers}    servers: ["127.0.0.1:{server}"]
 """
         )
         return [self.program(), "run", "-f", str(folder / "lb.yaml")]
@@ -113,6 +117,7 @@ class LbEmbedded(Lb):
 
 class Haproxy:
     name = "haproxy"
+    modes: tuple[str, ...] = ("http", "tcp")  # its community edition balances no datagrams
     stop_signal: int = signal.SIGTERM
 
     @staticmethod
@@ -188,6 +193,7 @@ class HaproxyFile(Haproxy):
 
 class Nginx:
     name = "nginx"
+    modes: tuple[str, ...] = ("http", "tcp", "udp")
     stop_signal: int = signal.SIGTERM
 
     @staticmethod
@@ -199,10 +205,10 @@ class Nginx:
         return text.strip().rpartition("/")[2]
 
     def prepare(self, stage: Stage, folder: Path, scenario: Scenario, port: int, server: int, fds: int) -> list[str]:
-        body = self._http if scenario.mode == "http" else self._stream
+        body = {"http": self._http, "tcp": self._stream, "udp": self._datagrams}[scenario.mode]
         routes = nginx_map(scenario.routes, "servers") if scenario.routes else ""
         module = ""
-        if scenario.mode == "tcp":
+        if scenario.mode != "http":
             if not _STREAM_MODULE.exists():
                 raise BenchError(f"nginx: {_STREAM_MODULE} not found; apt-get install libnginx-mod-stream")
             module = f"load_module {_STREAM_MODULE};\n"
@@ -274,6 +280,23 @@ stream {{
 }}
 """
 
+    @staticmethod
+    def _datagrams(port: int, server: int, _routes: str) -> str:
+        return f"""\
+stream {{
+    log_format udp '$remote_addr [$time_local] $protocol $status $bytes_sent $bytes_received '
+                   '$session_time "$upstream_addr" "$upstream_connect_time"';
+    access_log access.log udp buffer=64k flush=1s;
+    proxy_timeout 10m;
+    upstream servers {{ server 127.0.0.1:{server}; }}
+    server {{
+        listen 127.0.0.1:{port} udp;
+        proxy_responses 1;
+        proxy_pass servers;
+    }}
+}}
+"""
+
 
 PROXIES: dict[str, Proxy] = {p.name: p for p in (Lb(), Haproxy(), HaproxyFile(), Nginx())}
 USUAL = ("lb", "haproxy", "nginx")  # who must be in a run for its figures to be quoted
@@ -291,5 +314,8 @@ def start_proxy(
     argv = [*wrap, *proxy.prepare(stage, folder, scenario, port, server, fds)]
     process = stage.start(proxy.name, argv, PROXY_CORE, proxy.stop_signal)
     patience = 120 if wrap else 60
-    wait_for_reply(process, port, scenario.path, scenario.size, patience)
+    if scenario.mode == "udp":
+        wait_for_answer(process, port, patience)
+    else:
+        wait_for_reply(process, port, scenario.path, scenario.size, patience)
     return process, port

@@ -26,7 +26,7 @@ from typing import Any
 if not __package__:  # run as bench/run.py: the package is the folder above
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-from bench import idle, load, record, render
+from bench import datagrams, idle, load, record, render
 from bench.backend import start_backend
 from bench.machine import (
     LOAD_CORE,
@@ -182,8 +182,9 @@ def _run_load(scenario: Scenario, options: argparse.Namespace) -> dict[str, Any]
     )
     fds = idle.fd_limit()
     with Stage() as stage:
-        _backend, server = start_backend(stage, fds)
-        entrants = [Entrant(name, *start_proxy(stage, PROXIES[name], scenario, server, fds)) for name in options.peers]
+        _backend, server = datagrams.start_server(stage) if scenario.mode == "udp" else start_backend(stage, fds)
+        names = [name for name in options.peers if scenario.mode in PROXIES[name].modes]
+        entrants = [Entrant(name, *start_proxy(stage, PROXIES[name], scenario, server, fds)) for name in names]
         for entrant in entrants:
             _one_run(stage, scenario, entrant, 1)  # warms pools and caches
         for _ in range(options.rounds):
@@ -210,7 +211,10 @@ def _one_run(stage: Stage, scenario: Scenario, entrant: Entrant, seconds: int) -
     busy, stolen = machine_busy()
     ours = stage.busy_ns()
     before = entrant.process.cpu()
-    seen = load.wrk(scenario, entrant.port, seconds)
+    if scenario.mode == "udp":
+        seen = datagrams.drive(stage, scenario.connections, entrant.port, seconds)
+    else:
+        seen = load.wrk(scenario, entrant.port, seconds)
     after = entrant.process.cpu()
     ours = stage.busy_ns() - ours
     busy_after, stolen_after = machine_busy()
@@ -257,9 +261,9 @@ def _user_share(stage: Stage, scenario: Scenario, entrant: Entrant) -> dict[str,
 
 def _latency(stage: Stage, scenario: Scenario, entrants: list[Entrant], rate: int, options: argparse.Namespace) -> None:
     """Add p50 and p99 at `rate`: the median over up to 3 interleaved rounds."""
-    if any("close" in header for header in scenario.headers):
+    if scenario.mode == "udp" or any("close" in header for header in scenario.headers):
         for entrant in entrants:
-            entrant.details["p99_refused"] = "h2load keeps its connections"
+            entrant.details["p99_refused"] = "h2load keeps its connections, and knows only TCP"
         return
     seen: dict[str, list[tuple[float, float, float]]] = {entrant.name: [] for entrant in entrants}
     for _ in range(min(3, options.rounds)):

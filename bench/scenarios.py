@@ -31,7 +31,7 @@ BROWSER_HEADERS = (
 class Scenario:
     name: str
     what: str  # one sentence for the reader of the results
-    mode: str  # "http" or "tcp"
+    mode: str  # "http", "tcp" or "udp"
     path: str = "/"  # of the backend: "/" 64 bytes, "/16k", "/1m"
     size: int = 64  # bytes of the body behind `path`
     headers: tuple[str, ...] = ()
@@ -99,6 +99,7 @@ SCENARIOS: dict[str, Scenario] = {
             half_close=False,
         ),
         Scenario("tcp-1m", "TCP relay, 1 MiB replies", "tcp", path="/1m", size=1048576, connections=8),
+        Scenario("udp", "datagrams: a query, one answer of 64 bytes, and the session is over", "udp"),
         Scenario(
             "idle",
             "memory of an idle HTTP keep-alive connection that has had one reply",

@@ -195,6 +195,6 @@ class Running:
     async def drain(self) -> None:
         """Accept nothing new, and wait until the last connection has gone."""
         async with self._changing:
-            self._driver.drain()
+            self._driver.drain(stays=True)
             self._sockets.close()
         await self._drained.wait()

@@ -123,10 +123,11 @@ class Driver:
             if is_turn:
                 self._accept(descriptor, is_turn)
 
-    def serve(self, wanted: Sequence[Listening], descriptors: dict[int, int]) -> None:
+    def serve(self, wanted: Sequence[Listening], descriptors: dict[int, int], *, stays: bool = False) -> None:
         """Listen on exactly these (oid, number) of the engine's generation; `descriptors` by number stay the caller's.
 
-        A socket that is not wanted any more is emptied, then closed. Raise OSError, ValueError.
+        A socket that is not wanted any more is emptied, then closed; with `stays` one of datagrams is read on until its
+        sessions have ended. Raise OSError, ValueError.
         """
         for listening in wanted:
             if listening not in self._serving:
@@ -135,18 +136,19 @@ class Driver:
             descriptor = self._serving.pop(listening)
             self._loop.remove_reader(descriptor)
             self._paused.discard(descriptor)
-            self._engine.unlisten(descriptor)
+            self._engine.unlisten(descriptor, stays=stays)
 
     def _listen(self, oid: int, descriptor: int) -> int:
         before = {held for _, held in self._engine.listening()}
-        self._engine.listen(oid, descriptor)
+        is_read_inside = self._engine.listen(oid, descriptor)
         (held,) = {held for _, held in self._engine.listening()} - before
-        self._loop.add_reader(held, self._accept, held)
+        if not is_read_inside:
+            self._loop.add_reader(held, self._accept, held)
         return held
 
-    def drain(self) -> None:
-        """Accept nothing new and let connections end; `drained` is called after the last one."""
-        self.serve([], {})
+    def drain(self, *, stays: bool = False) -> None:
+        """Accept nothing new and let connections end; `drained` is called after the last one. `stays` as for `serve`."""
+        self.serve([], {}, stays=stays)
         self._engine.drain()
         self.step()
 
@@ -185,8 +187,8 @@ class Process:
                 self._prepare(message, descriptors[0])
             case Discard(generation):
                 self._discard(generation)
-            case Drain():
-                self._drain()
+            case Drain(alone):
+                self._drain(alone)
             case Stop():
                 self._loop.stop()
             case Ask(number, question):
@@ -240,14 +242,14 @@ class Process:
         for number in numbers - {number for listening in named for _, number in listening}:
             os.close(self._descriptors.pop(number))
 
-    def _drain(self) -> None:
+    def _drain(self, alone: bool = False) -> None:
         if self._is_draining:
             return
         self._is_draining = True
         for descriptor in self._descriptors.values():
             os.close(descriptor)
         self._descriptors.clear()
-        self._driver.drain()
+        self._driver.drain(stays=alone)
 
     def _lost(self, reason: str) -> None:
         # The supervisor has died. What is open is served to its end; the addresses are free for a new one at once.

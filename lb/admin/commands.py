@@ -10,9 +10,10 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import NamedTuple
 
 import msgspec
+import orjson
 
 import lb
-from lb.admin import information, statistics
+from lb.admin import datagrams, information, statistics
 from lb.admin.process import Process
 
 USER, OPERATOR, ADMIN = range(3)
@@ -85,6 +86,13 @@ def _unbuilt(arguments: Sequence[str]) -> str:
         if word in ("typed", "json", "desc", "float", "up", "no-maint", "domain"):
             return f"'{word}' is not built; only the plain format is.\n"
     return ""
+
+
+async def _show_udp(session: Session, arguments: Sequence[str]) -> AsyncIterator[str]:
+    process = session.process
+    assert process.generation is not None
+    shown = datagrams.shown(process.mapping, process.generation)
+    yield orjson.dumps(shown, option=orjson.OPT_INDENT_2).decode() + "\n"
 
 
 async def _show_version(session: Session, arguments: Sequence[str]) -> AsyncIterator[str]:
@@ -161,6 +169,7 @@ COMMANDS = (
         USER,
         _show_stat,
     ),
+    Command(("show", "udp"), "show udp", "report sessions and datagrams of mode udp, as JSON", USER, _show_udp),
     Command(("show", "version"), "show version", "show version of the current process", USER, _show_version),
 )
 

@@ -148,7 +148,7 @@ class _Rows:
             "type": LISTENER,
             "status": "OPEN",
             "addr": text,
-            "proto": "unix" if text.startswith("unix@") else "tcp",
+            "proto": "udp" if bind.is_datagram else "unix" if text.startswith("unix@") else "tcp",
             "scur": c["cur"],
             "smax": c["cur_max"],
             "stot": c["conn_total"],

@@ -97,9 +97,9 @@ def _frontend(frontend: Frontend, defaults: Defaults) -> Frontend:
             client=said(timeouts.client, inherited.client),
             http_request=said(timeouts.http_request, inherited.http_request) if is_http else UNSET,
             http_keep_alive=said(timeouts.http_keep_alive, inherited.http_keep_alive) if is_http else UNSET,
-            tunnel=said(timeouts.tunnel, inherited.tunnel),
+            tunnel=said(timeouts.tunnel, inherited.tunnel) if frontend.mode != "udp" else UNSET,
             client_fin=timeouts.client_fin
-            if inherited.client_fin is UNSET
+            if inherited.client_fin is UNSET or frontend.mode == "udp"
             else said(timeouts.client_fin, inherited.client_fin),
         ),
         **(_forwarding(frontend, defaults) if is_http else {}),
@@ -160,6 +160,8 @@ def _backend(backend: Backend, defaults: Defaults, mode: str) -> Backend:
     mode = said(backend.mode, mode)
     is_http = mode == "http"
     closing: ServerConnection = "keep-alive" if defaults.http_connection == "keep-alive" else "server-close"
+    is_udp = mode == "udp"
+    backend = replace(backend, mode=mode)
     return replace(
         backend,
         mode=mode,
@@ -167,12 +169,12 @@ def _backend(backend: Backend, defaults: Defaults, mode: str) -> Backend:
         send_proxy=send_proxy_of(backend.send_proxy) or "off",
         servers=tuple(_server(server_of(each), backend, is_http) for each in backend.servers),
         timeouts=BackendTimeouts(
-            connect=said(timeouts.connect, inherited.connect),
+            connect=UNSET if is_udp else said(timeouts.connect, inherited.connect),
             server=said(timeouts.server, inherited.server),
-            tunnel=said(timeouts.tunnel, inherited.tunnel),
+            tunnel=UNSET if is_udp else said(timeouts.tunnel, inherited.tunnel),
             check=inherited.check if timeouts.check is UNSET else timeouts.check,
             server_fin=timeouts.server_fin
-            if inherited.server_fin is UNSET
+            if inherited.server_fin is UNSET or is_udp
             else said(timeouts.server_fin, inherited.server_fin),
         ),
         check=backend_check(backend),

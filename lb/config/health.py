@@ -227,7 +227,8 @@ def server_health(server: Server, backend: Backend) -> Server:
     return replace(
         server,
         check=False if check is None else complete(check),
-        observe=("none" if is_checked else "layer4") if layer is UNSET else layer,
+        # Of datagrams only a check can tell that a server is back.
+        observe=("none" if is_checked or backend.mode == "udp" else "layer4") if layer is UNSET else layer,
         error_limit=(ERROR_LIMIT_CHECKED if is_checked else ERROR_LIMIT) if limit is UNSET else limit,
         # Without a check nothing else has a meaning.
         on_error="mark-down" if not is_checked else "fail-check" if reaction is UNSET else reaction,

@@ -66,7 +66,7 @@ def _frontend(path: Path, subject: str, frontend: Frontend, logs: tuple[Log, ...
         if all(log.format == "json" and log.log_format is UNSET for log in logs):
             message = "'log_format' changes no record: every target of this frontend is written as JSON"
             yield Finding(at, subject, message, "write 'format: haproxy' at a target", at_key=True)
-    if frontend.mode == "tcp":
+    if frontend.mode != "http":
         for log in logs:
             if log.log_format is UNSET:
                 continue
@@ -78,8 +78,8 @@ def _frontend(path: Path, subject: str, frontend: Frontend, logs: tuple[Log, ...
 
 
 def _needs_http(path: Path, subject: str, frontend: Frontend, made: Program) -> Iterator[Finding]:
-    if frontend.mode == "tcp" and made.http_only:
-        message = f"is of mode tcp, and its log format has '%{made.http_only}', which needs mode http"
+    if frontend.mode != "http" and made.http_only:
+        message = f"is of mode {frontend.mode}, and its log format has '%{made.http_only}', which needs mode http"
         yield Finding(path, subject, message, "give it a 'log' or 'log_format' of its own")
 
 

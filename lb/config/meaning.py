@@ -13,7 +13,7 @@ from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
 from lb.config.diagnostic import Finding, Path, line_text
-from lb.config.health import CHECK_TIMES, faults_of_check, faults_of_server, faults_of_steps, stray_words
+from lb.config.health import CHECK_TIMES, faults_of_check, faults_of_server, faults_of_steps, server_check, stray_words
 from lb.config.logmeaning import review_logs
 from lb.config.routing import RouteReview
 from lb.config.suggestion import nearest
@@ -23,6 +23,7 @@ from lb.model import (
     Bind,
     Check,
     Configuration,
+    Datagrams,
     Debug,
     Defaults,
     Frontend,
@@ -94,7 +95,7 @@ class Review:
         self.configuration = configuration
         self.debug = debug
         self.findings: list[Finding] = []
-        self.bound: dict[Address, str] = {}
+        self.bound: dict[tuple[Address, bool], str] = {}
         self.users: dict[str, dict[str, str]] = {}
         self._process()
         for name, frontend in configuration.frontends.items():
@@ -131,7 +132,7 @@ class Review:
             except AddressError as error:
                 self._report(("global", "admin", "path"), "global", f"admin.path '{line_text(admin.path)}' {error}")
             else:
-                self.bound[address] = "the admin socket"
+                self.bound[address, False] = "the admin socket"
         self.findings += review_logs(configuration)
 
     def _frontend(self, name: str, frontend: Frontend) -> None:
@@ -141,16 +142,18 @@ class Review:
             self._report((*path, "bind"), subject, "'bind' is empty", "write 'bind: [\":8080\"]'")
         names: set[str] = set()
         for index, given in enumerate(frontend.bind):
-            self._bind((*path, "bind", index), subject, bind_of(given), names)
+            self._bind((*path, "bind", index), subject, bind_of(given), names, frontend.mode == "udp")
             self._accept_proxy((*path, "bind", index, "accept_proxy"), subject, bind_of(given), frontend.mode)
         self._durations((*path, "timeouts"), subject, "timeouts.", frontend.timeouts, _FRONTEND_TIMEOUTS)
         self._client_connections(path, subject, frontend)
         self._keepalive((*path, "tcp_keepalive"), subject, frontend.tcp_keepalive)
-        if frontend.mode == "tcp":
-            self._tcp_only(path, subject, frontend)
-        else:
+        if frontend.mode == "http":
             self._forwarding(path, subject, frontend)
             self._monitor(path, subject, frontend)
+        else:
+            self._without_http(path, subject, frontend)
+        if frontend.mode == "udp":
+            self._datagram_frontend(path, subject, frontend)
         RouteReview(self._report, partial(self._use, name, frontend.mode), path, frontend)
         for index, route in enumerate(frontend.routes):
             at = (*path, "routes", index, "timeouts")
@@ -166,10 +169,10 @@ class Review:
                 "leads nowhere",
                 "give it a 'default_backend'" + (" or 'routes'" if frontend.mode == "http" else ""),
             )
-        elif frontend.default_backend is UNSET and frontend.mode == "tcp":
-            self._report(path, subject, "has no 'default_backend'", "mode tcp needs one")
+        elif frontend.default_backend is UNSET and frontend.mode != "http":
+            self._report(path, subject, "has no 'default_backend'", f"mode {frontend.mode} needs one")
 
-    def _tcp_only(self, path: Path, subject: str, frontend: Frontend) -> None:
+    def _without_http(self, path: Path, subject: str, frontend: Frontend) -> None:
         if frontend.routes:
             self._report(
                 (*path, "routes"),
@@ -187,7 +190,7 @@ class Review:
 
     def _mirror(self, path: Path, frontend: str, mode: str, label: str, mirror: Mirror) -> None:
         subject = f"frontend '{frontend}'"
-        if mode == "tcp":
+        if mode != "http":
             self._report(path, subject, "'mirror' needs mode http", "remove it", at_key=True)
             return
         self._use(frontend, mode, mirror.to, (*path, "to"))
@@ -278,7 +281,43 @@ class Review:
                 at = (*path, "monitor", "fail_below", backend)
                 self._report(at, subject, f"unknown backend '{line_text(backend)}'", hint)
 
-    def _bind(self, path: Path, subject: str, bind: Bind, names: set[str]) -> None:
+    def _datagram_frontend(self, path: Path, subject: str, frontend: Frontend) -> None:
+        self._streams_only(path, subject, frontend, ("tcp_keepalive",))
+        if frontend.default_backend is not UNSET and not isinstance(frontend.default_backend, str):
+            message = "shares of backends have no meaning in mode udp"
+            self._report((*path, "default_backend"), subject, message, "name one backend, and give its servers weights")
+        self._streams_only((*path, "timeouts"), subject, frontend.timeouts, ("tunnel", "client_fin"), "timeouts.")
+
+    def _datagram_backend(self, path: Path, subject: str, backend: Backend) -> None:
+        words = ("connect", "tunnel", "server_fin")
+        self._streams_only((*path, "timeouts"), subject, backend.timeouts, words, "timeouts.")
+        self._streams_only(path, subject, backend, _STREAM_OPTIONS)
+        if backend.send_proxy != "off":
+            message = "'send_proxy' begins connections, and mode udp has none"
+            self._report((*path, "send_proxy"), subject, message, "write 'udp: {send_proxy: each}'", at_key=True)
+        if backend.udp.responses != 0 or backend.udp.requests is not UNSET:
+            return
+        if backend.udp.send_proxy == "first":
+            message = "'udp.send_proxy: first' needs sessions, and with 'udp.responses: 0' there are none"
+            self._report((*path, "udp", "send_proxy"), subject, message, "write 'each'")
+        if balance_of(backend.balance).algorithm == "leastconn":
+            self._report(
+                (*path, "balance"),
+                subject,
+                "balance leastconn counts sessions, and with 'udp.responses: 0' there are none",
+                "write 'roundrobin'",
+            )
+
+    def _streams_only(
+        self, path: Path, subject: str, section: object, words: tuple[str, ...], prefix: str = ""
+    ) -> None:
+        """Refuse what only connections have."""
+        for word in words:
+            if getattr(section, word) not in (UNSET, False):
+                hint = "write 'timeouts.client' and 'timeouts.server'" if prefix else "remove it"
+                self._report((*path, word), subject, f"'{prefix}{word}' has no meaning in mode udp", hint, at_key=True)
+
+    def _bind(self, path: Path, subject: str, bind: Bind, names: set[str], is_datagram: bool = False) -> None:
         shown = line_text(bind.address)
         self._debug(path, subject, bind.debug)
         try:
@@ -289,24 +328,28 @@ class Review:
         except AddressError as error:
             self._report(path, subject, f"bind '{shown}' {error}")
             return
-        if bind.mode is not UNSET and address.family is not Family.UNIX:
+        if is_datagram:
+            self._datagram_bind(path, subject, bind, address)
+        elif bind.mode is not UNSET and address.family is not Family.UNIX:
             self._report((*path, "mode"), subject, f"bind '{shown}': 'mode' is for unix sockets", "remove it")
-        if bind.backlog is not UNSET and address.family is Family.FD:
+        if bind.backlog is not UNSET and address.family is Family.FD and not is_datagram:
             self._report(
                 (*path, "backlog"),
                 subject,
                 f"bind '{shown}': 'backlog' is set by whoever made the descriptor",
                 "remove it",
             )
-        self._bind_options(path, subject, bind, address)
+        self._bind_options(path, subject, bind, address, is_datagram)
         if address.family in (Family.UNIX, Family.ABNS, Family.ABNSZ, Family.FD) or address.port:
-            first = self.bound.get(address)
+            # TCP and UDP have ports of their own; a descriptor is one socket.
+            key = (address, is_datagram and address.family is not Family.FD)
+            first = self.bound.get(key)
             if first is not None:
                 self._report(
                     path, subject, f"bind '{shown}' is taken already by {first}", "an address can be bound once"
                 )
                 return
-            self.bound[address] = subject
+            self.bound[key] = subject
         name = bind_name(bind, address)
         if name in names and (bind.name is not UNSET or address.port == 0):
             self._report(path, subject, f"two binds are called '{line_text(name)}'", "give each a 'name' of its own")
@@ -339,6 +382,16 @@ class Review:
                 message = f"'send_proxy.{word}' needs version v2"
                 self._report((*path, word), subject, message, "a line of v1 holds addresses only", at_key=True)
 
+    def _datagram_bind(self, path: Path, subject: str, bind: Bind, address: Address) -> None:
+        shown = line_text(bind.address)
+        if address.family in (Family.UNIX, Family.ABNS, Family.ABNSZ):
+            self._report(path, subject, f"bind '{shown}': mode udp needs an IP address", "write ':514', say")
+            return
+        words = ("mode", "backlog", "tfo", "defer_accept", "mss", "user_timeout", "accept_proxy")
+        self._streams_only(path, subject, bind, words)
+        if bind.debug is not UNSET and self.debug:
+            self._report((*path, "debug"), subject, f"bind '{shown}': test devices are for connections", "remove it")
+
     def _use(self, frontend: str, mode: str, backend: str, path: Path) -> None:
         subject = f"frontend '{frontend}'"
         known = self.configuration.backends
@@ -353,9 +406,9 @@ class Review:
                 path, subject, f"is of mode {mode}, its backend '{backend}' of mode {said}", "both must be the same"
             )
             return
-        other = "tcp" if mode == "http" else "http"
         users = self.users.setdefault(backend, {})
-        if other in users and mode not in users and said is UNSET:
+        other = next((each for each in users if each != mode), "")
+        if other and mode not in users and said is UNSET:
             message = (
                 f"is of mode {mode}, and frontend '{users[other]}' uses the same backend '{backend}' in mode {other}"
             )
@@ -369,6 +422,11 @@ class Review:
         self._server_connections(path, name, subject, backend)
         self._keepalive((*path, "tcp_keepalive"), subject, backend.tcp_keepalive)
         self._send_proxy((*path, "send_proxy"), subject, backend.send_proxy)
+        mode = self._mode_of(name, backend)
+        if mode == "udp":
+            self._datagram_backend(path, subject, backend)
+        elif backend.udp != Datagrams():
+            self._report((*path, "udp"), subject, "'udp' needs mode udp", "remove it", at_key=True)
         if not backend.servers:
             self._report((*path, "servers"), subject, "has no servers", "write 'servers: [\"10.0.0.1:8080\"]'")
             return
@@ -377,7 +435,7 @@ class Review:
         for index, given in enumerate(backend.servers):
             server = server_of(given)
             weights += server.weight
-            self._server((*path, "servers", index), name, server, names)
+            self._server((*path, "servers", index), name, server, names, backend, mode == "udp")
             place = (*path, "servers", index)
             label = subject if server.name is UNSET else f"server '{name}/{server.name}'"
             self._health(place, label, server.check)
@@ -393,6 +451,9 @@ class Review:
                 "every server has weight 0, so none would get traffic",
                 "give one a weight from 1 to 256",
             )
+
+    def _mode_of(self, name: str, backend: Backend) -> str:
+        return backend.mode if backend.mode is not UNSET else next(iter(self.users.get(name, {"http": ""})))
 
     def _balance(self, path: Path, name: str, backend: Backend) -> None:
         subject = f"backend '{name}'"
@@ -413,11 +474,10 @@ class Review:
             self._key_name(path, subject, algorithm, balance.name)
         if algorithm == "hash":
             self._hash_key(path, subject, balance.key)
-        mode = backend.mode if backend.mode is not UNSET else next(iter(self.users.get(name, {"http": ""})))
-        if algorithm in HASHED and algorithm != "source" and mode == "tcp":
-            self._report(
-                path, subject, f"balance {algorithm} needs mode http", "of a TCP stream 'source' can be hashed"
-            )
+        mode = self._mode_of(name, backend)
+        if algorithm in HASHED and algorithm != "source" and mode != "http":
+            what = "TCP stream" if mode == "tcp" else "datagram"
+            self._report(path, subject, f"balance {algorithm} needs mode http", f"of a {what} 'source' can be hashed")
         if algorithm in HASHED:
             self._ring(path, subject, balance)
         self._table(path, subject, algorithm, balance, [server_of(each) for each in backend.servers])
@@ -473,7 +533,9 @@ class Review:
             message = f"the weights add up to {weights // share}; at most {limit} are possible with '{kind}'"
             self._report(path, subject, message, "give the servers smaller weights")
 
-    def _server(self, path: Path, backend: str, server: Server, names: set[str]) -> None:
+    def _server(
+        self, path: Path, backend: str, server: Server, names: set[str], given: Backend, is_datagram: bool
+    ) -> None:
         shown = line_text(server.address)
         subject = f"backend '{backend}'" if server.name is UNSET else f"server '{backend}/{server.name}'"
         self._debug(path, subject, server.debug)
@@ -487,6 +549,15 @@ class Review:
             self._report((*path, "address"), subject, f"address '{shown}' {error}")
             return
         self._server_options(path, subject, server, address)
+        if is_datagram:
+            self._streams_only(path, subject, server, (*_STREAM_OPTIONS, "send_proxy"))
+        if is_datagram and address.family in (Family.UNIX, Family.ABNS, Family.ABNSZ):
+            self._report((*path, "address"), subject, f"address '{shown}': mode udp needs an IP address and a port")
+        if is_datagram and server_check(server, given) is None and "layer4" in (server.observe, given.observe):
+            message = "'observe: layer4' needs a check in mode udp: nothing else tells that a server is back"
+            self._report(path, subject, message, "write 'check: {port: ...}', or 'observe: none'")
+        if is_datagram and server.debug is not UNSET and self.debug:
+            self._report((*path, "debug"), subject, "test devices are for connections", "remove it", at_key=True)
         name = server_name(server, address)
         if name in names:
             self._report(
@@ -514,7 +585,7 @@ class Review:
             hint = "remove it; 'http_connection' is about requests"
             self._report((*path, "half_close"), subject, "'half_close' needs mode tcp", hint, at_key=True)
 
-    def _bind_options(self, path: Path, subject: str, bind: Bind, address: Address) -> None:
+    def _bind_options(self, path: Path, subject: str, bind: Bind, address: Address, is_datagram: bool = False) -> None:
         shown = line_text(bind.address)
         is_ip = address.family in (Family.IPV4, Family.IPV6)
         for word in ("interface", "tfo", "defer_accept", "mss", "user_timeout"):
@@ -532,12 +603,12 @@ class Review:
             message = f"bind '{shown}': 'v6only' is for IPv6 addresses"
             self._report((*path, "v6only"), subject, message, "write '[::]:80'", at_key=True)
         elif not bind.v6only and address.host == "::" and address.port:
-            self._both_families(path, subject, address)
+            self._both_families(path, subject, address, is_datagram)
         self._some(path, subject, "", bind, "user_timeout")
 
-    def _both_families(self, path: Path, subject: str, address: Address) -> None:
+    def _both_families(self, path: Path, subject: str, address: Address, is_datagram: bool) -> None:
         """An address that takes IPv4 too is two addresses."""
-        other = Address(Family.IPV4, "0.0.0.0", address.port)
+        other = (Address(Family.IPV4, "0.0.0.0", address.port), is_datagram)
         first = self.bound.get(other)
         if first is not None:
             message = (
@@ -548,7 +619,7 @@ class Review:
 
     def _server_connections(self, path: Path, name: str, subject: str, backend: Backend) -> None:
         mode = backend.mode if backend.mode is not UNSET else next(iter(self.users.get(name, {"http": ""})))
-        if mode == "tcp":
+        if mode != "http":
             for word in ("http_reuse", "http_connection"):
                 if getattr(backend, word) is not UNSET:
                     self._report((*path, word), subject, f"'{word}' needs mode http", "remove it", at_key=True)
@@ -564,7 +635,7 @@ class Review:
                         at,
                         subject,
                         "'pool' needs mode http",
-                        "remove it: nothing is kept idle in mode tcp",
+                        f"remove it: nothing is kept idle in mode {mode}",
                         at_key=True,
                     )
             for at, is_given in fast:
@@ -679,6 +750,7 @@ class Review:
             )
 
 
+_STREAM_OPTIONS = ("source", "interface", "tfo", "mss", "user_timeout", "tcp_keepalive")
 _TIMEOUTS = (
     "connect",
     "client",

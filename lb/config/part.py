@@ -76,6 +76,7 @@ class Bind(Struct, frozen=True):
     mode: int | None = None  # permissions of a unix socket, None = umask
     backlog: int = 0  # 0 = as many as the kernel allows
     options: BindOptions = BindOptions()
+    is_datagram: bool = False  # UDP: nothing is accepted
 
 
 class Frontend(Struct, frozen=True):
@@ -83,7 +84,7 @@ class Frontend(Struct, frozen=True):
 
     object: int
     name: str
-    mode: str  # "http", "tcp"
+    mode: str  # "http", "tcp", "udp"
     maxconn: int = 0  # 0 = no limit
     mirrors: tuple[str, ...] = ()  # backends that get copies of its requests
 

@@ -44,7 +44,7 @@ from lb.model.routing import backends_of
 from lb.model.units import duration_ms, percent
 
 # Numbers of plan.pxd.
-MODES = {"tcp": 1, "http": 2}
+MODES = {"tcp": 1, "http": 2, "udp": 3}
 BALANCES = {"roundrobin": 1, "static-rr": 2, "leastconn": 3, "random": 4} | dict.fromkeys(HASHED, 5)
 TABLES = {"static-rr": 1, "random": 4}
 TABLE_TYPES = {"map-based": 1, "consistent": 2, "maglev": 3}
@@ -71,6 +71,8 @@ LISTENER_KEEP_TLVS = 1 << 1
 SEND_PROXY_VERSIONS = {"v1": 1, "v2": 2}
 SEND_PROXY_VERSION = 3
 SEND_PROXY_FLAGS = {"crc32c": 1 << 2, "unique_id": 1 << 3, "authority": 1 << 4, "tlvs": 1 << 5}
+BACKEND_UDP_PROXY = 1 << 0
+BACKEND_UDP_PROXY_FIRST = 1 << 1
 LINK_TWISTED = 1 << 0
 LINK_MUX = 1 << 1
 LINK_PARK = 1 << 2
@@ -134,6 +136,8 @@ class BackendRow(NamedTuple):
     server_fin_ms: int = 0
     reuse: int = 0
     http_connection: int = 0
+    udp_responses: int = -1  # -1 = not known
+    udp_requests: int = 0
 
 
 class ServerRow(NamedTuple):
@@ -355,6 +359,7 @@ class _Compiler:
                     mode=None if bind.mode is UNSET else int(bind.mode, 8),
                     backlog=_or(bind.backlog, 0),
                     options=_options(bind),
+                    is_datagram=frontend.mode == "udp",
                 )
             )
         forwarding = forwarding_row(frontend) if frontend.mode == "http" else None
@@ -435,7 +440,7 @@ class _Compiler:
             MODES[backend.mode],
             BALANCES[algorithm],
             _or(backend.retries, 0),
-            0,
+            _udp_flags(backend),
             first,
             len(shown),
             _ms(timeouts.connect),
@@ -446,6 +451,8 @@ class _Compiler:
             _ms(timeouts.server_fin),
             0 if backend.http_reuse is UNSET else REUSES[backend.http_reuse],
             0 if backend.http_connection is UNSET else CONNECTIONS[backend.http_connection],
+            _or(backend.udp.responses, -1),
+            _or(backend.udp.requests, 0),
         )
         return row, Backend(
             object=number,
@@ -588,6 +595,12 @@ def _balance(number: int, backend: BackendModel, balance: BalanceModel, servers:
         identities=tuple(_identity(each.name) for each in servers) if on_ring else (),
         by_position=by_position,
     )
+
+
+def _udp_flags(backend: BackendModel) -> int:
+    if backend.udp.send_proxy is UNSET:
+        return 0
+    return BACKEND_UDP_PROXY if backend.udp.send_proxy == "each" else BACKEND_UDP_PROXY_FIRST
 
 
 def _identity(name: str) -> int:

@@ -1,6 +1,6 @@
 """The configuration model: frozen msgspec Structs, one description a field, unknown keys refused."""
 
-from lb.model.backend import Backend, Balance, Server
+from lb.model.backend import Backend, Balance, Datagrams, Server
 from lb.model.check import Check, Step
 from lb.model.configuration import Configuration
 from lb.model.connection import Pool
@@ -20,6 +20,7 @@ __all__ = [
     "Bind",
     "Check",
     "Configuration",
+    "Datagrams",
     "Debug",
     "Defaults",
     "ErrorLog",

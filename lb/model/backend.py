@@ -30,6 +30,9 @@ Algorithm = Literal["roundrobin", "static-rr", "leastconn", "random", "source", 
 HashType = Literal["map-based", "consistent", "maglev"]
 HashFunction = Literal["sdbm", "djb2", "wt6", "crc32", "xxh3"]
 
+RESPONSES_MAX = 1_000_000
+REQUESTS_MAX = 1_000_000_000
+
 HASHED = ("source", "uri", "hdr", "url_param", "hash")
 """The algorithms that choose by a key."""
 
@@ -182,12 +185,44 @@ class Server(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     debug: Annotated[Debug | UnsetType, Meta(description="Test devices.", extra={"hidden": True})] = UNSET
 
 
+class Datagrams(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What is known of a protocol over UDP: when a session is over."""
+
+    responses: Annotated[
+        Annotated[int, Meta(ge=0, le=RESPONSES_MAX)] | UnsetType,
+        Meta(
+            description="Datagrams that a server answers to each one of a client; a session ends with the last that is due. "
+            "1 for DNS. 0, without `requests`: no answers and no sessions, every datagram is balanced alone (syslog). If not "
+            "given, only `timeouts.client` ends a session.",
+            examples=[1, 0],
+        ),
+    ] = UNSET
+    requests: Annotated[
+        Annotated[int, Meta(ge=1, le=REQUESTS_MAX)] | UnsetType,
+        Meta(
+            description="Datagrams of a client in one session: the next one begins another. Any number if not given.",
+            examples=[1],
+        ),
+    ] = UNSET
+    send_proxy: Annotated[
+        Literal["each", "first"] | UnsetType,
+        Meta(
+            description="Put a PROXY protocol header (version 2) before `each` datagram, as DNS servers want it, or before the "
+            "`first` one of a session only. None if not given.",
+            extra={"noun": "choice"},
+        ),
+    ] = UNSET
+
+
 class Backend(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Servers that do the same."""
 
     mode: Annotated[
         ProxyMode | UnsetType,
-        Meta(description="`http` or `tcp`; that of the frontends that use it, if not given.", extra={"noun": "mode"}),
+        Meta(
+            description="`http`, `tcp` or `udp`; that of the frontends that use it, if not given.",
+            extra={"noun": "mode"},
+        ),
     ] = UNSET
     balance: Annotated[
         Algorithm | Balance, Meta(description="How servers take turns.", extra={"noun": "balance algorithm"})
@@ -266,3 +301,4 @@ class Backend(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
             extra={"noun": "PROXY version"},
         ),
     ] = "off"
+    udp: Annotated[Datagrams, Meta(description="What is known of the protocol (mode udp).")] = Datagrams()

@@ -130,7 +130,10 @@ class Frontend(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Where clients connect."""
 
     mode: Annotated[
-        ProxyMode, Meta(description="`http` reads requests; `tcp` relays bytes.", extra={"noun": "mode"})
+        ProxyMode,
+        Meta(
+            description="`http` reads requests; `tcp` relays bytes; `udp` sends datagrams on.", extra={"noun": "mode"}
+        ),
     ] = "http"
     bind: Annotated[
         tuple[Annotated[Text, Meta(extra={"kind": "bind"})] | Bind, ...],
@@ -138,7 +141,10 @@ class Frontend(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     ]
     maxconn: Annotated[
         Connections | UnsetType,
-        Meta(description="Client connections of this frontend over all workers; above it accepting pauses."),
+        Meta(
+            description="Client connections of this frontend over all workers; above it accepting pauses. In mode udp: sessions; "
+            "above it the least recently used one ends for a new one."
+        ),
     ] = UNSET
     timeouts: Annotated[FrontendTimeouts, Meta(description="How long to wait for clients.")] = FrontendTimeouts()
     tcp_keepalive: Annotated[

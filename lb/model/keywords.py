@@ -200,7 +200,7 @@ UNBUILT_WORDS: dict[str, dict[str, str]] = {
         "peak-ewma": "balance",
         "sticky": "balance",
     },
-    "mode": {"udp": "connection", "log": "log", "spop": "policy", "health": "checks"},
+    "mode": {"log": "log", "spop": "policy", "health": "checks"},
     "log format": {"otlp": "log", "httpslog": "tls", "raw": "log"},
     "log target": {
         "ring": "log",

@@ -16,7 +16,7 @@ from lb.model.forwarding import (
 )
 from lb.model.kinds import Duration
 
-Mode = Literal["http", "tcp"]
+Mode = Literal["http", "tcp", "udp"]
 
 RETRIES_MAX = 100
 
@@ -24,8 +24,14 @@ Retries = Annotated[int, Meta(ge=0, le=RETRIES_MAX)]
 Seconds = Annotated[Duration, Meta(extra={"kind": "seconds"})]
 
 _CONNECT = "Longest time to connect to a server; then another one is tried."
-_CLIENT = "Longest silence of a client while it is its turn: reading a request body, or taking a response."
-_SERVER = "Longest silence of a server while it is its turn: answering, sending on, or taking a request body."
+_CLIENT = (
+    "Longest silence of a client while it is its turn: reading a request body, or taking a response. In mode udp: how long "
+    "a session without traffic is kept."
+)
+_SERVER = (
+    "Longest silence of a server while it is its turn: answering, sending on, or taking a request body. In mode udp: how "
+    "long an answer that is due is waited for."
+)
 _HTTP_REQUEST = "Longest time for a whole request head, from its first byte; then 408."
 _HTTP_KEEP_ALIVE = "Longest wait for the first byte of the next request on an idle connection."
 _TUNNEL = (

@@ -30,7 +30,10 @@ def open_descriptors() -> frozenset[int]:
 def descriptors_needed(part: Part) -> int:
     """Return the descriptors that one worker may need at once: the kernel may give it every connection."""
     # A connection has two sides, a copy of a request one; a listening socket is held twice (the one received and the engine's).
-    return part.maxconn * 2 + part.copies + len(part.binds) * 2 * max(1, part.workers) + RESERVE
+    # A server of datagrams that nobody answers has one socket for all of them.
+    oneways = sum(len(backend.servers) for backend in part.backends if backend.mode == "udp")
+    listening = len(part.binds) * 2 * max(1, part.workers)
+    return part.maxconn * 2 + part.copies + listening + oneways + RESERVE
 
 
 def maxconn_possible(limit: int, part: Part) -> int:

@@ -67,7 +67,12 @@ class Switched(Struct, tag=True, frozen=True):
 
 
 class Drain(Struct, tag=True, frozen=True):
-    """Supervisor to worker: accept nothing new, end when the last connection has gone."""
+    """Supervisor to worker: accept nothing new, end when the last connection has gone.
+
+    `alone`: no other worker takes its sockets over, so sessions of datagrams go on being read.
+    """
+
+    alone: bool = False
 
 
 class Stop(Struct, tag=True, frozen=True):

@@ -9,6 +9,9 @@ is told to give these sockets nothing new, or who adopts would get more than its
 Options of a socket: what it is bound to (the interface, IPv6 alone) makes it another socket; all others are set on the
 one that is there, when the generation that says so comes into use.
 
+UDP addresses have a socket per slot too, and the kernel's spreading keeps a client's datagrams with one worker. An inherited
+datagram socket is served by one worker only: shared, a client's datagrams would go to whoever is quickest.
+
 A change is made in two steps, like the generation it belongs to: `prepare` binds what is new, `listen` opens it just
 before the commit, and then either `commit` closes what is gone or `rollback` what was new.
 """
@@ -54,7 +57,7 @@ _WHY = {
     errno.EEXIST: "a file that is not a socket is there",
     errno.EBADF: "lb was started without this descriptor",
     errno.ENOTSOCK: "the descriptor is not a socket",
-    errno.EPROTOTYPE: "the descriptor is not a stream socket",
+    errno.EPROTOTYPE: "the descriptor is a socket of another type",
     errno.ENODEV: "no such network interface",
 }
 
@@ -66,6 +69,11 @@ _WAYS_OUT = {
         errno.EACCES: "low ports (below 1024 on most machines) need root or CAP_NET_BIND_SERVICE",
         errno.EADDRNOTAVAIL: "'ip address' lists those it has",
         errno.ENODEV: "'ip link' lists those it has",
+    },
+    "datagrams": {
+        errno.EADDRINUSE: "'ss -lunp' shows who listens there",
+        errno.EACCES: "low ports (below 1024 on most machines) need root or CAP_NET_BIND_SERVICE",
+        errno.EADDRNOTAVAIL: "'ip address' lists those it has",
     },
     "path": {
         errno.EADDRINUSE: "'ss -lxp' shows who listens there",
@@ -86,7 +94,9 @@ def _refusal(bind: Bind, reason: str) -> ListenFailed:
 
 
 def _failure(bind: Bind, error: OSError) -> ListenFailed:
-    kind = {"unix": "path", "fd": "descriptor", "abns": "name", "abnsz": "name"}.get(bind.family, "address")
+    kind = {"unix": "path", "fd": "descriptor", "abns": "name", "abnsz": "name"}.get(
+        bind.family, "datagrams" if bind.is_datagram else "address"
+    )
     if error.errno == errno.EPERM and bind.options.interface:
         return _refusal(bind, f"not permitted on interface '{bind.options.interface}'; it needs CAP_NET_RAW")
     return _refusal(bind, why(error, kind))
@@ -133,12 +143,18 @@ class Address:
     inode: tuple[int, int] | None = None  # of a unix socket's file
 
     @property
-    def is_shared(self) -> bool:
+    def is_given(self) -> bool:
+        """Whether there are as many sockets as there are, not one for each slot."""
         return self.bind.family in ("unix", "abns", "abnsz", "fd")
 
     @property
     def is_tcp(self) -> bool:
-        return all(each.sock.family != socket.AF_UNIX for each in self.sockets)
+        return not self.bind.is_datagram and all(each.sock.family != socket.AF_UNIX for each in self.sockets)
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether all workers serve each socket."""
+        return self.is_given and not self.bind.is_datagram
 
     def close(self) -> None:
         for numbered in self.sockets:
@@ -165,9 +181,10 @@ def key_of(bind: Bind) -> Key:
     if bind.family in ("abns", "abnsz"):
         return (bind.family, bind.path)
     if bind.family == "fd":
-        return ("fd", bind.fd, bind.fd_name)
+        return ("fd", bind.fd, bind.fd_name, bind.is_datagram)
     # Where it is bound cannot be changed afterwards.
-    place = (bind.family, bind.host, bind.options.interface, bind.options.is_v6only)
+    transport = "udp" if bind.is_datagram else "tcp"
+    place = (transport, bind.family, bind.host, bind.options.interface, bind.options.is_v6only)
     if bind.port == 0:
         # The kernel chose its port: only its name tells it from another one.
         return (*place, 0, bind.frontend, bind.name)
@@ -206,7 +223,7 @@ class Sockets:
                     self._open_first(address)
                 else:
                     self._next[key] = address
-                if not address.is_shared:
+                if not address.is_given:
                     while len(address.sockets) < workers:
                         self._open_sibling(address)
             except OSError as error:
@@ -253,7 +270,7 @@ class Sockets:
             address.inode = (found.st_dev, found.st_ino)
         elif bind.family == "fd":
             for descriptor in self._descriptors_of(bind):
-                self._add(address, _adopt(descriptor))
+                self._add(address, _adopt(descriptor, bind.is_datagram))
             address.text = ", ".join(address_text(each.sock) for each in address.sockets)
             return
         elif bind.family in ("abns", "abnsz"):
@@ -261,18 +278,19 @@ class Sockets:
         else:
             if bind.port != 0 and not self._is_ours(bind):
                 # SO_REUSEPORT would let a second instance share the port in silence.
-                _tcp(bind, bind.port, is_reused=False).close()
-            sock = _tcp(bind, bind.port, is_reused=True)
+                _ip(bind, bind.port, is_reused=False).close()
+            sock = _ip(bind, bind.port, is_reused=True)
         self._add(address, sock)
         address.text = address_text(sock)
 
     def _is_ours(self, bind: Bind) -> bool:
         """Tell whether we listen on this port already, bound in another way: both are there until the commit."""
-        return any(each.bind.port == bind.port for each in self.addresses.values() if not each.is_shared)
+        others = (each.bind for each in self.addresses.values() if not each.is_given)
+        return any(each.port == bind.port and each.is_datagram == bind.is_datagram for each in others)
 
     def _open_sibling(self, address: Address) -> None:
         port = address.sockets[0].sock.getsockname()[1]
-        self._add(address, _tcp(address.bind, port, is_reused=True))
+        self._add(address, _ip(address.bind, port, is_reused=True))
 
     def _add(self, address: Address, sock: socket.socket) -> None:
         sock.setblocking(False)
@@ -288,6 +306,8 @@ class Sockets:
         """Open the prepared sockets for connections. Raise ListenFailed: then roll back."""
         for address, numbered in self._fresh:
             bind = address.bind
+            if bind.is_datagram:
+                continue
             if not address.is_tcp and bind.options != BindOptions():
                 raise _refusal(bind, "it is a unix socket, and has no TCP options")
             try:
@@ -334,7 +354,8 @@ class Sockets:
             address.bind = bind
         self.addresses, self._next, self._fresh, self._binds = self._next, {}, [], ()
         for address in self.addresses.values():
-            if not address.is_shared:
+            # Who sends datagrams must stay with a worker, so these go by the packet's hash.
+            if not address.is_given and not address.bind.is_datagram:
                 _steer([each.sock for each in address.sockets], self._workers)
 
     def rollback(self) -> None:
@@ -354,12 +375,14 @@ class Sockets:
         self.addresses = {}
 
 
-def _tcp(bind: Bind, port: int, *, is_reused: bool) -> socket.socket:
+def _ip(bind: Bind, port: int, *, is_reused: bool) -> socket.socket:
     family = socket.AF_INET6 if bind.family == "ipv6" else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock = socket.socket(family, _type(bind.is_datagram))
     try:
-        # On Linux: share the address with closed connections, never with a listening socket.
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if not bind.is_datagram:
+            # On Linux: share the address with closed connections, never with a listening socket. (With datagram
+            # sockets it would be shared.)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if is_reused:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if family == socket.AF_INET6:
@@ -466,9 +489,13 @@ def _is_listening(sock: socket.socket) -> bool:
     return bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
 
 
-def _adopt(descriptor: int) -> socket.socket:
+def _type(is_datagram: bool) -> socket.SocketKind:
+    return socket.SOCK_DGRAM if is_datagram else socket.SOCK_STREAM
+
+
+def _adopt(descriptor: int, is_datagram: bool) -> socket.socket:
     sock = socket.socket(fileno=os.dup(descriptor))
-    if sock.type != socket.SOCK_STREAM:
+    if sock.type != _type(is_datagram) or (is_datagram and sock.family == socket.AF_UNIX):
         sock.close()
         raise OSError(errno.EPROTOTYPE, os.strerror(errno.EPROTOTYPE))
     return sock

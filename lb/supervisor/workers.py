@@ -384,7 +384,7 @@ class Workers:
         """Let a worker end when its last connection has gone, or after this time."""
         worker.state = State.DRAINING
         self._heritage.mapping.set_worker(worker.slot, state=WORKER_DRAINING)
-        worker.channel.send(Drain())
+        worker.channel.send(Drain(alone=self.is_stopping))
         self._loop.call_later(grace_s, self.stop, worker)
 
     def stop(self, worker: Worker) -> None:

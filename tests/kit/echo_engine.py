@@ -139,7 +139,7 @@ class Engine:
             self.epoll.register(sock.fileno(), select.EPOLLIN)
         return 64
 
-    def unlisten(self, fd):
+    def unlisten(self, fd, *, stays=False):
         while self.accept(fd):
             pass
         self.listeners.pop(fd)[1].close()

@@ -145,9 +145,12 @@ class InProcess:
         self.addresses: dict[str, list[Address]] = {}
         for bind in compiled.part.binds:
             address: Address = bind.path or (bind.host, bind.port)
-            with socket.socket(family_of(address), socket.SOCK_STREAM) as sock:
+            with socket.socket(
+                family_of(address), socket.SOCK_DGRAM if bind.is_datagram else socket.SOCK_STREAM
+            ) as sock:
                 sock.bind(address)
-                sock.listen(128)
+                if not bind.is_datagram:
+                    sock.listen(128)
                 self.engine.listen(numbering.oids[bind.object], sock.fileno())
                 name = sock.getsockname()
                 self.addresses.setdefault(bind.frontend, []).append(name if isinstance(name, str) else name[:2])

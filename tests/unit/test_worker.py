@@ -76,7 +76,7 @@ class FakeEngine:
     def listening(self) -> list[tuple[int, int]]:
         return list(self.sockets)
 
-    def unlisten(self, descriptor: int) -> None:
+    def unlisten(self, descriptor: int, *, stays: bool = False) -> None:
         self.sockets = [each for each in self.sockets if each[1] != descriptor]
 
     def drain(self) -> None:

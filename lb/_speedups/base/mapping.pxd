@@ -115,7 +115,11 @@ ctypedef struct counters_t:      # 384 bytes: one row
     uint64_t log_dropped         # records the full ring refused
     uint64_t mirrored            # frontend, backend copied to: copies of requests that were sent
     uint64_t mirror_dropped      # the same: copies that were wanted and not sent
-    uint64_t reserved[11]
+    uint64_t datagrams_in        # mode udp: from clients
+    uint64_t datagrams_out       # to clients
+    uint64_t datagrams_dropped   # either way: no server, no room, cut, or the socket took no more
+    uint64_t sess_evicted        # sessions ended to make room for newer ones
+    uint64_t reserved[7]
 
 ctypedef struct mapping_t:       # the header; addresses by the functions below
     uint32_t magic

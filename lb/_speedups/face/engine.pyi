@@ -59,10 +59,11 @@ class Engine:
     def generation(self) -> int:
         """The generation in use, 0 = none."""
 
-    def listen(self, oid: int, fd: int) -> None:
+    def listen(self, oid: int, fd: int) -> bool:
         """Take the listening socket `fd` (made non-blocking, dup'ed; `fd` stays the caller's) for the listener with this object id.
 
-        Several sockets may serve one listener.
+        Several sockets may serve one listener. Return whether the engine reads it itself: a datagram socket is in its own
+        epoll set. For any other accept() must be called when it is readable.
         """
 
     def listening(self) -> list[tuple[int, int]]:
@@ -74,8 +75,11 @@ class Engine:
         `is_turn`: up to 8, whatever other workers have.
         """
 
-    def unlisten(self, fd: int) -> None:
-        """Accept until EAGAIN, then close this listening socket (engine's descriptor)."""
+    def unlisten(self, fd: int, *, stays: bool = False) -> None:
+        """Accept until EAGAIN, then close this listening socket (engine's descriptor).
+
+        One of datagrams is closed after its last session; with `stays` it is read until then.
+        """
 
     def drain(self) -> None:
         """Close idle connections and end keep-alive; step() says STEP_DRAINED when the last connection has gone."""

@@ -17,6 +17,7 @@ from lb._speedups.relay.relay cimport (
     LINK_LINGER, LINK_TCP, PHASE_ASSIGN, PHASE_BODY, PHASE_CONNECT, PHASE_PARKED, PHASE_SEND, PHASE_TUNNEL, engine_t, link_t,
     listen_t, stream_t,
 )
+from lb._speedups.relay.udp cimport udp_of
 
 cdef extern from "lb.h" nogil:
     const bint LB_DEBUG
@@ -29,6 +30,12 @@ ACCEPT_LIMIT = -1
 ACCEPT_DESCRIPTORS = -2
 ACCEPT_OTHERS = -3
 PIPES_MAX = FLOW_PIPES
+
+
+cdef dict pool_dict(const pool_t *p):
+    return {
+        "size": p.size, "live": p.live, "peak": p.peak, "cached": p.cached, "taken": p.taken, "failed": p.failed,
+    }
 
 
 cdef class Engine:
@@ -87,8 +94,10 @@ cdef class Engine:
         return 0 if e.current is NULL else e.current.generation
 
     def listen(self, unsigned int oid, int fd):
-        if engine_listen(self.running(), oid, fd) is NULL:
+        cdef listen_t *at = engine_listen(self.running(), oid, fd)
+        if at is NULL:
             raise OSError(errno, os.strerror(errno))
+        return at.udp is not NULL
 
     def listening(self):
         cdef listen_t *at = self.running().listening
@@ -106,8 +115,8 @@ cdef class Engine:
             answer = engine_accept(e, fd, is_turn)
         return answer
 
-    def unlisten(self, int fd):
-        engine_unlisten(self.running(), fd)
+    def unlisten(self, int fd, *, bint stays=False):
+        engine_unlisten(self.running(), fd, stays)
 
     def drain(self):
         engine_drain(self.running())
@@ -133,10 +142,10 @@ cdef class Engine:
         pools[5] = &self.e.proxied_pool
         found = {}
         for i in range(6):
-            found[pools[i].name.decode()] = {
-                "size": pools[i].size, "live": pools[i].live, "peak": pools[i].peak, "cached": pools[i].cached,
-                "taken": pools[i].taken, "failed": pools[i].failed,
-            }
+            found[pools[i].name.decode()] = pool_dict(pools[i])
+        if self.e.udp is not NULL:
+            found["udp session"] = pool_dict(&udp_of(self.e).session_pool)
+            found["udp oneway"] = pool_dict(&udp_of(self.e).oneway_pool)
         # Pipes are not a pool of equal memory, but leak like one.
         found["pipe"] = {
             "size": 65536, "live": self.e.flows.open - self.e.flows.idle, "peak": self.e.flows.open,

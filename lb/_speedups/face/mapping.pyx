@@ -101,6 +101,10 @@ cdef dict row_dict(const counters_t *row):
         "log_dropped": row.log_dropped,
         "mirrored": row.mirrored,
         "mirror_dropped": row.mirror_dropped,
+        "datagrams_in": row.datagrams_in,
+        "datagrams_out": row.datagrams_out,
+        "datagrams_dropped": row.datagrams_dropped,
+        "sess_evicted": row.sess_evicted,
     }
 
 

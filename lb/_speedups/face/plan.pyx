@@ -501,6 +501,8 @@ cdef put_backends(Image image, plan_t *p, list rows, list oids, list offsets):
         out.http_connection = row.http_connection
         put_key(image, &out.key, row.key)
         out.server_fin_ms = row.server_fin_ms
+        out.udp_responses = row.udp_responses
+        out.udp_requests = row.udp_requests
 
 
 cdef put_servers(Image image, plan_t *p, list rows, list oids):

@@ -36,6 +36,7 @@ cdef enum:                       # conn_t.flags
     CONN_SHUT = 1 << 7           # our direction has been shut down
     CONN_TWISTED = 1 << 8        # debug transport
     CONN_EOF = 1 << 9            # recv has answered CONN_CLOSED
+    CONN_INPUT = 1 << 10         # only what arrives is watched: a datagram socket's room to send changes all the time
 
 cdef enum:
     LOOP_EVENTS = 256            # events a step takes at most

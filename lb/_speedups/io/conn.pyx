@@ -199,7 +199,7 @@ cdef int conn_open(loop_t *l, conn_t *c, int fd, uint32_t flags, void (*wake)(co
         close(fd)
         return -1
     slot = l.first_free
-    e.events = <uint32_t> (EPOLLIN | EPOLLOUT | EPOLLRDHUP) | EPOLLET
+    e.events = <uint32_t> (EPOLLIN if flags & CONN_INPUT else EPOLLIN | EPOLLOUT | EPOLLRDHUP) | EPOLLET
     e.data.u64 = (<uint64_t> l.table[slot].generation << 32) | slot
     if epoll_ctl(l.epoll, EPOLL_CTL_ADD, fd, &e) != 0:
         close(fd)

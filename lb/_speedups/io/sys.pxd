@@ -5,7 +5,7 @@ cdef extern from "errno.h" nogil:
     int errno
     enum: EAGAIN, EINTR, EINPROGRESS, EALREADY, EMFILE, ENFILE, ENOBUFS, ENOMEM, ECONNABORTED, ECONNREFUSED, ECONNRESET, EPIPE
     enum: EADDRINUSE
-    enum: ETIMEDOUT, EHOSTUNREACH, ENETUNREACH, EADDRNOTAVAIL, EPROTO, EINVAL, ENOTCONN, EPERM
+    enum: ETIMEDOUT, EHOSTUNREACH, ENETUNREACH, EADDRNOTAVAIL, EPROTO, EINVAL, ENOTCONN, EPERM, EMSGSIZE
 
 cdef extern from "unistd.h" nogil:
     int close(int fd)
@@ -39,12 +39,19 @@ cdef extern from "sys/socket.h" nogil:
         void *msg_control
         size_t msg_controllen
         int msg_flags
+    struct mmsghdr:
+        msghdr msg_hdr
+        unsigned int msg_len
+    struct cmsghdr:
+        size_t cmsg_len
+        int cmsg_level
+        int cmsg_type
     struct linger:
         int l_onoff
         int l_linger
-    enum: AF_UNIX, AF_INET, AF_INET6, SOCK_STREAM, SOCK_NONBLOCK, SOCK_CLOEXEC
+    enum: AF_UNIX, AF_INET, AF_INET6, SOCK_STREAM, SOCK_DGRAM, SOCK_NONBLOCK, SOCK_CLOEXEC
     enum: SOL_SOCKET, SO_ERROR, SO_KEEPALIVE, SO_LINGER, SO_REUSEADDR, SO_BINDTODEVICE
-    enum: SO_REUSEPORT
+    enum: SO_REUSEPORT, SO_TYPE, SO_RCVBUF, SO_SNDBUF, MSG_TRUNC
     enum: MSG_NOSIGNAL, MSG_DONTWAIT, MSG_MORE, MSG_PEEK, SHUT_RD, SHUT_WR, SHUT_RDWR
     int socket(int domain, int kind, int protocol)
     int connect(int fd, const sockaddr *address, socklen_t len)
@@ -57,6 +64,13 @@ cdef extern from "sys/socket.h" nogil:
     ssize_t recv(int fd, void *buf, size_t n, int flags)
     ssize_t send(int fd, const void *buf, size_t n, int flags)
     ssize_t sendmsg(int fd, const msghdr *message, int flags)
+    int recvmmsg(int fd, mmsghdr *messages, unsigned int n, int flags, void *timeout)
+    int sendmmsg(int fd, mmsghdr *messages, unsigned int n, int flags)
+    cmsghdr *CMSG_FIRSTHDR(msghdr *message)
+    cmsghdr *CMSG_NXTHDR(msghdr *message, cmsghdr *at)
+    void *CMSG_DATA(cmsghdr *at)
+    size_t CMSG_LEN(size_t n)
+    size_t CMSG_SPACE(size_t n)
 
 cdef extern from "netinet/in.h" nogil:
     struct in_addr:
@@ -72,7 +86,15 @@ cdef extern from "netinet/in.h" nogil:
         uint16_t sin6_port
         uint32_t sin6_flowinfo
         in6_addr sin6_addr
-    enum: IPPROTO_TCP, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT
+        uint32_t sin6_scope_id
+    struct in_pktinfo:
+        int ipi_ifindex
+        in_addr ipi_spec_dst
+        in_addr ipi_addr
+    struct in6_pktinfo:
+        in6_addr ipi6_addr
+        unsigned int ipi6_ifindex
+    enum: IPPROTO_TCP, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, IPPROTO_IPV6, IP_PKTINFO, IPV6_RECVPKTINFO, IPV6_PKTINFO
 
 cdef extern from "netinet/tcp.h" nogil:
     enum: TCP_NODELAY, TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT, TCP_QUICKACK

@@ -45,7 +45,7 @@ ctypedef struct log_end_t:      # an end of a connection
     uint8_t address[16]         # network order
 
 ctypedef struct log_view_t:      # what relay knows when a stream ends
-    uint8_t mode                 # MODE_TCP, MODE_HTTP: the keys of a JSON line
+    uint8_t mode                 # MODE_*: the keys of a JSON line
     char end_cause               # termination state, first letter: - C S P R I D L U K c s
     char end_phase               # second: - R Q C H D L T
     uint8_t http10               # request version 1.0
@@ -67,6 +67,8 @@ ctypedef struct log_view_t:      # what relay knows when a stream ends
     int64_t idle_ms              # Ti: from the connection, or the end of its last request, until this one's first byte
     uint64_t bytes_out           # to the client, head included (%B)
     uint64_t bytes_in            # from the client
+    uint64_t datagrams_in        # mode udp: from the client, and to it
+    uint64_t datagrams_out
     slice_t frontend
     slice_t backend              # the frontend's name when none was chosen
     slice_t server               # empty = none (printed <NOSRV>; null in JSON)

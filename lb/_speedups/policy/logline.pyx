@@ -5,7 +5,7 @@ from lb._speedups.policy.logtext cimport (
     HOST_WIDTH, ID_WIDTH, METHOD_WIDTH, NAME_WIDTH, REASON_WIDTH, put_address, put_char, put_escaped, put_hashed, put_int,
     put_local, put_text, put_uint, put_utc,
 )
-from lb._speedups.policy.plan cimport MODE_HTTP
+from lb._speedups.policy.plan cimport MODE_HTTP, MODE_UDP
 
 
 cdef extern from "lb.h" nogil:
@@ -159,6 +159,10 @@ cdef size_t logline_json(logline_t *state, const log_view_t *v, char *dst, size_
     p = put_uint(put_text(p, b",\"backend_connections\":"), v.beconn)
     p = put_uint(put_text(p, b",\"server_connections\":"), v.srvconn)
     p = put_string_or_null(put_text(p, b",\"reason\":"), REASON_WIDTH, v.reason, &cut)
+    if v.mode == MODE_UDP:
+        p = put_ms(put_text(p, b",\"response_ms\":"), v.response_ms)
+        p = put_uint(put_text(p, b",\"datagrams_in\":"), v.datagrams_in)
+        p = put_uint(put_text(p, b",\"datagrams_out\":"), v.datagrams_out)
     if v.mode == MODE_HTTP:
         p = put_ms(put_text(p, b",\"request_ms\":"), v.request_ms)
         p = put_ms(put_text(p, b",\"response_ms\":"), v.response_ms)

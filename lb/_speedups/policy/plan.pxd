@@ -15,6 +15,7 @@ cdef enum:
 cdef enum:
     MODE_TCP = 1
     MODE_HTTP = 2
+    MODE_UDP = 3
 
 cdef enum:                       # plan_frontend_t.flags
     FRONTEND_FORWARDING = 1 << 0      # has a forwarding_t that heads of requests go through
@@ -42,6 +43,10 @@ cdef enum:                       # plan_socket_t.flags
 
 cdef enum:
     PLAN_UNLIMITED = 0xffffffff  # of limits where 0 means none at all
+cdef enum:                       # plan_backend_t.flags
+    BACKEND_UDP_PROXY = 1 << 0   # mode udp: a PROXY header before each datagram,
+    BACKEND_UDP_PROXY_FIRST = 1 << 1  # or before the first one of a session only
+
 
 cdef enum:                       # plan_key_t.source: what of a stream is hashed
     KEY_NONE = 0
@@ -221,6 +226,9 @@ ctypedef struct plan_backend_t:
     uint8_t reuse                # REUSE_*
     uint8_t http_connection      # CONNECTION_KEEP, CONNECTION_SERVER_CLOSE
     uint16_t pad1
+    int32_t udp_responses        # mode udp: answers to one datagram, -1 = not known
+    uint32_t udp_requests        # mode udp: datagrams of a session, 0 = any number
+    uint32_t pad
 
 ctypedef struct plan_server_t:
     uint32_t oid

@@ -19,7 +19,7 @@ cdef enum:
 
 
 cdef bint is_mode(uint8_t mode) noexcept nogil:
-    return mode == MODE_TCP or mode == MODE_HTTP
+    return MODE_TCP <= mode <= MODE_UDP
 
 
 cdef int check_listeners(const plan_t *p) noexcept nogil:
@@ -53,6 +53,14 @@ cdef int check_monitor(const plan_t *p, const plan_frontend_t *f) noexcept nogil
     return 0
 
 
+cdef bint leads_to_datagrams(const plan_t *p, const plan_frontend_t *frontend) noexcept nogil:
+    cdef const plan_route_t *route
+    if frontend.default_route < 0:
+        return False
+    route = plan_route(p, <uint32_t> frontend.default_route)
+    return route.kind == TARGET_BACKEND and plan_backend(p, route.target).mode == MODE_UDP
+
+
 cdef int check_frontends(const plan_t *p) noexcept nogil:
     cdef const plan_frontend_t *frontend
     cdef uint32_t i
@@ -69,6 +77,9 @@ cdef int check_frontends(const plan_t *p) noexcept nogil:
         if frontend.max_requests == 0 or frontend.http_connection > CONNECTION_CLOSE or frontend.close_both > 1:
             return -1
         if <uint64_t> frontend.logs_at + frontend.logs > p.nlogs:
+            return -1
+        # Datagrams know no routes and no other mode.
+        if frontend.mode == MODE_UDP and not leads_to_datagrams(p, frontend):
             return -1
         if route_check(p, frontend) or forwarding_check(p, frontend) or check_monitor(p, frontend):
             return -1
@@ -93,7 +104,9 @@ cdef int check_backends(const plan_t *p) noexcept nogil:
         # A key is what a hash needs, and nothing else does; of a TCP stream only the address is known.
         if (backend.balance == BALANCE_HASH) != (backend.key.source != KEY_NONE):
             return -1
-        if backend.mode == MODE_TCP and backend.key.source > KEY_SOURCE:
+        if backend.udp_responses < -1:
+            return -1
+        if backend.mode != MODE_HTTP and backend.key.source > KEY_SOURCE:
             return -1
         if backend.reuse > REUSE_NEVER or backend.http_connection > CONNECTION_SERVER_CLOSE:
             return -1
@@ -120,6 +133,8 @@ cdef int check_servers(const plan_t *p) noexcept nogil:
         if not is_send_proxy(server.send_proxy):
             return -1
         if server.family != AF_INET and server.family != AF_INET6 and server.family != AF_UNIX:
+            return -1
+        if server.family == AF_UNIX and plan_backend(p, server.backend).mode == MODE_UDP:
             return -1
     return 0
 

@@ -24,7 +24,8 @@ cdef int64_t engine_prepare(engine_t *e, int fd) noexcept nogil
 cdef void engine_discard(engine_t *e, uint64_t generation) noexcept nogil
 
 cdef listen_t *engine_listen(engine_t *e, uint32_t oid, int fd) noexcept nogil
-cdef void engine_unlisten(engine_t *e, int fd) noexcept nogil
+# `stays`: sessions of a datagram socket go on being read until they end.
+cdef void engine_unlisten(engine_t *e, int fd, bint stays) noexcept nogil
 # Resume a parked stream; see http_resume.
 cdef int engine_resume(engine_t *e, uint64_t handle) noexcept nogil
 

@@ -13,6 +13,7 @@ from lb._speedups.io.conn cimport loop_arm, loop_busy, loop_free, loop_init, loo
 from lb._speedups.io.flow cimport flow_pool_free, flow_pool_init
 from lb._speedups.io.sys cimport (
     F_DUPFD_CLOEXEC, F_GETFL, F_SETFL, IPPROTO_TCP, O_NONBLOCK, RLIMIT_NOFILE, SOL_SOCKET, SO_KEEPALIVE, SO_REUSEPORT,
+    SO_TYPE, SOCK_DGRAM,
     TCP_KEEPCNT, TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_NODELAY, close, fcntl, getrandom, getrlimit, getsockopt, rlimit,
     setsockopt, socklen_t,
 )
@@ -33,6 +34,9 @@ from lb._speedups.relay.relay cimport (
 from lb._speedups.relay.session cimport ACCEPTS, session_accept, session_drain, session_rebind_all, session_share
 from lb._speedups.relay.stream cimport plan_release
 from lb._speedups.relay.tcp cimport tcp_kill
+from lb._speedups.relay.udp cimport (
+    udp_empty, udp_flush, udp_free, udp_listen, udp_listener_t, udp_read, udp_stop, udp_switched, udp_unlisten,
+)
 
 cdef extern from "lb.h" nogil:
     const bint LB_DEBUG
@@ -113,7 +117,9 @@ cdef void engine_stop(engine_t *e) noexcept nogil:
     while e.listening != NULL:
         at = e.listening
         e.listening = at.next
-        listen_end(at)
+        listen_end(at, False)
+    if e.udp != NULL:
+        udp_stop(e)
     while e.plans != NULL:
         p = e.plans
         e.plans = p.next
@@ -135,6 +141,8 @@ cdef void kill(stream_t *st) noexcept nogil:
 
 
 cdef void engine_free(engine_t *e) noexcept nogil:
+    if e.udp != NULL:
+        udp_free(e)
     loop_free(&e.loop)
     free(e.idle)
     free(e.copies)
@@ -220,8 +228,8 @@ cdef void switch_to(engine_t *e, plan_ref_t *p) noexcept nogil:
     cdef bint first = e.current == NULL
     cdef listen_t *at = e.listening
     while at != NULL:                         # what waits at listeners that end with the old generation is still served
-        while not first and not plan_listens(p.plan, at.oid) and session_accept(e, at, ACCEPTS) > 0:
-            pass
+        if not first and not plan_listens(p.plan, at.oid):
+            empty(e, at)
         at = at.next
     e.current = p
     e.process_oid = p.plan.maxconn_oid
@@ -232,6 +240,8 @@ cdef void switch_to(engine_t *e, plan_ref_t *p) noexcept nogil:
         idle_purge(e, False)
         session_rebind_all(e)
         set_all_options(e)
+        if e.udp != NULL:
+            udp_switched(e)
     idle_limits(e)
     plan_release(e)
 
@@ -252,11 +262,23 @@ cdef void look_for_commit(engine_t *e) noexcept nogil:
 # --- listening ---
 
 
-cdef void listen_end(listen_t *at) noexcept nogil:
+cdef void listen_end(listen_t *at, bint stays) noexcept nogil:
     if at.stash >= 0:
         close(at.stash)
-    close(at.fd)
+    if at.udp != NULL:
+        udp_unlisten(<udp_listener_t *> at.udp, stays)
+    else:
+        close(at.fd)
     free(at)
+
+
+# Serve whoever was let in by the kernel.
+cdef void empty(engine_t *e, listen_t *at) noexcept nogil:
+    if at.udp != NULL:
+        udp_empty(<udp_listener_t *> at.udp)
+        return
+    while session_accept(e, at, ACCEPTS) > 0:
+        pass
 
 
 # Accepted sockets inherit these from the listening one, which saves a system call for each. Those of a bind are the
@@ -291,8 +313,15 @@ cdef void set_keepalive(int fd, const plan_frontend_t *f) noexcept nogil:
 cdef void set_all_options(engine_t *e) noexcept nogil:
     cdef listen_t *at = e.listening
     while at != NULL:
-        set_options(e, at)
+        if at.udp == NULL:
+            set_options(e, at)
         at = at.next
+
+
+cdef bint is_datagram(int fd) noexcept nogil:
+    cdef int kind = 0
+    cdef socklen_t size = sizeof(kind)
+    return getsockopt(fd, SOL_SOCKET, SO_TYPE, &kind, &size) == 0 and kind == SOCK_DGRAM
 
 
 cdef listen_t *engine_listen(engine_t *e, uint32_t oid, int fd) noexcept nogil:
@@ -309,8 +338,14 @@ cdef listen_t *engine_listen(engine_t *e, uint32_t oid, int fd) noexcept nogil:
             close(at.fd)
         free(at)
         return NULL
-    at.shared = getsockopt(at.fd, SOL_SOCKET, SO_REUSEPORT, &reused, &size) != 0 or reused == 0
-    set_options(e, at)
+    if is_datagram(at.fd):
+        at.udp = udp_listen(e, oid, at.fd)
+        if at.udp == NULL:
+            free(at)
+            return NULL
+    else:
+        at.shared = getsockopt(at.fd, SOL_SOCKET, SO_REUSEPORT, &reused, &size) != 0 or reused == 0
+        set_options(e, at)
     at.next = e.listening
     e.listening = at
     return at
@@ -331,6 +366,9 @@ cdef int engine_accept(engine_t *e, int fd, bint is_turn) noexcept nogil:
     e.now_ms = clock_mono_ms(&e.clock)
     e.now_us = 0
     look_for_commit(e)
+    if at.udp != NULL:
+        udp_read(<udp_listener_t *> at.udp)
+        return 0
     if at.shared and not is_turn:
         most = session_share(e)
         if most == 0:
@@ -338,7 +376,7 @@ cdef int engine_accept(engine_t *e, int fd, bint is_turn) noexcept nogil:
     return session_accept(e, at, most if not is_turn else AFTER_OTHERS)
 
 
-cdef void engine_unlisten(engine_t *e, int fd) noexcept nogil:
+cdef void engine_unlisten(engine_t *e, int fd, bint stays) noexcept nogil:
     cdef listen_t **at = &e.listening
     cdef listen_t *gone
     while at[0] != NULL and at[0].fd != fd:
@@ -346,13 +384,12 @@ cdef void engine_unlisten(engine_t *e, int fd) noexcept nogil:
     gone = at[0]
     if gone == NULL:
         return
-    while session_accept(e, gone, ACCEPTS) > 0:        # whoever was already let in by the kernel is served
-        pass
+    empty(e, gone)
     at = &e.listening
     while at[0] != gone:
         at = &at[0].next
     at[0] = gone.next
-    listen_end(gone)
+    listen_end(gone, stays)
 
 
 cdef int engine_resume(engine_t *e, uint64_t handle) noexcept nogil:
@@ -382,6 +419,10 @@ cdef int engine_step(engine_t *e) noexcept nogil:
     # While this batch was worked on, the next has come: looking again is far cheaper than a turn of the outer loop.
     while rounds > 0 and loop_step(&e.loop) > 0:
         rounds -= 1
+        if e.udp != NULL:
+            udp_flush(e)
+    if e.udp != NULL:
+        udp_flush(e)                          # of what was on the run list
     if e.loop.woken:
         e.loop.woken = 0
         e.resume = 1                          # a limit may have room, whoever made it
@@ -400,6 +441,6 @@ cdef int engine_step(engine_t *e) noexcept nogil:
         answer |= STEP_SWITCHED
     if loop_busy(&e.loop) or fired == TIMERS_A_STEP:
         answer |= STEP_AGAIN
-    if e.draining and e.clients == NULL:
+    if e.draining and e.clients == NULL and e.datagram_sessions == 0:
         answer |= STEP_DRAINED
     return answer

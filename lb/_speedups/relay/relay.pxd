@@ -341,6 +341,7 @@ ctypedef struct listen_t:        # a listening socket
     int fd
     uint32_t oid                 # its listener
     bint shared                  # other workers accept from it too
+    void *udp                    # its udp_listener_t, NULL = connections are accepted
     int stash                    # accepted when a limit was reached: waits here as in the kernel's queue; -1 = none
     sockaddr_storage stash_address
     listen_t *next
@@ -375,6 +376,8 @@ ctypedef struct engine_t:
     uint32_t next_port           # counts the ports tried of ranges (relay/dial.pxd)
     link_t *rest_head            # resting links, used last first
     link_t *rest_tail
+    uint32_t datagram_sessions   # sessions of mode udp
+    void *udp                    # its udp_t, NULL = never had a datagram socket
     pool_t link_pool
     pool_t stream_pool
     pool_t message_pool

@@ -12,8 +12,8 @@ from lb._speedups.io.sys cimport (
     accept4, close, errno, ntohs, sockaddr, sockaddr_in, sockaddr_in6, sockaddr_storage, socklen_t,
 )
 from lb._speedups.policy.plan cimport (
-    LINK_MUX, LINK_PARK, LINK_TWISTED, LISTENER_KEEP_TLVS, LISTENER_OTHERS, MODE_TCP, plan_frontend, plan_frontend_t,
-    plan_listener, plan_listener_t,
+    LINK_MUX, LINK_PARK, LINK_TWISTED, LISTENER_KEEP_TLVS, LISTENER_OTHERS, MODE_TCP, MODE_UDP, plan_frontend,
+    plan_frontend_t, plan_listener, plan_listener_t,
 )
 from lb._speedups.policy.netset cimport netset_has
 from lb._speedups.proto.h1 cimport h1_read_request
@@ -257,7 +257,9 @@ cdef void header_timer(void *owner, lb_timer_t *timer) noexcept nogil:
 cdef int session_rebind(link_t *l) noexcept nogil:
     cdef plan_ref_t *p = l.engine.current
     cdef uint32_t i = p.frontends[l.frontend_oid] if l.frontend_oid < p.noids else 0
-    if i == 0 or (plan_frontend(p.plan, i - 1).mode == MODE_TCP) != ((l.flags & LINK_TCP) != 0):
+    if i == 0 or plan_frontend(p.plan, i - 1).mode == MODE_UDP:
+        return -1
+    if (plan_frontend(p.plan, i - 1).mode == MODE_TCP) != ((l.flags & LINK_TCP) != 0):
         return -1
     l.frontend = plan_frontend(p.plan, i - 1)
     l.generation = p.generation

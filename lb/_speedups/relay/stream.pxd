@@ -1,7 +1,10 @@
 # Streams: birth, end, and what is written down about them (counters, access log). What streams are: relay.pxd.
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
+from lb._speedups.io.sys cimport sockaddr_storage
+from lb._speedups.policy.logline cimport log_end_t, log_view_t
+from lb._speedups.policy.plan cimport plan_frontend_t
 from lb._speedups.proto.message cimport message_t
-from lb._speedups.relay.relay cimport engine_t, link_t, stream_t
+from lb._speedups.relay.relay cimport engine_t, link_t, plan_ref_t, stream_t
 
 cdef extern from "lb.h" nogil:
     bint UNLIKELY(bint condition)
@@ -29,6 +32,14 @@ cdef void stream_keep_source(stream_t *st) noexcept nogil
 # The stream is over: leave its server and backend, count it, write its record. Once; to be called while the client's
 # connection still counts, so that a record says what HAProxy's would (the client's connection in, the server's out).
 cdef void stream_account(stream_t *st) noexcept nogil
+
+# An end of a connection as records show it.
+cdef void stream_end_of(log_end_t *end, const sockaddr_storage *address) noexcept nogil
+
+# Write the records of what has ended and was served by frontend `f` of this generation. `st` = NULL: it is no stream, and has
+# no request id.
+cdef void stream_lines(engine_t *e, plan_ref_t *ref, const plan_frontend_t *f, log_view_t *v, bint failed,
+                       stream_t *st) noexcept nogil
 
 # Account for it, give it back. Both sides must be gone.
 cdef void stream_free(stream_t *st) noexcept nogil

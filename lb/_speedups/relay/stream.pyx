@@ -142,7 +142,7 @@ cdef void plan_release(engine_t *e) noexcept nogil:
 
 
 # What the kernel says of an end of a connection; a v4 peer of a v6 socket is a v4 one.
-cdef void read_end(log_end_t *end, const sockaddr_storage *address) noexcept nogil:
+cdef void stream_end_of(log_end_t *end, const sockaddr_storage *address) noexcept nogil:
     cdef const sockaddr_in *v4 = <const sockaddr_in *> address
     cdef const sockaddr_in6 *v6 = <const sockaddr_in6 *> address
     end.family = address.ss_family
@@ -163,7 +163,7 @@ cdef void ask_end(log_end_t *end, int fd) noexcept nogil:
     cdef socklen_t size = sizeof(address)
     memset(&address, 0, sizeof(address))
     if getsockname(fd, <sockaddr *> &address, &size) == 0:
-        read_end(end, &address)
+        stream_end_of(end, &address)
 
 
 cdef void keep_local(stream_t *st) noexcept nogil:
@@ -251,12 +251,9 @@ cdef void record(stream_t *st) noexcept nogil:
     cdef const plan_t *p = st.plan.plan
     cdef log_view_t v
     cdef message_t *m = st.request
-    cdef char *room
     cdef size_t n
     cdef const plan_frontend_t *f = st.frontend
-    cdef const plan_log_t *log
     cdef bint failed = is_failure(st)
-    cdef uint32_t i
     if f.log_flags & LOGS_NO_NORMAL and not failed:
         return
     if f.log_flags & LOGS_NO_NULL and st.bytes_in == 0:
@@ -271,7 +268,7 @@ cdef void record(stream_t *st) noexcept nogil:
         if st.connect_ms >= 0:
             v.source = st.source
     if st.server_at != NULL:
-        read_end(&v.peer, <const sockaddr_storage *> st.server_at.address)
+        stream_end_of(&v.peer, <const sockaddr_storage *> st.server_at.address)
     v.mode = st.frontend.mode
     v.end_cause = st.end_cause if st.end_cause else c'-'
     v.end_phase = st.end_phase if st.end_cause else c'-'
@@ -317,27 +314,37 @@ cdef void record(stream_t *st) noexcept nogil:
         while v.reason.p[n] != 0:
             n += 1
         v.reason.len = <uint32_t> n
+    stream_lines(e, st.plan, f, &v, failed, st)
+
+
+cdef void stream_lines(engine_t *e, plan_ref_t *ref, const plan_frontend_t *f, log_view_t *v, bint failed,
+                       stream_t *st) noexcept nogil:
+    cdef const plan_t *p = ref.plan
+    cdef const plan_log_t *log
+    cdef char *room
+    cdef size_t n
+    cdef uint32_t i
     for i in range(f.logs):
         log = plan_log(p, f.logs_at + i)
         if log.flags & (LOG_SKIP_ERRORS if failed else LOG_SKIP_NORMAL):
             continue
-        if log.sample_size and not is_sampled(st.plan, log):
+        if log.sample_size and not is_sampled(ref, log):
             continue
         room = logring_reserve(e.ring, LOGLINE_CAP)
         if room == NULL:
             e.rows[f.oid].log_dropped += 1
             continue
-        if log.format == LOG_JSON or log.flags & LOG_NUMBERED:
+        if st != NULL and (log.format == LOG_JSON or log.flags & LOG_NUMBERED):
             v.request_id.p = stream_id(st)
             v.request_id.len = st.id_len
         if log.format == LOG_JSON:
-            n = logline_json(&e.logline, &v, room, LOGLINE_CAP)
+            n = logline_json(&e.logline, v, room, LOGLINE_CAP)
         elif log.format == LOG_PROGRAM:
-            n = logformat_write(&e.logline, &v, p, log, room)
+            n = logformat_write(&e.logline, v, p, log, room)
         elif f.mode == MODE_HTTP:
-            n = logline_http(&e.logline, &v, room, LOGLINE_CAP)
+            n = logline_http(&e.logline, v, room, LOGLINE_CAP)
         else:
-            n = logline_tcp(&e.logline, &v, room, LOGLINE_CAP)
+            n = logline_tcp(&e.logline, v, room, LOGLINE_CAP)
         logring_commit(
             e.ring, <uint32_t> n, log.target,
             <uint16_t> log.error_level if failed and f.log_flags & LOGS_SEPARATE else 0,

@@ -85,6 +85,7 @@ PLACES: dict[str, tuple[str | int, ...]] = {
     "Balance": ("backends", "app", "balance"),
     "Check": ("backends", "app", "check"),
     "Step": ("backends", "app", "check", "steps", 0),
+    "Datagrams": ("backends", "app", "udp"),
     "BackendTimeouts": ("backends", "app", "timeouts"),
     "Pool": ("backends", "app", "pool"),
     "Server": ("backends", "app", "servers", 0),
