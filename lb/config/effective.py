@@ -75,6 +75,9 @@ def backend_modes(configuration: Configuration) -> dict[str, str]:
                 modes[name] = frontend.mode
         for name in mirrored_to(frontend):
             modes[name] = frontend.mode
+        for rule in frontend.rules:
+            if rule.use_backend is not UNSET:
+                modes[rule.use_backend] = frontend.mode
     return modes
 
 

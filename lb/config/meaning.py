@@ -16,6 +16,7 @@ from lb.config.diagnostic import Finding, Path, line_text
 from lb.config.health import CHECK_TIMES, faults_of_check, faults_of_server, faults_of_steps, server_check, stray_words
 from lb.config.logmeaning import review_logs
 from lb.config.routing import RouteReview
+from lb.config.rules import RuleCompiler, names_of
 from lb.config.suggestion import nearest
 from lb.model import (
     Backend,
@@ -102,11 +103,33 @@ class Review:
             self._frontend(name, frontend)
         for name, backend in configuration.backends.items():
             self._backend(name, backend)
+        self._rules()
 
     def _report(self, path: Path, subject: str, message: str, hint: str = "", at_key: bool = False) -> None:
         self.findings.append(Finding(path, subject, message, hint, at_key))
 
     # Sections
+
+    def _rules(self) -> None:
+        """Compile all rules once, for what is wrong with them."""
+        compiler = RuleCompiler(names_of(self.configuration), self.findings.append)
+        for noun, proxies in (("frontend", self.configuration.frontends), ("backend", self.configuration.backends)):
+            for name, proxy in proxies.items():
+                path: Path = (f"{noun}s", name)
+                if proxy.mode in ("tcp", "udp"):
+                    for word in ("acls", "rules", "response_rules"):
+                        if getattr(proxy, word):
+                            message = f"'{word}' needs mode http"
+                            self._report((*path, word), f"{noun} '{name}'", message, "remove it", at_key=True)
+                    continue
+                compiler.compile(
+                    path,
+                    f"{noun} '{name}'",
+                    proxy.acls,
+                    proxy.rules,
+                    proxy.response_rules,
+                    is_frontend=noun == "frontend",
+                )
 
     def _process(self) -> None:
         configuration = self.configuration
@@ -162,7 +185,10 @@ class Review:
                 self._mirror((*path, "routes", index, "mirror"), name, frontend.mode, "routes.mirror", route.mirror)
         if frontend.mirror is not UNSET:
             self._mirror((*path, "mirror"), name, frontend.mode, "mirror", frontend.mirror)
-        if frontend.default_backend is UNSET and not frontend.routes:
+        for index, rule in enumerate(frontend.rules):
+            if rule.use_backend is not UNSET and rule.use_backend in self.configuration.backends:
+                self._use(name, frontend.mode, rule.use_backend, (*path, "rules", index, "use_backend"))
+        if frontend.default_backend is UNSET and not frontend.routes and not frontend.rules:
             self._report(
                 path,
                 subject,

@@ -26,7 +26,9 @@ from lb.config.netset import NetsetRow, netset
 from lb.config.part import Admin, Backend, Balance, Bind, BindOptions, Frontend, ObjectKind, Part, Server
 from lb.config.routerows import KEYS, KeyRow, MirrorRow, PlaceRow, RedirectRow, ReplyRow, RouteRow, SplitRow, Tables
 from lb.config.routing import mirrored_to
+from lb.config.rules import RuleCompiler, Sets, judges_paths, names_of
 from lb.config.source import Format, Source
+from lb.language.program import ProgramRows
 from lb.model import Backend as BackendModel
 from lb.model import Balance as BalanceModel
 from lb.model import Bind as BindModel
@@ -115,6 +117,8 @@ class FrontendRow(NamedTuple):
     close_both: int = 0
     log_flags: int = 0
     logs: tuple[int, int] = (0, 0)  # index of its first LogRow, their number
+    mirror: int = 0  # of what a rule sends to a backend: place among the mirrors + 1, 0 = none
+    rules: Sets = Sets(0, 0)
 
 
 class BackendRow(NamedTuple):
@@ -138,6 +142,7 @@ class BackendRow(NamedTuple):
     http_connection: int = 0
     udp_responses: int = -1  # -1 = not known
     udp_requests: int = 0
+    rules: Sets = Sets(0, 0)
 
 
 class ServerRow(NamedTuple):
@@ -187,6 +192,7 @@ class Rows(NamedTuple):
     sockets: list[SocketRow] = []
     workers: int = 1
     max_idle: int = UNLIMITED
+    program: ProgramRows | None = None
 
 
 @dataclass(slots=True)
@@ -284,6 +290,7 @@ class _Compiler:
             for backend in configuration.backends.values()
             for each in backend.servers
         )
+        self.rules = RuleCompiler(names_of(configuration), self.findings.append)
         self.addresses = self._addresses()
         self.frontends = [self._frontend(name, each) for name, each in configuration.frontends.items()]
         self.backends = [self._backend(name, each) for name, each in configuration.backends.items()]
@@ -327,6 +334,7 @@ class _Compiler:
             list(self.sockets),
             part.workers,
             _or(process.max_idle, UNLIMITED),
+            self.rules.program.rows if self.rules.program.rows.rulesets else None,
         )
         return CompiledPlan(self.objects, self.balances, part, rows, self._warnings(source))
 
@@ -373,7 +381,8 @@ class _Compiler:
         maxconn = _or(frontend.maxconn, 0)
         timeouts = frontend.timeouts
         places, methods, default = self.tables.frontend(name, frontend)
-        if frontend.dot_segments == "refuse" and any(each.is_exact or each.path != b"/" for each in places):
+        compares = any(each.is_exact or each.path != b"/" for each in places) or judges_paths(frontend)
+        if frontend.dot_segments == "refuse" and compares:
             flags |= FRONTEND_NO_DOTS
         row = FrontendRow(
             number,
@@ -397,6 +406,15 @@ class _Compiler:
             int(not frontend.half_close),
             log_flags=logs.flags,
             logs=(logs.at, logs.rows),
+            mirror=self.tables.mirror(frontend),
+            rules=self.rules.compile(
+                ("frontends", name),
+                f"frontend '{name}'",
+                frontend.acls,
+                frontend.rules,
+                frontend.response_rules,
+                is_frontend=True,
+            ),
         )
         return row, Frontend(
             object=number, name=name, mode=frontend.mode, maxconn=maxconn, mirrors=mirrored_to(frontend)
@@ -453,6 +471,14 @@ class _Compiler:
             0 if backend.http_connection is UNSET else CONNECTIONS[backend.http_connection],
             _or(backend.udp.responses, -1),
             _or(backend.udp.requests, 0),
+            self.rules.compile(
+                ("backends", name),
+                f"backend '{name}'",
+                backend.acls,
+                backend.rules,
+                backend.response_rules,
+                is_frontend=False,
+            ),
         )
         return row, Backend(
             object=number,
@@ -557,6 +583,7 @@ class _Compiler:
             used.update(backends_of(frontend.default_backend))
             for route in frontend.routes:
                 used.update(backends_of(route.to))
+            used.update(rule.use_backend for rule in frontend.rules if rule.use_backend is not UNSET)
         unused = [
             Finding(("backends", name), f"backend '{name}'", "no frontend uses it")
             for name in self.configuration.backends

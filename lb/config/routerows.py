@@ -163,6 +163,10 @@ class Tables:
             self.routes.append(RouteRow(b"", 0, kind, target, mirror=mirror))
         return places, [each.encode() for each in extra], default
 
+    def mirror(self, frontend: Frontend) -> int:
+        """Return the place + 1 of what mirrors requests whose backend a rule chose."""
+        return self._mirror(mirror_of(frontend, None))
+
     def _mirror(self, mirror: Mirror | UnsetType) -> int:
         """Return the place of a mirror + 1; the same one twice is one."""
         if mirror is UNSET:

@@ -19,6 +19,7 @@ from lb.model.connection import (
 )
 from lb.model.kinds import Duration, Name, Text
 from lb.model.proxy import Sending, SendProxy
+from lb.model.rule import Acl, Rule
 from lb.model.traffic import BackendTimeouts, Debug, Keepalive, Retries
 from lb.model.traffic import Mode as ProxyMode
 
@@ -234,6 +235,21 @@ class Backend(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
             extra={"kind": "list", "item": '"10.0.0.1:8080"'},
         ),
     ]
+    acls: Annotated[dict[Name, Acl], Meta(description="Named conditions for the rules (mode http).")] = {}
+    rules: Annotated[
+        tuple[Rule, ...],
+        Meta(
+            description="Rules for requests that come to this backend, behind those of the frontend (mode http).",
+            extra={"kind": "list", "item": "{set_header: [x-tier, gold]}"},
+        ),
+    ] = ()
+    response_rules: Annotated[
+        tuple[Rule, ...],
+        Meta(
+            description="Rules for responses, before those of the frontend (mode http).",
+            extra={"kind": "list", "item": "{del_header: server}"},
+        ),
+    ] = ()
     allbackups: Annotated[bool, Meta(description="When backups are used, use all of them, not only the first.")] = False
     timeouts: Annotated[BackendTimeouts, Meta(description="How long to wait for servers.")] = BackendTimeouts()
     retries: Annotated[

@@ -31,6 +31,7 @@ from lb.model.network import Networks
 from lb.model.process import Log
 from lb.model.proxy import AcceptProxy
 from lb.model.routing import Route, Sticky, Target
+from lb.model.rule import Acl, Rule
 from lb.model.traffic import Debug, FrontendTimeouts, Keepalive
 from lb.model.traffic import Mode as ProxyMode
 
@@ -192,12 +193,33 @@ class Frontend(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     dot_segments: Annotated[
         Literal["refuse", "keep"],
         Meta(
-            description="What is done with a path that has `.` or `..` as a segment, in any spelling, where routes compare paths: "
+            description="What is done with a path that has `.` or `..` as a segment, in any spelling, where routes or rules compare paths: "
             "`refuse` answers 400, since the server might serve another path than the one that was routed; `keep` compares it "
             "as it was sent.",
             extra={"noun": "dot_segments"},
         ),
     ] = "refuse"
+    acls: Annotated[
+        dict[Name, Acl],
+        Meta(
+            description="Named conditions: an expression and patterns, or a list of which one must match (mode http).",
+            examples=[{"internal": "src 10.0.0.0/8"}],
+        ),
+    ] = {}
+    rules: Annotated[
+        tuple[Rule, ...],
+        Meta(
+            description="Rules for requests, before routes are looked at (mode http).",
+            extra={"kind": "list", "item": "{deny: 403, if: '{ path_beg /admin }'}"},
+        ),
+    ] = ()
+    response_rules: Annotated[
+        tuple[Rule, ...],
+        Meta(
+            description="Rules for responses of servers (mode http).",
+            extra={"kind": "list", "item": "{del_header: server}"},
+        ),
+    ] = ()
     default_backend: Annotated[
         Target | UnsetType,
         Meta(

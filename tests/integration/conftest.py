@@ -3,7 +3,7 @@
 `stage` runs a test on every plane that carries traffic inside this process: the plain transport, the `twisted` one,
 and `engine.chaos` with the seed LB_TEST_CHAOS_SEED. `daemon` runs it on `lb run`. LB_TEST_PLANES names other planes;
 `LB_TEST_PLANES=haproxy` runs what is not marked `ours` on HAProxy, which shows that a test is right before lb is asked.
-The chapters http, forwarded, mirror and proxy also run on `mux`, with the multiplexing codec between two engines, but
+The chapters http, forwarded, mirror, proxy and rules also run on `mux`, with the multiplexing codec between two engines, but
 for what is marked `h1_only`.
 """
 
@@ -37,7 +37,7 @@ PLANES: dict[str, Callable[[], Plane]] = {
     "haproxy": HaproxyPlane,
 }
 CHAPTERS = Path(__file__).parent
-MUX_CHAPTERS = ("http", "forwarded", "mirror", "proxy")
+MUX_CHAPTERS = ("http", "forwarded", "mirror", "proxy", "rules")
 CHAOS_SEED = int(os.environ.get("LB_TEST_CHAOS_SEED", "1"))
 # The release build has no devices that disturb.
 IS_RELEASE = "release" in Path(lb.__file__).parts

@@ -137,12 +137,6 @@ cdef class Tree:
 cdef class Image:
     """One image being filled."""
 
-    cdef bytearray raw
-    cdef char *base
-    cdef uint64_t end                # bytes in use
-    cdef dict texts                  # text -> its offset
-    cdef dict netsets                # bytes of a set of networks -> their offset
-
     def __init__(self):
         self.raw = bytearray()
         self.texts = {}
@@ -293,6 +287,8 @@ cdef put_frontends(Image image, plan_t *p, list rows, list oids, list trees, lis
         out.close_both = row.close_both
         out.log_flags = row.log_flags
         out.logs_at, out.logs = row.logs
+        out.mirror = row.mirror
+        out.request_rules, out.response_rules = row.rules
         tree = trees[i]
         if tree is not None:
             out.hosts_at = (<Tree> tree).at
@@ -503,6 +499,7 @@ cdef put_backends(Image image, plan_t *p, list rows, list oids, list offsets):
         out.server_fin_ms = row.server_fin_ms
         out.udp_responses = row.udp_responses
         out.udp_requests = row.udp_requests
+        out.request_rules, out.response_rules = row.rules
 
 
 cdef put_servers(Image image, plan_t *p, list rows, list oids):
@@ -587,6 +584,9 @@ cdef put_logs(Image image, plan_t *p, list rows):
 
 
 def build(generation, rows, oids, offsets):
+    from lb._speedups.face.program import place as place_program
+    from lb._speedups.face.program import put as put_program
+
     cdef Image image = Image()
     cdef plan_t *p
     cdef Routing routing = Routing()
@@ -620,6 +620,7 @@ def build(generation, rows, oids, offsets):
     for row in rows.listeners:
         image.place_netset(row.proxies)
     places = [place_forwarding(image, row) for row in rows.frontends]
+    program = place_program(image, rows.program) if rows.program is not None else None
     image.allocate()
     p = <plan_t *> image.base
     p.magic = PLAN_MAGIC
@@ -660,6 +661,8 @@ def build(generation, rows, oids, offsets):
     put_mirrors(p, rows.mirrors)
     put_sockets(image, p, rows.sockets)
     put_logs(image, p, rows.logs)
+    if program is not None:
+        p.program_at = put_program(image, rows.program, program)
     made = image.finish()
     if plan_check(<char *> made, len(made)):
         raise ValueError("the rows do not fit together: an index points at nothing")

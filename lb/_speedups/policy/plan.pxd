@@ -197,6 +197,9 @@ ctypedef struct plan_frontend_t:
     uint8_t close_both           # mode tcp: the first end of a direction ends both
     uint16_t pad2
     uint32_t logs_at             # index
+    uint32_t mirror              # of what a rule sends to a backend: index of its plan_mirror_t + 1, 0 = none
+    uint32_t request_rules       # ruleset of the program + 1, 0 = none
+    uint32_t response_rules
 
 ctypedef struct plan_key_t:      # what is hashed: policy/hashkey.pxd
     text_t name                  # of the field (lower case), cookie or parameter
@@ -228,7 +231,8 @@ ctypedef struct plan_backend_t:
     uint16_t pad1
     int32_t udp_responses        # mode udp: answers to one datagram, -1 = not known
     uint32_t udp_requests        # mode udp: datagrams of a session, 0 = any number
-    uint32_t pad
+    uint32_t request_rules       # ruleset of the program + 1, 0 = none
+    uint32_t response_rules
 
 ctypedef struct plan_server_t:
     uint32_t oid
@@ -505,7 +509,7 @@ ctypedef struct plan_t:
     uint32_t sockets_at          # offset of plan_socket_t[nsockets]
     uint32_t workers             # that share what is for all; 0 = one, in the calling process
     uint32_t max_idle            # server connections without a stream, over all workers; PLAN_UNLIMITED
-    uint32_t pad
+    uint32_t program_at          # offset of the program_t of policy/program.pxd, 0 = there are no rules
 
 cdef inline plan_listener_t *plan_listener(const plan_t *p, uint32_t i) noexcept nogil:
     return (<plan_listener_t *> (<char *> p + p.listeners_at)) + i

@@ -3,6 +3,7 @@ from lb._speedups.policy.forwarding cimport forwarding_check
 from lb._speedups.policy.hash cimport HASH_SDBM, HASH_XXH3
 from lb._speedups.policy.logformat cimport logformat_check
 from lb._speedups.policy.netset cimport netset_check
+from lb._speedups.policy.program_check cimport program_check, program_has
 from lb._speedups.policy.route cimport route_check
 from lb._speedups.proto.proxy cimport PROXY_V2_LEAST
 
@@ -83,6 +84,10 @@ cdef int check_frontends(const plan_t *p) noexcept nogil:
             return -1
         if route_check(p, frontend) or forwarding_check(p, frontend) or check_monitor(p, frontend):
             return -1
+        if frontend.mirror > p.nmirrors or (frontend.mirror and frontend.mode != MODE_HTTP):
+            return -1
+        if not program_has(p, frontend.request_rules) or not program_has(p, frontend.response_rules):
+            return -1
     return 0
 
 
@@ -111,6 +116,8 @@ cdef int check_backends(const plan_t *p) noexcept nogil:
         if backend.reuse > REUSE_NEVER or backend.http_connection > CONNECTION_SERVER_CLOSE:
             return -1
         if <uint64_t> backend.servers_at + backend.servers > p.nservers:
+            return -1
+        if not program_has(p, backend.request_rules) or not program_has(p, backend.response_rules):
             return -1
     return 0
 
@@ -285,8 +292,9 @@ cdef int plan_check(const void *image, uint64_t size) noexcept nogil:
         return -1
     if check_routes(p) or check_targets(p):
         return -1
-    if check_by_oid(p) or check_listeners(p) or check_frontends(p) or check_backends(p) or check_servers(p) \
-            or check_mirrors(p) or check_sockets(p) or check_logs(p):
+    # The program first: proxies name rulesets of it.
+    if program_check(p) or check_by_oid(p) or check_listeners(p) or check_frontends(p) or check_backends(p) \
+            or check_servers(p) or check_mirrors(p) or check_sockets(p) or check_logs(p):
         return -1
     return 0
 

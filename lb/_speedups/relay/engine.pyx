@@ -87,7 +87,8 @@ cdef engine_t *engine_new(mapping_t *m, uint32_t slot, int wakeup) noexcept nogi
     muxlink_codec(&e.mux)
     mirror_codec(&e.mirror)
     e.copies = <uint32_t *> calloc(MAPPING_OBJECTS, sizeof(uint32_t))
-    if getrandom(&e.id_prefix, 8, 0) != 8 or getrandom(&e.id_next, 8, 0) != 8 or getrandom(&e.random, 8, 0) != 8 \
+    if getrandom(&e.id_prefix, 8, 0) != 8 or getrandom(&e.id_next, 8, 0) != 8 \
+            or getrandom(&e.eval.random, 8, 0) != 8 or getrandom(&e.random, 8, 0) != 8 \
             or loop_init(&e.loop, wakeup) != 0 or e.idle == NULL or e.copies == NULL or e.logged == NULL:
         loop_free(&e.loop)
         free(e.idle)

@@ -1,5 +1,6 @@
 from libc.stdint cimport uint16_t, uint32_t, uint64_t
 from libc.string cimport memcmp
+from lb._speedups.base.mapping cimport counters_t
 from lb._speedups.base.pool cimport pool_give
 from lb._speedups.io.conn cimport CONN_READABLE, LOOP_SIDE_BYTES, conn_plain, conn_run
 from lb._speedups.io.flow cimport (
@@ -12,7 +13,9 @@ from lb._speedups.policy.plan cimport (
     FRONTEND_FORWARDING, FRONTEND_MARKS_RESPONSE, FRONTEND_MONITOR, FRONTEND_NO_DOTS, ROUTE_TIMES, TARGET_SPLIT, monitor_need_t, monitor_t,
     plan_backend, plan_mirror, plan_mirror_t, plan_monitor, plan_route, plan_route_t, plan_t, plan_text,
 )
+from lb._speedups.policy.program cimport ACTION_DENY, ACTION_REJECT, ACTION_USE_BACKEND, arg_t
 from lb._speedups.policy.route cimport route_find, route_found_t, route_is_plain
+from lb._speedups.policy.rule cimport RULES_DONE, RULES_VERDICT, verdict_t
 from lb._speedups.proto.h1 cimport H1_BAD_TARGET, H1_UNASKED_UPGRADE
 from lb._speedups.proto.message cimport (
     FRAMING_CLOSE, FRAMING_LENGTH, MESSAGE_HTTP10, MESSAGE_UPGRADE, METHOD_DELETE, METHOD_GET, METHOD_HEAD,
@@ -29,7 +32,8 @@ from lb._speedups.relay.relay cimport (
     STREAM_HTTP, STREAM_QUIET, STREAM_REPLAY, STREAM_REPLIED, STREAM_RESENT, STREAM_REUSED, STREAM_UP_FLOW, STREAM_UPGRADE,
     WAITS_IN, WAITS_OUT, engine_t, link_t, side_t, slice_out_t, stream_t,
 )
-from lb._speedups.relay.reply cimport reply_error, reply_rest, reply_target
+from lb._speedups.relay.reply cimport reply_error, reply_rest, reply_rule, reply_target
+from lb._speedups.relay.rules cimport rules_apply, rules_backend, rules_number
 from lb._speedups.relay.server cimport (
     SERVER_NONE, SERVER_READY, server_assign, server_check, server_failed, server_left, server_met, server_missed, server_own,
     server_retry,
@@ -53,6 +57,7 @@ cdef enum:                       # answers of pump
     PUMP_SOURCE = -1             # the reading side failed: its fault says how
     PUMP_SINK = -2               # the writing side's connection failed
     PUMP_MEMORY = -3
+    PUMP_GONE = -4               # the stream has been answered otherwise, or has ended: touch nothing of it
 
 cdef enum:
     FLOW_LEAST = 65536           # plain bodies with at least this much to come go through a flow
@@ -182,6 +187,13 @@ cdef void http_begin(stream_t *st) noexcept nogil:
         st.flags |= STREAM_UPGRADE
     if st.frontend.flags & (FRONTEND_FORWARDING | FRONTEND_MONITOR) and not forward(st):
         return
+    if st.frontend.flags & FRONTEND_NO_DOTS and not route_is_plain(m.block + m.path.at, m.path.len):
+        # Judged by one reading, served by another: whoever decides by path would be passed by.
+        st.reason = H1_BAD_TARGET
+        fail(st, 400, b"the path has dot segments", c'P', c'R')
+        return
+    if UNLIKELY(st.frontend.request_rules != 0) and not judge(st, st.frontend.request_rules, st.request):
+        return
     if LB_DEBUG and st.client.link.flags & LINK_PARKS:
         park(st)
         return
@@ -235,15 +247,13 @@ cdef bint is_fit(stream_t *st) noexcept nogil:
 # The request rules have passed: find the backend and a server.
 cdef void route(stream_t *st) noexcept nogil:
     cdef const plan_t *p = st.plan.plan
-    cdef const message_t *m = st.request
     cdef const plan_route_t *chosen
     cdef route_found_t found
-    if st.frontend.flags & FRONTEND_NO_DOTS and not route_is_plain(m.block + m.path.at, m.path.len):
-        # Routed by one reading, served by another: whoever decides by path would be passed by.
-        st.reason = H1_BAD_TARGET
-        fail(st, 400, b"the path has dot segments", c'P', c'R')
+    if UNLIKELY(st.use_backend != 0):
+        target_enter(st, st.use_backend - 1)
+        enter(st, st.frontend.mirror)
         return
-    found = route_find(p, st.frontend, m, NULL)
+    found = route_find(p, st.frontend, st.request, NULL)
     if UNLIKELY(found.route < 0):
         if found.allowed:
             st.allowed = found.allowed
@@ -256,8 +266,15 @@ cdef void route(stream_t *st) noexcept nogil:
         answer(st, chosen)
         return
     target_backend(st, chosen)
-    if UNLIKELY(chosen.mirror != 0):
-        mirror_choose(st, plan_mirror(p, chosen.mirror - 1))
+    enter(st, chosen.mirror)
+
+
+# The backend is known: its rules, then a server. `mirror` is the number of a mirror + 1, 0 = none.
+cdef void enter(stream_t *st, uint32_t mirror) noexcept nogil:
+    if UNLIKELY(st.backend.request_rules != 0) and not judge(st, st.backend.request_rules, st.request):
+        return
+    if UNLIKELY(mirror != 0):
+        mirror_choose(st, plan_mirror(st.plan.plan, mirror - 1))
     side_deadline(&st.client, 0, 0)
     assigned(st, server_assign(st, False))
 
@@ -278,6 +295,75 @@ cdef void answer(stream_t *st, const plan_route_t *chosen) noexcept nogil:
         return
     if r < 0:
         cut(st, c'C', c'R')
+        return
+    st.phase = PHASE_BODY
+    finish_reply(st)
+
+
+# --- rules ---
+
+
+# Run rules over a head, the request's or the response's. True when the stream goes on; else it has been answered or has
+# ended.
+cdef bint judge(stream_t *st, uint32_t ruleset, message_t *m) noexcept nogil:
+    cdef verdict_t verdict
+    cdef const arg_t *arg
+    cdef int r
+    verdict.at = 0
+    if m == st.request and st.asked_method.len == 0:
+        st.asked_method = m.method_at
+        st.asked_target = m.target
+        st.asked_path = m.path
+        st.asked_host = m.authority
+    while True:
+        r = rules_apply(st, ruleset, m, &verdict)
+        if r == RULES_DONE:
+            return True
+        if r != RULES_VERDICT:
+            st.engine.rows[judge_oid(st)].internal_errors += 1
+            fail(st, 500, b"a rule asks for an edit that is not possible", c'P', c'H' if m == st.response else c'R')
+            return False
+        if verdict.rule.action != ACTION_USE_BACKEND:
+            break
+        # The first one that holds decides; rules behind it still edit.
+        arg = rules_backend(st, &verdict)
+        if arg != NULL and st.use_backend == 0:
+            st.use_backend = <uint32_t> arg.i + 1
+        verdict.at += 1
+    carry_out(st, &verdict, m == st.response)
+    return False
+
+
+# The proxy whose rules are being looked at: the frontend's request rules run before there is a backend.
+cdef inline uint32_t judge_oid(stream_t *st) noexcept nogil:
+    return st.backend.oid if st.backend != NULL else st.frontend.oid
+
+
+cdef void carry_out(stream_t *st, const verdict_t *verdict, bint on_response) noexcept nogil:
+    cdef counters_t *row = &st.engine.rows[judge_oid(st)]
+    cdef char phase = c'H' if on_response else c'R'
+    cdef int r
+    if verdict.rule.action == ACTION_REJECT:
+        row.denied_req += 1
+        cut(st, c'P', phase)
+        return
+    if verdict.rule.action == ACTION_DENY:
+        if on_response:
+            row.denied_resp += 1
+        else:
+            row.denied_req += 1
+        fail(st, <uint16_t> rules_number(st, verdict, 0, 403),
+             b"the answer is not allowed" if on_response else b"the request is not allowed", c'P', phase)
+        return
+    side_deadline(&st.client, 0, 0)
+    r = reply_rule(st, verdict)
+    if r > 0:
+        fail(st, 500, b"a rule asks for an answer that is not possible", c'P', phase)
+        return
+    stream_cause(st, c'L', phase)
+    drop_server(st)
+    if r < 0:
+        cut(st, c'C', phase)
         return
     st.phase = PHASE_BODY
     finish_reply(st)
@@ -587,6 +673,10 @@ cdef int response_head(stream_t *st) noexcept nogil:
             server_own(st)
         if UNLIKELY(st.server.link.flags & LINK_EARLY):
             server_met(st)
+        if UNLIKELY(st.backend.response_rules != 0) and not judge(st, st.backend.response_rules, m):
+            return PUMP_GONE
+        if UNLIKELY(st.frontend.response_rules != 0) and not judge(st, st.frontend.response_rules, m):
+            return PUMP_GONE
         if UNLIKELY((st.frontend.flags & FRONTEND_MARKS_RESPONSE) != 0):
             forward_response(st, m)
         st.status = m.status
@@ -704,6 +794,8 @@ cdef void run(stream_t *st) noexcept nogil:
         up = PUMP_SINK
     if not (st.client.flags & SIDE_OUT_HEAD):
         r = response_head(st)
+        if r == PUMP_GONE:
+            return
         if r == PUMP_SOURCE:
             server_broke(st)
             return

@@ -27,8 +27,9 @@ from lb._speedups.policy.logline cimport log_end_t, logline_t
 from lb._speedups.policy.plan cimport (
     LOG_TARGETS, plan_backend_t, plan_frontend_t, plan_mirror_t, plan_route_t, plan_server_t, plan_split_t, plan_t,
 )
+from lb._speedups.policy.sample cimport SAMPLE_SCRATCH, eval_t, view_t
 from lb._speedups.proto.h1 cimport chunked_t
-from lb._speedups.proto.message cimport message_t
+from lb._speedups.proto.message cimport message_t, span_t
 
 cdef enum:
     BUFFER_SIZE = 16384          # bytes of every buffer
@@ -270,6 +271,7 @@ ctypedef struct stream_t:
     uint64_t point                   # and its value
     const char *reply_at             # body of an answer made here that the client did not take yet
     uint32_t reply_left              # its bytes
+    char *reply_buffer               # a buffer that holds it, when a rule made it; NULL = none
     uint32_t allowed                 # 405: the methods that would have found a route, 0 = those that lb knows
     message_t *request
     message_t *response
@@ -286,6 +288,11 @@ ctypedef struct stream_t:
     uint8_t address[16]
     uint64_t handle              # what a parked stream is resumed by; never a pointer, never used twice
     uint32_t failed_oid          # server to avoid: its connection failed
+    span_t asked_method          # what the client asked for, kept for the log when rules may edit it; len 0 = not edited
+    span_t asked_target
+    span_t asked_path
+    span_t asked_host
+    uint32_t use_backend         # index + 1 of the backend that a rule chose, 0 = routes decide
     uint64_t accept_us           # times for the log: CLOCK_REALTIME us of the request's start
     uint64_t start_ms            # CLOCK_MONOTONIC ms of it
     uint32_t idle_ms             # before it, from the accept or the end of the last request
@@ -397,6 +404,10 @@ ctypedef struct engine_t:
     uint64_t dealt               # clients dealt to shares at random so far
     uint64_t id_prefix           # of request ids
     uint64_t id_next
+    # what rules look at and write to; good for one evaluation
+    view_t view
+    eval_t eval
+    char rule_scratch[SAMPLE_SCRATCH]
     # what is written but not sent within one pump
     link_t *scratch_link         # whose bytes are in the scratch, NULL = none
     uint32_t scratch_used

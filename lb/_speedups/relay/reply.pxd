@@ -1,9 +1,11 @@
 # Replies made here: errors as problem JSON (RFC 9457) or a short text, by what the client accepts; redirects and fixed
 # replies that routes lead to.
 #
-# A reply's body is never copied whole: errors are short, and what a route says stands in the plan, which the stream holds.
+# A reply's body is never copied whole: errors are short, and what a route says stands in the plan, which the stream holds,
+# and what a rule makes stands in a buffer of the stream's (st.reply_buffer).
 # What the client does not take at once is remembered (st.reply_at, st.reply_left) and goes out with reply_rest.
 from libc.stdint cimport uint16_t
+from lb._speedups.policy.rule cimport verdict_t
 from lb._speedups.relay.relay cimport stream_t
 
 # Write a whole response with this status to the client's side; `detail` is one sentence for people. (200 is a monitor's,
@@ -15,6 +17,10 @@ cdef int reply_error(stream_t *st, uint16_t status, const char *detail) noexcept
 # status of the error to answer instead, nothing having been written: 400 (the request names no host), 414 (the location
 # would be too long).
 cdef int reply_target(stream_t *st) noexcept nogil
+
+# The same for a rule that returns an answer or redirects. 0, -1, or 1: a text does not fit, or may not stand in a head;
+# nothing has been written.
+cdef int reply_rule(stream_t *st, const verdict_t *verdict) noexcept nogil
 
 # Go on with the body: 0 = all has been written, 1 = blocked, -1 = the connection failed.
 cdef int reply_rest(stream_t *st) noexcept nogil

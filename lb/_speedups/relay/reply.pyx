@@ -1,4 +1,4 @@
-from libc.stdint cimport uint16_t, uint32_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t
 from libc.string cimport memcpy, strlen
 from lb._speedups.base.clock cimport clock_real_us
 from lb._speedups.base.pool cimport pool_give, pool_take
@@ -7,8 +7,10 @@ from lb._speedups.policy.plan cimport (
     REDIRECT_SCHEME, TARGET_REDIRECT, forwarding_t, plan_forwarding, plan_piece, plan_piece_t, plan_redirect,
     plan_redirect_t, plan_reply, plan_reply_t, plan_t, plan_text, plan_texts, text_t,
 )
+from lb._speedups.policy.program cimport ACTION_REDIRECT
 from lb._speedups.policy.route cimport route_allow, route_segment
 from lb._speedups.proto.date cimport DATE_LEN, date_write
+from lb._speedups.proto.edit cimport edit_add
 from lb._speedups.proto.message cimport (
     FRAMING_LENGTH, MESSAGE_BLOCK, MESSAGE_RESPONSE, METHOD_HEAD, NAME_ACCEPT, NAME_CONTENT_TYPE, NAME_DATE,
     NAME_LOCATION, NAME_OTHER, NAME_X_REQUEST_ID, message_add, message_reset, message_t,
@@ -17,11 +19,18 @@ from lb._speedups.relay.relay cimport (
     OFFER_DATA, OFFER_END, SIDE_IN_END, SIDE_LAST, STREAM_REPLIED, STREAM_UP_FLOW, engine_t, slice_out_t,
     stream_t,
 )
+from lb._speedups.relay.rules cimport rules_number, rules_text
 from lb._speedups.relay.stream cimport stream_id
+
+cdef extern from "proto/h1_tables.h" nogil:
+    const char *h1_skip_target(const char *p, const char *end)
+
 
 cdef enum:
     BODY_MAX = 512               # of an error
     LOCATION_MAX = 8000          # bytes of a Location
+    RULE_TEXT_MAX = 4096         # of a header that a rule answers with
+    RULE_BODY_MAX = 8192         # of its body
     DRAIN_MAX = 65536            # bytes of an unwanted body read and dropped to keep the connection
 
 
@@ -306,16 +315,21 @@ cdef int locate(stream_t *st, const plan_redirect_t *redirect, location_t *out) 
         segment = route_segment(m.block + m.path.at, m.path.len, piece.segment, &len)
         if segment != NULL:
             append_segment(out, segment, len)
-    if redirect.kind == REDIRECT_SCHEME:
+    return append_target(m, redirect.kind, (redirect.flags & REDIRECT_DROP_QUERY) != 0, out)
+
+
+# What follows the text of a redirect: of the request's own target. 0, or the status of the error.
+cdef int append_target(const message_t *m, uint8_t kind, bint drop_query, location_t *out) noexcept nogil:
+    if kind == REDIRECT_SCHEME:
         if m.authority.len == 0:
             return 400
         append(out, m.block + m.authority.at, m.authority.len)
-    if redirect.kind != REDIRECT_LOCATION:
+    if kind != REDIRECT_LOCATION:
         if m.path.len:
             append(out, m.block + m.path.at, m.path.len)
         else:
             append(out, b"/", 1)              # `*`, or absolute-form without a path
-        if m.query.len and not redirect.flags & REDIRECT_DROP_QUERY:
+        if m.query.len and not drop_query:
             append(out, b"?", 1)
             append(out, m.block + m.query.at, m.query.len)
     return 414 if out.is_full else 0
@@ -374,6 +388,77 @@ cdef int reply_with(stream_t *st, const plan_reply_t *reply) noexcept nogil:
         st.reply_left = reply.body.len
         return 0
     return st.client.codec.send_end(&st.client)
+
+
+# ---- what rules say ----
+
+
+# A rule's redirect: status, kind, format.
+cdef int redirect_by(stream_t *st, const verdict_t *verdict, message_t *m) noexcept nogil:
+    cdef location_t location
+    cdef uint8_t kind = <uint8_t> rules_number(st, verdict, 1, REDIRECT_LOCATION)
+    cdef ssize_t n
+    location.p = m.block + MESSAGE_BLOCK - LOCATION_MAX
+    location.is_full = False
+    n = rules_text(st, verdict, 2, location.p, LOCATION_MAX)
+    if n < 0:
+        return 1
+    location.n = <size_t> n
+    if kind == REDIRECT_SCHEME:
+        append(&location, b"://", 3)
+    if append_target(st.request, kind, rules_number(st, verdict, 3, 0) != 0, &location) != 0:
+        return 1
+    # A blank or a byte above ASCII in a Location is read differently by different clients.
+    if location.is_full or h1_skip_target(location.p, location.p + location.n) != location.p + location.n:
+        return 1
+    return 1 if message_add(m, NAME_LOCATION, b"Location", 8, location.p, location.n) != 0 else 0
+
+
+# A rule's answer: status, type, body, then names and values. The body goes into the stream's buffer.
+cdef int return_by(stream_t *st, const verdict_t *verdict, message_t *m) noexcept nogil:
+    cdef char text[RULE_TEXT_MAX]
+    cdef char name[256]
+    cdef ssize_t n, len
+    cdef uint32_t k = 3
+    n = rules_text(st, verdict, 1, text, sizeof(text))
+    if n < 0 or (n > 0 and message_add(m, NAME_CONTENT_TYPE, b"Content-Type", 12, text, <size_t> n) != 0):
+        return 1
+    while k + 1 < verdict.rule.nargs:
+        len = rules_text(st, verdict, k, name, sizeof(name))
+        n = rules_text(st, verdict, k + 1, text, sizeof(text))
+        if len < 0 or n < 0 or edit_add(m, name, <size_t> len, text, <size_t> n) != 0:
+            return 1
+        k += 2
+    st.reply_buffer = <char *> pool_take(&st.engine.buffer_pool)
+    if st.reply_buffer == NULL:
+        return 1
+    n = rules_text(st, verdict, 2, st.reply_buffer, RULE_BODY_MAX)
+    if n < 0:
+        return 1
+    if m.framing == FRAMING_LENGTH:
+        m.length = <size_t> n
+        if st.request.method != METHOD_HEAD:
+            st.reply_at = st.reply_buffer
+            st.reply_left = <uint32_t> n
+    return 0
+
+
+cdef int reply_rule(stream_t *st, const verdict_t *verdict) noexcept nogil:
+    cdef message_t *m = begin(st, <uint16_t> rules_number(st, verdict, 0, 200), 0)
+    cdef int r
+    if m == NULL:
+        return -1
+    add_date(st, m)
+    r = redirect_by(st, verdict, m) if verdict.rule.action == ACTION_REDIRECT else return_by(st, verdict, m)
+    if r != 0:
+        pool_give(&st.engine.message_pool, m)
+        st.flags &= <uint16_t> ~STREAM_REPLIED
+        st.reply_left = 0
+        return r
+    drop_request(st)
+    if send(st, m) != 0:
+        return -1
+    return 0 if st.reply_left else st.client.codec.send_end(&st.client)
 
 
 cdef int reply_target(stream_t *st) noexcept nogil:

@@ -21,7 +21,7 @@ from lb._speedups.policy.plan cimport (
 )
 from lb._speedups.proto.h1 cimport h1_reason_text
 from lb._speedups.proto.proxy cimport PROXY_NOT_ONE, proxy_reason_text
-from lb._speedups.proto.message cimport MESSAGE_HTTP10, message_t
+from lb._speedups.proto.message cimport MESSAGE_HTTP10, message_t, span_t
 from lb._speedups.relay.link cimport side_deadline
 from lb._speedups.relay.relay cimport (
     STREAM_COPY, STREAM_DOWN_FLOW, STREAM_HALF, STREAM_HTTP, STREAM_LOGGED, STREAM_QUIET, STREAM_REDISPATCHED,
@@ -196,6 +196,13 @@ cdef inline slice_t text_slice(const plan_t *p, text_t t) noexcept nogil:
     return s
 
 
+cdef inline slice_t span_slice(const message_t *m, span_t at) noexcept nogil:
+    cdef slice_t s
+    s.p = m.block + at.at
+    s.len = at.len
+    return s
+
+
 cdef inline uint32_t shown(int64_t n) noexcept nogil:
     return <uint32_t> n if n > 0 else 0
 
@@ -251,6 +258,8 @@ cdef void record(stream_t *st) noexcept nogil:
     cdef const plan_t *p = st.plan.plan
     cdef log_view_t v
     cdef message_t *m = st.request
+    cdef bint edited
+    cdef char *room
     cdef size_t n
     cdef const plan_frontend_t *f = st.frontend
     cdef bint failed = is_failure(st)
@@ -300,14 +309,12 @@ cdef void record(stream_t *st) noexcept nogil:
         v.http10 = (m.flags & MESSAGE_HTTP10) != 0
         if m.head_len and m.target.len:
             v.has_request = 1
-            v.method.p = m.block + m.method_at.at
-            v.method.len = m.method_at.len
-            v.target.p = m.block + m.target.at
-            v.target.len = m.target.len
-            v.path.p = m.block + m.path.at
-            v.path.len = m.path.len
-            v.host.p = m.block + m.authority.at
-            v.host.len = m.authority.len
+            # What the client asked for, whatever rules made of it.
+            edited = st.asked_method.len != 0
+            v.method = span_slice(m, st.asked_method if edited else m.method_at)
+            v.target = span_slice(m, st.asked_target if edited else m.target)
+            v.path = span_slice(m, st.asked_path if edited else m.path)
+            v.host = span_slice(m, st.asked_host if edited else m.authority)
     if st.reason:
         v.reason.p = h1_reason_text(st.reason) if st.reason < PROXY_NOT_ONE else proxy_reason_text(st.reason)
         n = 0
@@ -386,6 +393,8 @@ cdef void stream_free(stream_t *st) noexcept nogil:
         flow_free(&st.up)
     if st.flags & STREAM_DOWN_FLOW:
         flow_free(&st.down)
+    if st.reply_buffer != NULL:
+        pool_give(&e.buffer_pool, st.reply_buffer)
     if st.request != NULL:
         pool_give(&e.message_pool, st.request)
     if st.response != NULL:

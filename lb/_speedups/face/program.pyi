@@ -1,0 +1,6 @@
+from typing import Any
+
+from lb.language.program import ProgramRows
+
+def place(image: Any, rows: ProgramRows) -> Any: ...
+def put(image: Any, rows: ProgramRows, placed: Any) -> int: ...

@@ -1,0 +1,148 @@
+"""Expressions, conditions, formats and rules as a worker evaluates them, for tests."""
+
+from libc.stdint cimport uint32_t
+from libc.stdlib cimport calloc, free, malloc
+from libc.string cimport memcpy, memset
+
+from lb._speedups.policy.expression cimport cond_run, expr_run, format_run
+from lb._speedups.policy.plan cimport plan_check, plan_frontend, plan_t
+from lb._speedups.policy.program cimport program_of, rule_t
+from lb._speedups.policy.rule cimport RULES_DONE, RULES_ERROR, RULES_VERDICT, rules_run, verdict_t
+from lb._speedups.policy.sample cimport (
+    SAMPLE_BOOL, SAMPLE_FOUND, SAMPLE_IPV4, SAMPLE_IPV6, SAMPLE_METH, SAMPLE_SCRATCH, SAMPLE_SINT,
+    SAMPLE_STR, eval_t, sample_cast, sample_put_address, sample_t, view_t,
+)
+from lb._speedups.proto.h1 cimport h1_read_request, h1_read_response, h1_write_request, h1_write_response
+from lb._speedups.proto.message cimport MESSAGE_REQUEST, MESSAGE_RESPONSE, METHOD_GET, message_reset, message_t
+
+import socket
+import time
+
+
+cdef class Rules:
+    """A plan, and a stream that its rules look at."""
+
+    cdef plan_t *p
+    cdef size_t size
+    cdef message_t *request
+    cdef message_t *response
+    cdef view_t view
+    cdef eval_t eval
+
+    def __cinit__(self, bytes image):
+        self.size = len(image)
+        self.p = <plan_t *> malloc(self.size)
+        self.request = <message_t *> calloc(1, sizeof(message_t))
+        self.response = <message_t *> calloc(1, sizeof(message_t))
+        self.eval.scratch = <char *> malloc(SAMPLE_SCRATCH)
+        if self.p == NULL or self.request == NULL or self.response == NULL or self.eval.scratch == NULL:
+            raise MemoryError
+        memcpy(self.p, <char *> image, self.size)
+        if plan_check(self.p, self.size):
+            raise ValueError("plan_check refuses the image")
+        self.view.plan = self.p
+        self.view.frontend = plan_frontend(self.p, 0)
+        self.eval.view = &self.view
+
+    def __dealloc__(self):
+        free(self.p)
+        free(self.request)
+        free(self.response)
+        free(self.eval.scratch)
+
+    def set_request(self, bytes head):
+        message_reset(self.request, MESSAGE_REQUEST)
+        memcpy(self.request.block, <char *> head, len(head))
+        self.request.fill = len(head)
+        if h1_read_request(self.request) <= 0:
+            raise ValueError("not a request")
+        self.view.request = self.request
+
+    def set_response(self, bytes head):
+        message_reset(self.response, MESSAGE_RESPONSE)
+        memcpy(self.response.block, <char *> head, len(head))
+        self.response.fill = len(head)
+        if h1_read_response(self.response, METHOD_GET) <= 0:
+            raise ValueError("not a response")
+        self.view.response = self.response
+        self.view.status = self.response.status
+
+    def set_source(self, str address, int port):
+        raw = socket.inet_pton(socket.AF_INET6 if ":" in address else socket.AF_INET, address)
+        memset(&self.view.source, 0, sizeof(self.view.source))
+        self.view.source.family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        self.view.source.port = port
+        memcpy(self.view.source.bytes, <char *> raw, len(raw))
+
+    def set_clock(self, us):
+        self.view.now_us = us
+
+    def set_seed(self, n):
+        self.eval.random = n
+
+    def set_requests(self, n):
+        self.view.requests = n
+
+    cdef value(self, sample_t *s):
+        cdef char text[64]
+        if s.type == SAMPLE_BOOL:
+            return s.i != 0
+        if s.type == SAMPLE_SINT:
+            return s.i
+        if s.type == SAMPLE_IPV4 or s.type == SAMPLE_IPV6:
+            return text[:sample_put_address(s, text)].decode()
+        if s.type == SAMPLE_METH:
+            sample_cast(&self.eval, s, SAMPLE_STR)
+        return s.p[:s.len]
+
+    def sample(self, uint32_t expr):
+        """Return (answer, type, value) of an expression; the value is None unless it was found."""
+        cdef sample_t s
+        memset(&s, 0, sizeof(s))
+        self.eval.used = 0
+        r = expr_run(&self.eval, program_of(self.p), expr, &s)
+        return (r, s.type, self.value(&s)) if r == SAMPLE_FOUND else (r, 0, None)
+
+    def condition(self, uint32_t cond):
+        self.eval.used = 0
+        return cond_run(&self.eval, program_of(self.p), cond)
+
+    def condition_ns(self, uint32_t cond, int times):
+        """Return nanoseconds of one evaluation."""
+        cdef int _i
+        begin = time.perf_counter_ns()
+        for _i in range(times):
+            self.eval.used = 0
+            cond_run(&self.eval, program_of(self.p), cond)
+        return (time.perf_counter_ns() - begin) / times
+
+    def format(self, uint32_t form, int cap=16384):
+        out = bytearray(cap or 1)
+        cdef char *p = out
+        self.eval.used = 0
+        n = format_run(&self.eval, program_of(self.p), form, p, cap)
+        return None if n < 0 else bytes(out[:n])
+
+    def rules(self, uint32_t ruleset, bint response=False):
+        """Return ("done" | "verdict" | "error" | "wait", number of the rule, its action), having edited the head."""
+        cdef verdict_t verdict
+        cdef const rule_t *rule
+        memset(&verdict, 0, sizeof(verdict))
+        r = rules_run(&self.eval, program_of(self.p), ruleset, self.response if response else self.request, &verdict)
+        rule = verdict.rule
+        names = {RULES_DONE: "done", RULES_VERDICT: "verdict", RULES_ERROR: "error"}
+        return names.get(r, "wait"), verdict.at, rule.action if r == RULES_VERDICT else 0
+
+    def head(self, bint response=False):
+        """Return the head as it would be written."""
+        out = bytearray(32768)
+        cdef char *p = out
+        if response:
+            n = h1_write_response(self.response, 0, p, len(out))
+        else:
+            n = h1_write_request(self.request, 0, p, len(out))
+        return None if n < 0 else bytes(out[:n])
+
+    @property
+    def overflows(self):
+        return self.eval.overflows

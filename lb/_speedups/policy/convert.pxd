@@ -1,0 +1,39 @@
+# Converters: samples into samples. A family of them is a module. The input has been cast to op_t.cast; what a converter makes
+# stands in the scratch, or is a slice of its input.
+from lb._speedups.policy.program cimport op_t, program_t
+from lb._speedups.policy.sample cimport eval_t, sample_t
+
+# Numbers of the low byte of op_t.code, family by family. Names follow lb/language/catalog.py.
+cdef enum:                       # CONVERTERS_TEXT
+    CONVERT_LOWER = 1
+    CONVERT_UPPER
+    CONVERT_LENGTH
+    CONVERT_BYTES
+    CONVERT_FIELD
+    CONVERT_WORD
+    CONVERT_LTRIM
+    CONVERT_RTRIM
+    CONVERT_REVERSE
+    CONVERT_IIF
+    CONVERT_URL_DEC
+    CONVERTERS_TEXT_END
+
+cdef enum:                       # CONVERTERS_NUMBER
+    CONVERT_ADD = 1
+    CONVERT_SUB
+    CONVERT_MUL
+    CONVERT_DIV
+    CONVERT_MOD
+    CONVERT_NEG
+    CONVERT_AND
+    CONVERT_OR
+    CONVERT_XOR
+    CONVERT_CPL
+    CONVERT_NOT
+    CONVERT_BOOL
+    CONVERT_ODD
+    CONVERT_EVEN
+    CONVERTERS_NUMBER_END
+
+# Convert `s` in place. SAMPLE_*.
+cdef int convert_run(eval_t *c, const program_t *g, const op_t *op, sample_t *s) noexcept nogil

@@ -1,0 +1,15 @@
+from lb._speedups.policy.convert_number cimport convert_number
+from lb._speedups.policy.convert_text cimport convert_text
+from lb._speedups.policy.program cimport CONVERTERS_NUMBER, CONVERTERS_TEXT
+from lb._speedups.policy.sample cimport SAMPLE_FOUND, SAMPLE_NONE, sample_cast
+
+
+cdef int convert_run(eval_t *c, const program_t *g, const op_t *op, sample_t *s) noexcept nogil:
+    cdef unsigned int family = op.code >> 8
+    if sample_cast(c, s, op.cast) != SAMPLE_FOUND:
+        return SAMPLE_NONE
+    if family == CONVERTERS_TEXT:
+        return convert_text(c, g, op, s)
+    if family == CONVERTERS_NUMBER:
+        return convert_number(c, g, op, s)
+    return SAMPLE_NONE

@@ -1,0 +1,97 @@
+# Fetches: where samples come from. A family of them is a module; each looks at the view and at nothing else, and changes
+# nothing, so that a rule that was parked can be evaluated again.
+from libc.stdint cimport uint8_t, uint32_t
+
+from lb._speedups.policy.program cimport arg_t, op_t, program_t
+from lb._speedups.policy.sample cimport eval_t, sample_t
+
+# Numbers of the low byte of op_t.code, family by family. Names follow lb/language/catalog.py.
+cdef enum:                       # FETCHES_INTERNAL
+    FETCH_ALWAYS_TRUE = 1
+    FETCH_ALWAYS_FALSE
+    FETCH_INT
+    FETCH_STR
+    FETCH_BOOL
+    FETCH_BIN
+    FETCH_IPV4
+    FETCH_IPV6
+    FETCH_METH
+    FETCH_DATE
+    FETCH_DATE_US
+    FETCH_RAND
+    FETCH_UUID
+    FETCH_HOSTNAME
+    FETCH_FE_NAME
+    FETCH_BE_NAME
+    FETCH_SRV_NAME
+    FETCH_FE_ID
+    FETCH_BE_ID
+    FETCH_SRV_ID
+    FETCH_FE_CONN
+    FETCH_BE_CONN
+    FETCH_SRV_CONN
+    FETCH_NBSRV
+    FETCH_ACT_CONN
+    FETCH_STOPPING
+    FETCHES_INTERNAL_END
+
+cdef enum:                       # FETCHES_CONNECTION
+    FETCH_SRC = 1
+    FETCH_SRC_PORT
+    FETCH_DST
+    FETCH_DST_PORT
+    FETCH_SO_NAME
+    FETCH_SO_ID
+    FETCHES_CONNECTION_END
+
+cdef enum:                       # FETCHES_REQUEST
+    FETCH_METHOD = 1
+    FETCH_PATH
+    FETCH_PATHQ
+    FETCH_QUERY
+    FETCH_URL
+    FETCH_BASE
+    FETCH_REQ_VER
+    FETCH_REQ_HDR
+    FETCH_REQ_FHDR
+    FETCH_REQ_HDR_CNT
+    FETCH_REQ_FHDR_CNT
+    FETCH_REQ_HDR_NAMES
+    FETCH_REQ_HDR_IP
+    FETCH_REQ_HDR_VAL
+    FETCH_REQ_COOK
+    FETCH_REQ_COOK_CNT
+    FETCH_REQ_COOK_VAL
+    FETCH_URLP
+    FETCH_URLP_VAL
+    FETCH_HTTP_FIRST_REQ
+    FETCH_UNIQUE_ID
+    FETCH_REQ_PROTO_HTTP
+    FETCHES_REQUEST_END
+
+cdef enum:                       # FETCHES_RESPONSE
+    FETCH_STATUS = 1
+    FETCH_RES_VER
+    FETCH_RES_HDR
+    FETCH_RES_FHDR
+    FETCH_RES_HDR_CNT
+    FETCH_RES_FHDR_CNT
+    FETCH_RES_HDR_NAMES
+    FETCH_RES_HDR_IP
+    FETCH_RES_HDR_VAL
+    FETCH_RES_COOK
+    FETCH_RES_COOK_CNT
+    FETCH_RES_COOK_VAL
+    FETCHES_RESPONSE_END
+
+# Take the sample that `op` names. SAMPLE_*. The sample is whole on SAMPLE_FOUND; flags have SAMPLE_MORE when the evaluation
+# iterates and another value follows.
+cdef int fetch_run(eval_t *c, const program_t *g, const op_t *op, sample_t *s) noexcept nogil
+
+# The argument `k` of an operation when it is there and of this kind, else NULL: what an image lacks is never read.
+cdef inline const arg_t *arg_at(const eval_t *c, const program_t *g, const op_t *op, uint32_t k, uint8_t kind) noexcept nogil:
+    cdef const arg_t *arg
+    if k >= op.nargs:
+        return NULL
+    arg = (<const arg_t *> (<const char *> c.view.plan + g.args_at)) + op.args + k
+    return arg if arg.kind == kind else NULL

@@ -1,0 +1,22 @@
+from lb._speedups.policy.fetch_connection cimport fetch_connection
+from lb._speedups.policy.fetch_internal cimport fetch_internal
+from lb._speedups.policy.fetch_request cimport fetch_request
+from lb._speedups.policy.fetch_response cimport fetch_response
+from lb._speedups.policy.program cimport (
+    FETCHES_CONNECTION, FETCHES_INTERNAL, FETCHES_REQUEST, FETCHES_RESPONSE,
+)
+from lb._speedups.policy.sample cimport SAMPLE_NONE
+
+
+cdef int fetch_run(eval_t *c, const program_t *g, const op_t *op, sample_t *s) noexcept nogil:
+    cdef unsigned int family = op.code >> 8
+    s.flags = 0
+    if family == FETCHES_REQUEST:
+        return fetch_request(c, g, op, s)
+    if family == FETCHES_CONNECTION:
+        return fetch_connection(c, g, op, s)
+    if family == FETCHES_RESPONSE:
+        return fetch_response(c, g, op, s)
+    if family == FETCHES_INTERNAL:
+        return fetch_internal(c, g, op, s)
+    return SAMPLE_NONE

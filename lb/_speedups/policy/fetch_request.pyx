@@ -1,0 +1,140 @@
+from libc.stdint cimport uint8_t, uint32_t
+from libc.string cimport memcpy, memset
+
+from lb._speedups.policy.fetch cimport (
+    FETCH_BASE, FETCH_HTTP_FIRST_REQ, FETCH_METHOD, FETCH_PATH, FETCH_PATHQ, FETCH_QUERY, FETCH_REQ_COOK,
+    FETCH_REQ_COOK_CNT, FETCH_REQ_COOK_VAL, FETCH_REQ_FHDR, FETCH_REQ_FHDR_CNT, FETCH_REQ_HDR, FETCH_REQ_HDR_CNT,
+    FETCH_REQ_HDR_IP, FETCH_REQ_HDR_NAMES, FETCH_REQ_HDR_VAL, FETCH_REQ_PROTO_HTTP, FETCH_REQ_VER, FETCH_UNIQUE_ID,
+    FETCH_URL, FETCH_URLP, FETCH_URLP_VAL, arg_at,
+)
+from lb._speedups.policy.fetch_head cimport (
+    head_cookie, head_cookie_count, head_cookie_val, head_field, head_field_count, head_field_ip, head_field_val,
+    head_names, head_version,
+)
+from lb._speedups.policy.fields cimport bytes_t, field_at, param_next
+from lb._speedups.policy.plan cimport plan_text
+from lb._speedups.policy.program cimport ARG_TEXT, arg_t
+from lb._speedups.policy.sample cimport (
+    SAMPLE_CONST, SAMPLE_FOUND, SAMPLE_METH, SAMPLE_MORE, SAMPLE_NONE, SAMPLE_SINT, iterator_t, sample_bool,
+    sample_cast, sample_room, sample_text,
+)
+from lb._speedups.proto.message cimport MESSAGE_STAR, message_t
+
+
+# Whether the target has a `?`, be its query empty or not.
+cdef inline bint has_query(const message_t *m) noexcept nogil:
+    return m.target.at + m.target.len > m.path.at + m.path.len
+
+
+cdef int target_part(const message_t *m, unsigned int code, sample_t *s) noexcept nogil:
+    if code == FETCH_URL:
+        sample_text(s, m.block + m.target.at, m.target.len, SAMPLE_CONST)
+        return SAMPLE_FOUND
+    if m.flags & MESSAGE_STAR:
+        return SAMPLE_NONE
+    if code == FETCH_QUERY:
+        if not has_query(m):
+            return SAMPLE_NONE
+        sample_text(s, m.block + m.path.at + m.path.len + 1, m.query.len, SAMPLE_CONST)
+        return SAMPLE_FOUND
+    if m.path.len == 0:
+        return SAMPLE_NONE
+    sample_text(s, m.block + m.path.at, m.path.len, SAMPLE_CONST)
+    if code == FETCH_PATHQ:
+        s.len = <uint32_t> (m.target.at + m.target.len - m.path.at)
+    return SAMPLE_FOUND
+
+
+# The value of Host, then the path.
+cdef int base(eval_t *c, const message_t *m, sample_t *s) noexcept nogil:
+    cdef bytes_t host
+    cdef char *room
+    host.n = 0
+    field_at(m, b"host", 4, False, 1, &host)
+    if host.n == 0:
+        return target_part(m, FETCH_PATH, s)
+    room = sample_room(c, host.n + m.path.len)
+    if room == NULL:
+        return SAMPLE_NONE
+    memcpy(room, host.p, host.n)
+    memcpy(room + host.n, m.block + m.path.at, m.path.len)
+    sample_text(s, room, host.n + m.path.len, 0)
+    return SAMPLE_FOUND
+
+
+cdef int param(eval_t *c, const program_t *g, const op_t *op, const message_t *m, sample_t *s) noexcept nogil:
+    cdef const arg_t *name = arg_at(c, g, op, 0, ARG_TEXT)
+    cdef iterator_t first
+    cdef bytes_t value
+    if name == NULL or not has_query(m):
+        return SAMPLE_NONE
+    memset(&first, 0, sizeof(first))
+    if not param_next(m.block + m.path.at + m.path.len + 1, m.query.len, plan_text(c.view.plan, name.text),
+                      name.text.len, &c.iterator if c.iterating else &first, &value):
+        return SAMPLE_NONE
+    sample_text(s, value.p, value.n, SAMPLE_CONST | SAMPLE_MORE if c.iterating else SAMPLE_CONST)
+    return SAMPLE_FOUND
+
+
+cdef int param_val(eval_t *c, const program_t *g, const op_t *op, const message_t *m, sample_t *s) noexcept nogil:
+    cdef int r = param(c, g, op, m, s)
+    cdef uint8_t more = s.flags & SAMPLE_MORE
+    if r != SAMPLE_FOUND:
+        return r
+    if s.len == 0:
+        s.i = 0
+        s.type = SAMPLE_SINT
+    else:
+        sample_cast(c, s, SAMPLE_SINT)
+    s.flags = more
+    return SAMPLE_FOUND
+
+
+cdef int fetch_request(eval_t *c, const program_t *g, const op_t *op, sample_t *s) noexcept nogil:
+    cdef unsigned int code = op.code & 255
+    cdef const message_t *m = c.view.request
+    if m == NULL:
+        return SAMPLE_NONE
+    if code == FETCH_REQ_HDR or code == FETCH_REQ_FHDR:
+        return head_field(c, g, op, m, code == FETCH_REQ_FHDR, s)
+    if code == FETCH_PATH or code == FETCH_PATHQ or code == FETCH_QUERY or code == FETCH_URL:
+        return target_part(m, code, s)
+    if code == FETCH_METHOD:
+        s.type = SAMPLE_METH
+        s.flags = SAMPLE_CONST
+        s.method = m.method
+        s.p = m.block + m.method_at.at
+        s.len = m.method_at.len
+        return SAMPLE_FOUND
+    if code == FETCH_REQ_COOK:
+        return head_cookie(c, g, op, m, False, s)
+    if code == FETCH_URLP:
+        return param(c, g, op, m, s)
+    if code == FETCH_BASE:
+        return base(c, m, s)
+    if code == FETCH_REQ_VER:
+        return head_version(m, s)
+    if code == FETCH_REQ_HDR_CNT or code == FETCH_REQ_FHDR_CNT:
+        return head_field_count(c, g, op, m, code == FETCH_REQ_FHDR_CNT, s)
+    if code == FETCH_REQ_HDR_NAMES:
+        return head_names(c, g, op, m, s)
+    if code == FETCH_REQ_HDR_IP:
+        return head_field_ip(c, g, op, m, s)
+    if code == FETCH_REQ_HDR_VAL:
+        return head_field_val(c, g, op, m, s)
+    if code == FETCH_REQ_COOK_CNT:
+        return head_cookie_count(c, g, op, m, False, s)
+    if code == FETCH_REQ_COOK_VAL:
+        return head_cookie_val(c, g, op, m, False, s)
+    if code == FETCH_URLP_VAL:
+        return param_val(c, g, op, m, s)
+    if code == FETCH_HTTP_FIRST_REQ:
+        return sample_bool(s, c.view.requests == 0)
+    if code == FETCH_UNIQUE_ID:
+        if c.view.id == NULL:
+            return SAMPLE_NONE
+        sample_text(s, c.view.id, c.view.id_len, SAMPLE_CONST)
+        return SAMPLE_FOUND
+    if code == FETCH_REQ_PROTO_HTTP:
+        return sample_bool(s, True)
+    return SAMPLE_NONE

@@ -1,0 +1,150 @@
+from libc.string cimport memcmp
+
+from lb._speedups.proto.message cimport message_find
+
+cdef enum:
+    HISTORY = 10                 # occurrences that can be counted from the end
+
+
+cdef inline bint is_space(char c) noexcept nogil:
+    return c == c' ' or c == c'\t'
+
+
+cdef void trim(bytes_t *b) noexcept nogil:
+    while b.n > 0 and is_space(b.p[0]):
+        b.p += 1
+        b.n -= 1
+    while b.n > 0 and is_space(b.p[b.n - 1]):
+        b.n -= 1
+
+
+# Bytes up to the first delimiter outside quotes.
+cdef size_t value_end(const char *p, size_t n, char delimiter) noexcept nogil:
+    cdef bint quoted = False
+    cdef size_t i = 0
+    while i < n:
+        if quoted:
+            if p[i] == c'\\':
+                i += 1                        # the next byte is not a quote, whatever it is
+            elif p[i] == c'"':
+                quoted = False
+        elif p[i] == c'"':
+            quoted = True
+        elif p[i] == delimiter:
+            return i
+        i += 1
+    return n
+
+
+cdef bytes_t value_of(const message_t *m, uint32_t i) noexcept nogil:
+    cdef bytes_t out
+    out.p = m.block + m.fields[i].value_at
+    out.n = m.fields[i].value_len
+    return out
+
+
+# `at.field` is the field's index + 1 while its list goes on at `at.at`; behind its last value `at.at` lies one past the end.
+cdef bint field_next(const message_t *m, const char *name, size_t len, bint whole, iterator_t *at,
+                     bytes_t *out) noexcept nogil:
+    cdef int i
+    cdef bytes_t line
+    if at.field != 0:
+        line = value_of(m, at.field - 1)
+        if at.at <= line.n and not whole:
+            out.p = line.p + at.at
+            out.n = value_end(out.p, line.n - at.at, c',')
+            at.at += <uint32_t> out.n + 1
+            trim(out)
+            return True
+    i = message_find(m, name, len, at.field)
+    if i < 0:
+        return False
+    at.field = <uint32_t> i + 1
+    line = value_of(m, <uint32_t> i)
+    out[0] = line
+    if not whole:
+        out.n = value_end(line.p, line.n, c',')
+    at.at = <uint32_t> out.n + 1
+    trim(out)
+    return True
+
+
+cdef bint field_at(const message_t *m, const char *name, size_t len, bint whole, int occurrence,
+                   bytes_t *out) noexcept nogil:
+    cdef bytes_t last[HISTORY]
+    cdef iterator_t at
+    cdef int seen = 0
+    at.field = 0
+    at.at = 0
+    if occurrence == 0 or occurrence < -HISTORY:
+        return False
+    while field_next(m, name, len, whole, &at, &last[seen % HISTORY]):
+        seen += 1
+        if seen == occurrence:
+            out[0] = last[(seen - 1) % HISTORY]
+            return True
+    if occurrence > 0 or -occurrence > seen:
+        return False
+    out[0] = last[(seen + occurrence) % HISTORY]
+    return True
+
+
+# One pair of a cookie line: name and value, cut at `;`. False at its end.
+cdef bint next_pair(bytes_t line, uint32_t *at, bytes_t *key, bytes_t *value) noexcept nogil:
+    cdef size_t i = 0
+    if at[0] >= line.n:
+        return False
+    key.p = line.p + at[0]
+    key.n = value_end(key.p, line.n - at[0], c';')
+    at[0] += <uint32_t> key.n + 1
+    value.p = key.p + key.n
+    value.n = 0
+    while i < key.n and key.p[i] != c'=':
+        i += 1
+    if i < key.n:
+        value.p = key.p + i + 1
+        value.n = key.n - i - 1
+        key.n = i
+    trim(key)
+    trim(value)
+    return True
+
+
+cdef bint cookie_next(const message_t *m, bint is_response, const char *name, size_t len, iterator_t *at,
+                      bytes_t *out) noexcept nogil:
+    cdef bytes_t line, key
+    cdef int i
+    cdef bint counts
+    while True:
+        while at.field != 0:
+            line = value_of(m, at.field - 1)
+            counts = not is_response or at.at == 0      # of Set-Cookie only the first pair is the cookie
+            if not next_pair(line, &at.at, &key, out) or not counts:
+                break
+            if key.n == len and memcmp(key.p, name, len) == 0:
+                return True
+        i = message_find(m, b"set-cookie" if is_response else b"cookie", 10 if is_response else 6, at.field)
+        if i < 0:
+            return False
+        at.field = <uint32_t> i + 1
+        at.at = 0
+
+
+cdef inline bint is_separator(char c) noexcept nogil:
+    return c == c'&' or c == c';'
+
+
+cdef bint param_next(const char *query, size_t n, const char *name, size_t len, iterator_t *at,
+                     bytes_t *out) noexcept nogil:
+    cdef size_t start, stop
+    while at.at < n:
+        start = at.at
+        stop = start
+        while stop < n and not is_separator(query[stop]):
+            stop += 1
+        at.at = <uint32_t> stop + 1
+        if stop - start > len and query[start + len] == c'=' and memcmp(query + start, name, len) == 0:
+            out.p = query + start + len + 1
+            out.n = stop - start - len - 1
+            return True
+    return False

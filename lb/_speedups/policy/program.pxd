@@ -1,0 +1,225 @@
+# Compiled rules, as they stand in the plan image: flat arrays that refer to each other by index.
+#
+#     ruleset -> rules -> cond -> terms -> acl -> tests -> expr -> ops -> args
+#                      \-> args                       \-> set (patterns)
+#                      \-> formats -> parts -> expr
+#
+# lb/language makes the rows, face/program.pyx writes them, program_check.pyx looks at every index before a worker does. An
+# operation's code says its family in the high byte (`code >> 8`): a family is a module, fetch_*.pyx or convert_*.pyx, and
+# numbers the operations in the low byte. Codes are matched by number with lb/language/catalog.py; a test compares them.
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+
+from lb._speedups.policy.plan cimport plan_t, text_t
+
+cdef enum:                       # families of fetches
+    FETCHES_INTERNAL = 1         # constants, dates, counters
+    FETCHES_CONNECTION           # addresses and ports
+    FETCHES_REQUEST              # what a request says
+    FETCHES_RESPONSE
+
+cdef enum:                       # families of converters
+    CONVERTERS_TEXT = 1
+    CONVERTERS_NUMBER
+    CONVERTERS_CODEC
+    CONVERTERS_HASH
+    CONVERTERS_NET
+    CONVERTERS_TIME
+
+cdef enum:                       # arg_t.kind
+    ARG_NONE = 0
+    ARG_INT
+    ARG_TEXT
+    ARG_FRONTEND                 # i = index
+    ARG_BACKEND
+    ARG_SERVER                   # i = index of plan_server_t
+    ARG_EXPR                     # i = index
+    ARG_FORMAT
+    ARG_NET                      # i = bits of the mask; text = 4 or 16 bytes
+
+ctypedef struct arg_t:
+    uint8_t kind                 # ARG_*
+    uint8_t pad[7]
+    int64_t i
+    text_t text
+
+ctypedef struct op_t:            # a fetch or a converter with its arguments
+    uint16_t code
+    uint8_t cast                 # converters: sample_type that their input must have; fetches: 0
+    uint8_t nargs
+    uint32_t args                # index of the first
+
+ctypedef struct expr_t:
+    uint32_t ops                 # index of the fetch; its converters follow
+    uint16_t nops
+    uint8_t type                 # sample_type of the result, SAMPLE_ANY when only running it tells
+    uint8_t pad
+
+cdef enum match_method:          # set_t.method
+    MATCH_FOUND = 1
+    MATCH_BOOL
+    MATCH_INT
+    MATCH_IP
+    MATCH_LEN
+    MATCH_STR
+    MATCH_BIN
+    MATCH_BEG
+    MATCH_END
+    MATCH_SUB
+    MATCH_DIR
+    MATCH_DOM
+    MATCH_METHODS
+
+cdef enum:                       # set_t.flags
+    SET_IGNORE_CASE = 1 << 0
+
+ctypedef struct word_t:          # open addressing by word_hash; a word of length 0 stands in set_t.empty instead
+    text_t text                  # len 0 = empty slot
+    uint32_t hash
+    uint32_t pad
+
+ctypedef struct range_t:         # both ends included; a set's ranges are sorted and do not touch
+    int64_t low
+    int64_t high
+
+ctypedef struct net_t:           # addresses in network order, both ends included; sorted
+    uint8_t low[16]
+    uint8_t high[16]
+
+ctypedef struct set_t:           # the patterns of one test
+    uint8_t method               # match_method
+    uint8_t flags                # SET_*
+    uint8_t cast                 # sample_type that a sample is turned into before it is looked up
+    uint8_t empty                # words: the empty word is one of them
+    uint32_t size                # words: slots, a power of two; else 0
+    uint32_t words_at            # offset of word_t[size]
+    uint32_t longest             # words: bytes of the longest
+    uint32_t ranges_at           # offset of range_t[ranges] (MATCH_INT, MATCH_LEN)
+    uint32_t ranges
+    uint32_t nets4_at            # offset of net_t[nets4]: IPv4 in the first 4 bytes
+    uint32_t nets4
+    uint32_t nets6_at
+    uint32_t nets6
+    uint64_t lengths[4]          # words: bit per length below 256 that one has (bit 255 also stands for longer ones)
+
+ctypedef struct test_t:
+    uint32_t expr
+    uint32_t set_                # index
+
+ctypedef struct acl_t:           # true when one of its tests is
+    uint32_t tests
+    uint32_t ntests
+
+cdef enum:                       # term_t.flags
+    TERM_NOT = 1 << 0
+    TERM_OR = 1 << 1             # begins another alternative
+
+ctypedef struct term_t:
+    uint32_t acl                 # index
+    uint32_t flags               # TERM_*
+
+ctypedef struct cond_t:          # alternatives of terms that must all hold
+    uint32_t terms
+    uint32_t nterms
+
+cdef enum:                       # part_t.kind
+    PART_TEXT = 1
+    PART_EXPR
+
+cdef enum:                       # part_t.flags
+    PART_QUOTE = 1 << 0          # %{+Q}
+
+ctypedef struct part_t:          # of a format string
+    uint8_t kind                 # PART_*
+    uint8_t flags
+    uint16_t pad
+    uint32_t expr
+    text_t text
+
+ctypedef struct format_t:
+    uint32_t parts
+    uint32_t nparts
+
+cdef enum action_id:             # rule_t.action
+    ACTION_ALLOW = 1             # no more rules of this set
+    ACTION_DENY                  # args: status
+    ACTION_REJECT                # close without a word
+    ACTION_SILENT_DROP           # forget the connection: the client is not told
+    ACTION_RETURN                # args: status, content type, body format, then name and format of each header
+    ACTION_REDIRECT              # args: status, kind, format
+    ACTION_SET_HEADER            # args: name, format
+    ACTION_ADD_HEADER
+    ACTION_DEL_HEADER            # args: name
+    ACTION_SET_METHOD            # args: format
+    ACTION_SET_PATH
+    ACTION_SET_QUERY
+    ACTION_SET_PATHQ
+    ACTION_SET_STATUS            # args: status, reason text
+    ACTION_USE_BACKEND           # args: backend
+    ACTIONS
+
+cdef enum:                       # rule_t.flags
+    RULE_UNLESS = 1 << 0
+
+ctypedef struct rule_t:
+    uint8_t action               # action_id
+    uint8_t flags                # RULE_*
+    uint16_t nargs
+    uint32_t args                # index of the first
+    uint32_t cond                # index + 1, 0 = always
+    uint32_t line                # of the file, for explain and logs; 0 = not known
+
+ctypedef struct ruleset_t:
+    uint32_t rules               # index of the first
+    uint32_t nrules
+
+cdef enum:                       # program_t.uses: what the view must hold only then
+    PROGRAM_DESTINATION = 1 << 0  # where the client connected to
+    PROGRAM_ID = 1 << 1          # the request id
+
+ctypedef struct program_t:       # at plan_t.program_at; all offsets are from the image's start
+    uint32_t args_at
+    uint32_t args
+    uint32_t ops_at
+    uint32_t ops
+    uint32_t exprs_at
+    uint32_t exprs
+    uint32_t sets_at
+    uint32_t sets
+    uint32_t tests_at
+    uint32_t tests
+    uint32_t acls_at
+    uint32_t acls
+    uint32_t terms_at
+    uint32_t terms
+    uint32_t conds_at
+    uint32_t conds
+    uint32_t parts_at
+    uint32_t parts
+    uint32_t formats_at
+    uint32_t formats
+    uint32_t rules_at
+    uint32_t rules
+    uint32_t rulesets_at
+    uint32_t rulesets
+    uint32_t uses                # PROGRAM_*
+    uint32_t pad
+
+cdef inline const program_t *program_of(const plan_t *p) noexcept nogil:
+    return <const program_t *> (<const char *> p + p.program_at)
+
+# Case folding and hashing of words: FNV-1a, a byte a step, because prefixes are hashed on the way.
+cdef enum:
+    WORD_SEED = 0x811c9dc5
+    WORD_PRIME = 0x01000193
+
+cdef inline uint8_t word_fold(uint8_t c, uint8_t flags) noexcept nogil:
+    return c | 0x20 if flags & SET_IGNORE_CASE and 65 <= c <= 90 else c
+
+cdef inline uint32_t word_step(uint32_t h, uint8_t c) noexcept nogil:
+    return (h ^ c) * <uint32_t> WORD_PRIME
+
+# Whether this length has a bit in set_t.lengths.
+cdef inline bint set_has_length(const set_t *s, size_t n) noexcept nogil:
+    if n > 255:
+        n = 255
+    return (s.lengths[n >> 6] >> (n & 63)) & 1

@@ -1,0 +1,178 @@
+from libc.stdint cimport uint16_t, uint64_t
+
+from lb._speedups.policy.convert cimport CONVERTERS_NUMBER_END, CONVERTERS_TEXT_END
+from lb._speedups.policy.fetch cimport (
+    FETCHES_CONNECTION_END, FETCHES_INTERNAL_END, FETCHES_REQUEST_END, FETCHES_RESPONSE_END,
+)
+from lb._speedups.policy.pattern cimport set_check
+from lb._speedups.policy.plan cimport plan_array_fits, plan_text_fits
+from lb._speedups.policy.program cimport (
+    ACTIONS, ARG_BACKEND, ARG_EXPR, ARG_FORMAT, ARG_FRONTEND, ARG_NET, ARG_SERVER, CONVERTERS_NUMBER, CONVERTERS_TEXT,
+    FETCHES_CONNECTION, FETCHES_INTERNAL, FETCHES_REQUEST, FETCHES_RESPONSE, PART_EXPR, PART_TEXT, acl_t, arg_t, cond_t,
+    expr_t, format_t, op_t, part_t, program_of, program_t, rule_t, ruleset_t, set_t, term_t, test_t,
+)
+from lb._speedups.policy.sample cimport SAMPLE_TYPES
+
+
+cdef inline const char *at(const plan_t *p, uint32_t offset) noexcept nogil:
+    return <const char *> p + offset
+
+
+cdef inline bint is_range(uint64_t first, uint64_t n, uint64_t all_) noexcept nogil:
+    return first + n <= all_
+
+
+cdef bint is_fetch(uint16_t code) noexcept nogil:
+    cdef unsigned int family = code >> 8
+    cdef unsigned int end = 0
+    if family == FETCHES_INTERNAL:
+        end = FETCHES_INTERNAL_END
+    elif family == FETCHES_CONNECTION:
+        end = FETCHES_CONNECTION_END
+    elif family == FETCHES_REQUEST:
+        end = FETCHES_REQUEST_END
+    elif family == FETCHES_RESPONSE:
+        end = FETCHES_RESPONSE_END
+    return 0 < (code & 255) < end
+
+
+cdef bint is_converter(uint16_t code) noexcept nogil:
+    cdef unsigned int family = code >> 8
+    cdef unsigned int end = 0
+    if family == CONVERTERS_TEXT:
+        end = CONVERTERS_TEXT_END
+    elif family == CONVERTERS_NUMBER:
+        end = CONVERTERS_NUMBER_END
+    return 0 < (code & 255) < end
+
+
+cdef int check_arrays(const plan_t *p, const program_t *g) noexcept nogil:
+    if (not plan_array_fits(p, g.args_at, g.args, sizeof(arg_t))
+            or not plan_array_fits(p, g.ops_at, g.ops, sizeof(op_t))
+            or not plan_array_fits(p, g.exprs_at, g.exprs, sizeof(expr_t))
+            or not plan_array_fits(p, g.sets_at, g.sets, sizeof(set_t))
+            or not plan_array_fits(p, g.tests_at, g.tests, sizeof(test_t))
+            or not plan_array_fits(p, g.acls_at, g.acls, sizeof(acl_t))
+            or not plan_array_fits(p, g.terms_at, g.terms, sizeof(term_t))
+            or not plan_array_fits(p, g.conds_at, g.conds, sizeof(cond_t))
+            or not plan_array_fits(p, g.parts_at, g.parts, sizeof(part_t))
+            or not plan_array_fits(p, g.formats_at, g.formats, sizeof(format_t))
+            or not plan_array_fits(p, g.rules_at, g.rules, sizeof(rule_t))
+            or not plan_array_fits(p, g.rulesets_at, g.rulesets, sizeof(ruleset_t))):
+        return -1
+    return 0
+
+
+cdef int check_args(const plan_t *p, const program_t *g) noexcept nogil:
+    cdef const arg_t *args = <const arg_t *> at(p, g.args_at)
+    cdef uint64_t limit
+    cdef uint32_t i
+    for i in range(g.args):
+        if args[i].kind > ARG_NET or not plan_text_fits(p, args[i].text):
+            return -1
+        if args[i].kind == ARG_FRONTEND:
+            limit = p.nfrontends
+        elif args[i].kind == ARG_BACKEND:
+            limit = p.nbackends
+        elif args[i].kind == ARG_SERVER:
+            limit = p.nservers
+        elif args[i].kind == ARG_EXPR:
+            limit = g.exprs
+        elif args[i].kind == ARG_FORMAT:
+            limit = g.formats
+        else:
+            continue
+        if <uint64_t> args[i].i >= limit:
+            return -1
+    return 0
+
+
+cdef int check_expressions(const plan_t *p, const program_t *g) noexcept nogil:
+    cdef const op_t *ops = <const op_t *> at(p, g.ops_at)
+    cdef const expr_t *exprs = <const expr_t *> at(p, g.exprs_at)
+    cdef uint32_t i, k
+    for i in range(g.ops):
+        if ops[i].cast >= SAMPLE_TYPES or not is_range(ops[i].args, ops[i].nargs, g.args):
+            return -1
+    for i in range(g.exprs):
+        if exprs[i].nops == 0 or exprs[i].type >= SAMPLE_TYPES or not is_range(exprs[i].ops, exprs[i].nops, g.ops):
+            return -1
+        if not is_fetch(ops[exprs[i].ops].code):
+            return -1
+        for k in range(1, exprs[i].nops):
+            if not is_converter(ops[exprs[i].ops + k].code):
+                return -1
+    return 0
+
+
+cdef int check_conditions(const plan_t *p, const program_t *g) noexcept nogil:
+    cdef const set_t *sets = <const set_t *> at(p, g.sets_at)
+    cdef const test_t *tests = <const test_t *> at(p, g.tests_at)
+    cdef const acl_t *acls = <const acl_t *> at(p, g.acls_at)
+    cdef const term_t *terms = <const term_t *> at(p, g.terms_at)
+    cdef const cond_t *conds = <const cond_t *> at(p, g.conds_at)
+    cdef uint32_t i
+    for i in range(g.sets):
+        if set_check(p, &sets[i]) != 0:
+            return -1
+    for i in range(g.tests):
+        if tests[i].expr >= g.exprs or tests[i].set_ >= g.sets:
+            return -1
+    for i in range(g.acls):
+        if not is_range(acls[i].tests, acls[i].ntests, g.tests):
+            return -1
+    for i in range(g.terms):
+        if terms[i].acl >= g.acls:
+            return -1
+    for i in range(g.conds):
+        if not is_range(conds[i].terms, conds[i].nterms, g.terms):
+            return -1
+    return 0
+
+
+cdef int check_formats(const plan_t *p, const program_t *g) noexcept nogil:
+    cdef const part_t *parts = <const part_t *> at(p, g.parts_at)
+    cdef const format_t *formats = <const format_t *> at(p, g.formats_at)
+    cdef uint32_t i
+    for i in range(g.parts):
+        if parts[i].kind == PART_TEXT:
+            if not plan_text_fits(p, parts[i].text):
+                return -1
+        elif parts[i].kind != PART_EXPR or parts[i].expr >= g.exprs:
+            return -1
+    for i in range(g.formats):
+        if not is_range(formats[i].parts, formats[i].nparts, g.parts):
+            return -1
+    return 0
+
+
+cdef int check_rules(const plan_t *p, const program_t *g) noexcept nogil:
+    cdef const rule_t *rules = <const rule_t *> at(p, g.rules_at)
+    cdef const ruleset_t *rulesets = <const ruleset_t *> at(p, g.rulesets_at)
+    cdef uint32_t i
+    for i in range(g.rules):
+        if not 0 < rules[i].action < ACTIONS or rules[i].cond > g.conds:
+            return -1
+        if not is_range(rules[i].args, rules[i].nargs, g.args):
+            return -1
+    for i in range(g.rulesets):
+        if not is_range(rulesets[i].rules, rulesets[i].nrules, g.rules):
+            return -1
+    return 0
+
+
+cdef int program_check(const plan_t *p) noexcept nogil:
+    cdef const program_t *g
+    if p.program_at == 0:
+        return 0
+    if not plan_array_fits(p, p.program_at, 1, sizeof(program_t)):
+        return -1
+    g = program_of(p)
+    if check_arrays(p, g) or check_args(p, g) or check_expressions(p, g) or check_conditions(p, g) \
+            or check_formats(p, g) or check_rules(p, g):
+        return -1
+    return 0
+
+
+cdef bint program_has(const plan_t *p, uint32_t ruleset) noexcept nogil:
+    return ruleset == 0 or (p.program_at != 0 and ruleset <= program_of(p).rulesets)

@@ -1,0 +1,30 @@
+# Rules: conditions and actions, in order. What concerns a head is done here; what concerns the stream is a verdict, which relay
+# carries out. An action changes nothing before its condition is known, so rules can be stopped at any of them and taken
+# up there again.
+from libc.stdint cimport uint8_t, uint32_t
+
+from lb._speedups.policy.program cimport arg_t, program_t, rule_t
+from lb._speedups.policy.sample cimport eval_t
+from lb._speedups.proto.message cimport message_t
+
+cdef enum:                       # answers of rules_run
+    RULES_DONE = 0               # all have been looked at, or one said `allow`
+    RULES_VERDICT = 1            # a rule ends the stream, or says more than an edit: verdict.rule
+    RULES_WAIT = 2               # nobody can tell yet: come again with verdict.at
+    RULES_ERROR = 3              # an edit was not possible (no room, or not allowed): the stream must not go on (strict mode)
+
+ctypedef struct verdict_t:
+    uint32_t at                  # the rule that decided or waits, counted in its set
+    uint32_t pad
+    const rule_t *rule
+
+# Run the rules of a set from verdict.at on. `m` is the head that edits are made to.
+cdef int rules_run(eval_t *c, const program_t *g, uint32_t ruleset, message_t *m, verdict_t *verdict) noexcept nogil
+
+# The argument k of a rule when it is there and of this kind (ARG_*), else NULL.
+cdef const arg_t *rule_arg(const eval_t *c, const program_t *g, const rule_t *rule, uint32_t k,
+                           uint8_t kind) noexcept nogil
+
+# A rule's argument k as a number, or as a format written to `out` (-1: it is no format, or does not fit).
+cdef int rule_number(const eval_t *c, const program_t *g, const rule_t *rule, uint32_t k, int otherwise) noexcept nogil
+cdef ssize_t rule_text(eval_t *c, const program_t *g, const rule_t *rule, uint32_t k, char *out, size_t cap) noexcept nogil

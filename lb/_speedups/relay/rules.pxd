@@ -1,0 +1,20 @@
+# Where a stream meets its rules: the view that policy looks at is filled here. What a verdict means for the stream is decided
+# in http.pyx.
+from libc.stdint cimport uint32_t
+
+from lb._speedups.policy.program cimport arg_t
+from lb._speedups.policy.rule cimport verdict_t
+from lb._speedups.proto.message cimport message_t
+from lb._speedups.relay.relay cimport stream_t
+
+# Run the rules of set `ruleset` (its number + 1; 0 = none) from verdict.at on, editing `m`. RULES_*.
+cdef int rules_apply(stream_t *st, uint32_t ruleset, message_t *m, verdict_t *verdict) noexcept nogil
+
+# The backend that a rule names, or NULL.
+cdef const arg_t *rules_backend(stream_t *st, const verdict_t *verdict) noexcept nogil
+
+# The number k of the rule that a verdict names, or `otherwise`.
+cdef int rules_number(stream_t *st, const verdict_t *verdict, uint32_t k, int otherwise) noexcept nogil
+
+# Its text k, written to out[0:cap]: bytes, or -1. The view must still be that of the stream that was judged.
+cdef ssize_t rules_text(stream_t *st, const verdict_t *verdict, uint32_t k, char *out, size_t cap) noexcept nogil

@@ -1,0 +1,75 @@
+from libc.string cimport memcpy, memset
+
+from lb._speedups.base.clock cimport clock_real_us
+from lb._speedups.io.sys cimport AF_INET, AF_INET6, getsockname, ntohs, sockaddr, sockaddr_in, sockaddr_in6, \
+    sockaddr_storage, socklen_t
+from lb._speedups.policy.program cimport ARG_BACKEND, PROGRAM_DESTINATION, PROGRAM_ID, program_of
+from lb._speedups.policy.rule cimport rule_arg, rule_number, rule_text, rules_run
+from lb._speedups.policy.sample cimport address_t, view_t
+from lb._speedups.relay.relay cimport engine_t
+from lb._speedups.relay.stream cimport stream_id
+
+
+# Where the client connected to. It costs a system call, so it is asked only for programs that want it.
+cdef void destination(int fd, address_t *out) noexcept nogil:
+    cdef sockaddr_storage address
+    cdef socklen_t size = sizeof(address)
+    memset(out, 0, sizeof(address_t))
+    if getsockname(fd, <sockaddr *> &address, &size) != 0:
+        return
+    out.family = address.ss_family
+    if address.ss_family == AF_INET:
+        out.port = ntohs((<sockaddr_in *> &address).sin_port)
+        memcpy(out.bytes, &(<sockaddr_in *> &address).sin_addr, 4)
+    elif address.ss_family == AF_INET6:
+        out.port = ntohs((<sockaddr_in6 *> &address).sin6_port)
+        memcpy(out.bytes, &(<sockaddr_in6 *> &address).sin6_addr, 16)
+
+
+cdef void look(stream_t *st) noexcept nogil:
+    cdef engine_t *e = st.engine
+    cdef view_t *v = &e.view
+    cdef uint32_t uses = program_of(st.plan.plan).uses
+    if e.now_us == 0:
+        e.now_us = clock_real_us(&e.clock)
+    v.plan = st.plan.plan
+    v.mapping = e.mapping
+    v.rows = e.rows
+    v.frontend = st.frontend
+    v.backend = st.backend
+    v.server = st.server_at
+    v.request = st.request
+    v.response = st.response
+    v.source.family = st.family
+    v.source.port = st.port
+    memcpy(v.source.bytes, st.address, 16)
+    if uses & PROGRAM_DESTINATION:
+        destination(st.client.link.conn.fd, &v.destination)
+    v.listener_oid = st.client.link.listener_oid
+    v.requests = st.client.link.requests
+    v.now_ms = e.now_ms
+    v.now_us = e.now_us
+    v.id = stream_id(st) if uses & PROGRAM_ID else NULL
+    v.id_len = st.id_len
+    v.status = st.status
+    v.stopping = e.draining
+    e.eval.view = v
+    e.eval.scratch = e.rule_scratch
+    e.eval.used = 0
+
+
+cdef int rules_apply(stream_t *st, uint32_t ruleset, message_t *m, verdict_t *verdict) noexcept nogil:
+    look(st)
+    return rules_run(&st.engine.eval, program_of(st.plan.plan), ruleset - 1, m, verdict)
+
+
+cdef const arg_t *rules_backend(stream_t *st, const verdict_t *verdict) noexcept nogil:
+    return rule_arg(&st.engine.eval, program_of(st.plan.plan), verdict.rule, 0, ARG_BACKEND)
+
+
+cdef int rules_number(stream_t *st, const verdict_t *verdict, uint32_t k, int otherwise) noexcept nogil:
+    return rule_number(&st.engine.eval, program_of(st.plan.plan), verdict.rule, k, otherwise)
+
+
+cdef ssize_t rules_text(stream_t *st, const verdict_t *verdict, uint32_t k, char *out, size_t cap) noexcept nogil:
+    return rule_text(&st.engine.eval, program_of(st.plan.plan), verdict.rule, k, out, cap)

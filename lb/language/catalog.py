@@ -1,0 +1,380 @@
+"""What the language knows: types, fetches, converters, match methods.
+
+Numbers are those of `lb/_speedups/policy/{sample,program,fetch,convert}.pxd`; a test compares them by name. An entry says what
+HAProxy's manual says of it (7.3): the type of its result and its arguments.
+"""
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+
+class Type(IntEnum):
+    """Types of samples (`sample_type`)."""
+
+    ANY = 0
+    BOOL = 1
+    SINT = 2
+    ADDR = 3
+    IPV4 = 4
+    IPV6 = 5
+    STR = 6
+    BIN = 7
+    METH = 8
+
+    def __str__(self) -> str:
+        return _TYPE_NAMES[self]
+
+
+_TYPE_NAMES = {
+    Type.ANY: "any",
+    Type.BOOL: "boolean",
+    Type.SINT: "integer",
+    Type.ADDR: "address",
+    Type.IPV4: "IPv4 address",
+    Type.IPV6: "IPv6 address",
+    Type.STR: "string",
+    Type.BIN: "binary",
+    Type.METH: "method",
+}
+
+CASTS: dict[Type, frozenset[Type]] = {
+    Type.ANY: frozenset(Type),
+    Type.BOOL: frozenset({Type.ANY, Type.BOOL, Type.SINT, Type.STR}),
+    Type.SINT: frozenset(
+        {Type.ANY, Type.BOOL, Type.SINT, Type.ADDR, Type.IPV4, Type.IPV6, Type.STR, Type.BIN},
+    ),
+    Type.ADDR: frozenset(
+        {Type.ANY, Type.ADDR, Type.IPV4, Type.IPV6, Type.STR, Type.BIN, Type.SINT},
+    ),  # what it really is, is known when it runs
+    Type.IPV4: frozenset({Type.ANY, Type.SINT, Type.ADDR, Type.IPV4, Type.IPV6, Type.STR, Type.BIN}),
+    Type.IPV6: frozenset({Type.ANY, Type.ADDR, Type.IPV4, Type.IPV6, Type.STR, Type.BIN}),
+    Type.STR: frozenset(Type),
+    Type.BIN: frozenset({Type.ANY, Type.STR, Type.BIN, Type.METH}),
+    Type.METH: frozenset({Type.ANY, Type.STR, Type.BIN, Type.METH}),
+}
+"""What can be turned into what (HAProxy's sample_casts)."""
+
+
+class Needs(IntEnum):
+    """What must be there for a fetch to find anything; each has all that stands before it."""
+
+    NOTHING = 0
+    CONNECTION = 1
+    REQUEST = 2
+    RESPONSE = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """One argument of a fetch or converter.
+
+    Kinds: `int`, `text`, `name` (a token), `unit` (of a date), `frontend`, `backend`, `server`, `ipv4`, `ipv6`, `hex`, `mask4`,
+    `mask6`, `flag` (0 or 1).
+    """
+
+    kind: str
+    is_optional: bool = False
+    low: int | None = None
+    high: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """Where a sample comes from."""
+
+    name: str
+    code: int
+    type: Type
+    args: tuple[Argument, ...] = ()
+    needs: Needs = Needs.NOTHING
+
+
+@dataclass(frozen=True, slots=True)
+class Converter:
+    """What a sample can be turned into."""
+
+    name: str
+    code: int
+    takes: Type
+    gives: Type | None  # None: what it took
+    args: tuple[Argument, ...] = ()
+
+
+def arguments(text: str) -> tuple[Argument, ...]:
+    """Read the short form of the tables below: kinds with `?` for optional, and bounds as in `int?[-10..10]`."""
+    made: list[Argument] = []
+    for each in text.split():
+        kind, _, bounds = each.partition("[")
+        low, _, high = bounds.removesuffix("]").partition("..")
+        is_optional = kind.endswith("?")
+        made.append(
+            Argument(kind.removesuffix("?"), is_optional, int(low) if low else None, int(high) if high else None)
+        )
+    return tuple(made)
+
+
+def _fetches(family: int, needs: Needs, table: str) -> list[Fetch]:
+    """One fetch a line: name, type, arguments; numbered from 1 in this order."""
+    made: list[Fetch] = []
+    for number, line in enumerate(filter(None, map(str.strip, table.splitlines())), 1):
+        name, kind, *rest = line.split(None, 2)
+        made.append(Fetch(name, family << 8 | number, Type[kind], arguments(*rest) if rest else (), needs))
+    return made
+
+
+def _converters(family: int, table: str) -> list[Converter]:
+    """One converter a line: name, what it takes, what it gives (`=` the same), arguments."""
+    made: list[Converter] = []
+    for number, line in enumerate(filter(None, map(str.strip, table.splitlines())), 1):
+        name, takes, gives, *rest = line.split(None, 3)
+        made.append(
+            Converter(
+                name,
+                family << 8 | number,
+                Type[takes],
+                None if gives == "=" else Type[gives],
+                arguments(*rest) if rest else (),
+            )
+        )
+    return made
+
+
+INTERNAL, CONNECTION, REQUEST, RESPONSE = 1, 2, 3, 4
+
+FETCHES: dict[str, Fetch] = {
+    each.name: each
+    for each in [
+        *_fetches(
+            INTERNAL,
+            Needs.NOTHING,
+            """
+            always_true BOOL
+            always_false BOOL
+            int SINT int
+            str STR text
+            bool BOOL flag
+            bin BIN hex
+            ipv4 IPV4 ipv4
+            ipv6 IPV6 ipv6
+            meth METH text
+            date SINT int? unit?
+            date_us SINT
+            rand SINT int?[1..4294967295]
+            uuid STR int?[4..4]
+            hostname STR
+            fe_name STR
+            be_name STR
+            srv_name STR
+            fe_id SINT
+            be_id SINT
+            srv_id SINT
+            fe_conn SINT frontend?
+            be_conn SINT backend?
+            srv_conn SINT server
+            nbsrv SINT backend?
+            act_conn SINT
+            stopping BOOL
+            """,
+        ),
+        *_fetches(
+            CONNECTION,
+            Needs.CONNECTION,
+            """
+            src ADDR
+            src_port SINT
+            dst ADDR
+            dst_port SINT
+            so_name STR
+            so_id SINT
+            """,
+        ),
+        *_fetches(
+            REQUEST,
+            Needs.REQUEST,
+            """
+            method METH
+            path STR
+            pathq STR
+            query STR
+            url STR
+            base STR
+            req.ver STR
+            req.hdr STR name int?[-10..1000]
+            req.fhdr STR name int?[-10..1000]
+            req.hdr_cnt SINT name?
+            req.fhdr_cnt SINT name?
+            req.hdr_names STR text?
+            req.hdr_ip ADDR name int?[-10..1000]
+            req.hdr_val SINT name int?[-10..1000]
+            req.cook STR text
+            req.cook_cnt SINT text
+            req.cook_val SINT text
+            urlp STR text
+            urlp_val SINT text
+            http_first_req BOOL
+            unique-id STR
+            req.proto_http BOOL
+            """,
+        ),
+        *_fetches(
+            RESPONSE,
+            Needs.RESPONSE,
+            """
+            status SINT
+            res.ver STR
+            res.hdr STR name int?[-10..1000]
+            res.fhdr STR name int?[-10..1000]
+            res.hdr_cnt SINT name?
+            res.fhdr_cnt SINT name?
+            res.hdr_names STR text?
+            res.hdr_ip ADDR name int?[-10..1000]
+            res.hdr_val SINT name int?[-10..1000]
+            res.cook STR text
+            res.cook_cnt SINT text
+            res.cook_val SINT text
+            """,
+        ),
+    ]
+}
+
+ALIASES: dict[str, str] = {
+    "hdr": "req.hdr",
+    "hdr_cnt": "req.hdr_cnt",
+    "hdr_ip": "req.hdr_ip",
+    "hdr_val": "req.hdr_val",
+    "fhdr": "req.fhdr",
+    "cook": "req.cook",
+    "cook_cnt": "req.cook_cnt",
+    "cook_val": "req.cook_val",
+    "url_param": "urlp",
+    "url_param_val": "urlp_val",
+    "shdr": "res.hdr",
+    "shdr_cnt": "res.hdr_cnt",
+    "shdr_ip": "res.hdr_ip",
+    "shdr_val": "res.hdr_val",
+    "scook": "res.cook",
+    "scook_cnt": "res.cook_cnt",
+    "scook_val": "res.cook_val",
+    "req_ver": "req.ver",
+    "res_ver": "res.ver",
+    "resp_ver": "res.ver",
+    "req_proto_http": "req.proto_http",
+}
+"""Old names that are still written."""
+
+CONVERTERS: dict[str, Converter] = {
+    each.name: each
+    for each in [
+        *_converters(
+            1,
+            """
+            lower STR STR
+            upper STR STR
+            length STR SINT
+            bytes BIN BIN int[0..65535] int?[0..65535]
+            field STR STR int[-10000..10000] text int?[0..10000]
+            word STR STR int[-10000..10000] text int?[0..10000]
+            ltrim STR STR text
+            rtrim STR STR text
+            reverse STR STR
+            iif BOOL STR text text
+            url_dec STR STR flag?
+            """,
+        ),
+        *_converters(
+            2,
+            """
+            add SINT SINT int
+            sub SINT SINT int
+            mul SINT SINT int
+            div SINT SINT int
+            mod SINT SINT int
+            neg SINT SINT
+            and SINT SINT int
+            or SINT SINT int
+            xor SINT SINT int
+            cpl SINT SINT
+            not SINT BOOL
+            bool SINT BOOL
+            odd SINT BOOL
+            even SINT BOOL
+            """,
+        ),
+    ]
+}
+
+
+class Match(IntEnum):
+    """How a sample is compared with patterns (`match_method`)."""
+
+    FOUND = 1
+    BOOL = 2
+    INT = 3
+    IP = 4
+    LEN = 5
+    STR = 6
+    BIN = 7
+    BEG = 8
+    END = 9
+    SUB = 10
+    DIR = 11
+    DOM = 12
+
+
+MATCH_TAKES: dict[Match, Type] = {
+    Match.FOUND: Type.ANY,
+    Match.BOOL: Type.BOOL,
+    Match.INT: Type.SINT,
+    Match.IP: Type.ADDR,
+    Match.LEN: Type.STR,
+    Match.STR: Type.STR,
+    Match.BIN: Type.BIN,
+    Match.BEG: Type.STR,
+    Match.END: Type.STR,
+    Match.SUB: Type.STR,
+    Match.DIR: Type.STR,
+    Match.DOM: Type.STR,
+}
+
+MATCH_OF_TYPE: dict[Type, Match] = {
+    Type.BOOL: Match.BOOL,
+    Type.SINT: Match.INT,
+    Type.ADDR: Match.IP,
+    Type.IPV4: Match.IP,
+    Type.IPV6: Match.IP,
+    Type.STR: Match.STR,
+    Type.METH: Match.STR,
+}
+"""What compares a sample of a type when nothing is said."""
+
+DERIVED = {
+    "beg": Match.BEG,
+    "end": Match.END,
+    "sub": Match.SUB,
+    "dir": Match.DIR,
+    "dom": Match.DOM,
+    "len": Match.LEN,
+}
+"""Endings of fetch names that say how to match: `path_beg` is `path -m beg`."""
+
+PREDEFINED = {
+    "TRUE": "always_true",
+    "FALSE": "always_false",
+    "LOCALHOST": "src 127.0.0.1/8 ::1",
+    "HTTP": "req.proto_http",
+    "HTTP_1.0": "req.ver 1.0",
+    "HTTP_1.1": "req.ver 1.1",
+    "METH_GET": "method GET HEAD",
+    "METH_HEAD": "method HEAD",
+    "METH_POST": "method POST",
+    "METH_PUT": "method PUT",
+    "METH_DELETE": "method DELETE",
+    "METH_OPTIONS": "method OPTIONS",
+    "METH_TRACE": "method TRACE",
+    "METH_CONNECT": "method CONNECT",
+    "HTTP_URL_ABS": "url -m beg -i http:// https://",
+    "HTTP_URL_SLASH": "url -m beg /",
+    "HTTP_URL_STAR": "url *",
+    "HTTP_CONTENT": "req.hdr_val(content-length) gt 0",
+}
+"""ACLs that exist without being defined (manual 7.4)."""

@@ -1,0 +1,188 @@
+"""ACLs and conditions: `src 10.0.0.0/8`, `{ path_beg /api } !internal || local` (manual 7.1, 7.2)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from lb.config.suggestion import did_you_mean
+from lb.language.catalog import (
+    ALIASES,
+    CASTS,
+    DERIVED,
+    FETCHES,
+    MATCH_OF_TYPE,
+    MATCH_TAKES,
+    PREDEFINED,
+    Match,
+    Needs,
+    Type,
+)
+from lb.language.error import LanguageError
+from lb.language.expression import Expression, Names, parse
+from lb.language.pattern import Set, compile_set
+from lb.language.words import Word, split
+
+UNBUILT_MATCHES = {"reg": "regular expressions are known but not built yet"}
+UNBUILT_FLAGS = {"-f": "pattern files", "-M": "maps as patterns", "-u": "ids of ACLs"}
+TERM_NOT = 1
+TERM_OR = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Test:
+    """An expression and what it is compared with: a `test_t`."""
+
+    expression: Expression
+    set: Set
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """One ACL in a condition; its tests are alternatives."""
+
+    tests: tuple[Test, ...]
+    flags: int
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """Alternatives of terms that must all hold."""
+
+    terms: tuple[Term, ...]
+    needs: Needs
+
+
+def parse_test(text: str, names: Names) -> Test:
+    """Compile one definition of an ACL: expression, flags, patterns."""
+    return _test(split(text), names, "an ACL")
+
+
+def parse_condition(text: str, acls: Mapping[str, tuple[Test, ...]], names: Names) -> Condition:
+    """Compile a condition; `acls` are those that it may name."""
+    words = split(text)
+    if not words:
+        raise LanguageError("the condition is empty", 1, "write an ACL's name, or '{ expression patterns }'")
+    terms: list[Term] = []
+    flags = 0
+    wants = True  # a term is due
+    i = 0
+    while i < len(words):
+        word = words[i]
+        if not word.is_quoted and word.text in ("or", "||"):
+            if wants:
+                raise LanguageError(f"a term is missing before '{word.text}'", word.at)
+            flags, wants = TERM_OR, True
+            i += 1
+            continue
+        name = word.text
+        begin = word.at
+        while not word.is_quoted and name.startswith("!"):
+            flags ^= TERM_NOT
+            name = name[1:]
+            begin += 1
+        if not name:
+            i += 1
+            if i >= len(words):
+                raise LanguageError("a term is missing behind '!'", word.at)
+            word = words[i]
+            name, begin = word.text, word.at
+        if name == "{" and not word.is_quoted:
+            end = next((k for k in range(i + 1, len(words)) if words[k].text == "}" and not words[k].is_quoted), None)
+            if end is None:
+                raise LanguageError("'{' is not closed", word.at, "a '}' that stands alone ends it")
+            tests: tuple[Test, ...] = (_test(words[i + 1 : end], names, "'{ }'", word.at),)
+            i = end
+        else:
+            tests = _named(name, begin, acls, names)
+        terms.append(Term(tests, flags))
+        flags, wants = 0, False
+        i += 1
+    if wants:
+        raise LanguageError(f"a term is missing behind '{words[-1].text}'", words[-1].at)
+    needs = max((test.expression.needs for term in terms for test in term.tests), default=Needs.NOTHING)
+    return Condition(tuple(terms), needs)
+
+
+def _named(name: str, at: int, acls: Mapping[str, tuple[Test, ...]], names: Names) -> tuple[Test, ...]:
+    if name in acls:
+        return acls[name]
+    if name in PREDEFINED:
+        return (parse_test(PREDEFINED[name], names),)
+    if name in ("{", "}"):
+        raise LanguageError(f"'{name}' is not expected here", at)
+    if name.startswith("{"):
+        raise LanguageError(f"'{name}' is one word", at, "a blank belongs behind '{' and before '}'")
+    raise LanguageError(f"unknown ACL '{name}'", at, did_you_mean(name, [*acls, *PREDEFINED]))
+
+
+def _test(words: list[Word], names: Names, what: str, at: int = 1) -> Test:
+    if not words:
+        raise LanguageError(f"{what} is empty", at, "write an expression and patterns, such as 'src 10.0.0.0/8'")
+    first = words[0]
+    text, method = _underived(first.text, first.at)
+    expression = parse(text, names, first.at)
+    ignore_case = False
+    i = 1
+    while i < len(words) and words[i].text.startswith("-") and not words[i].is_quoted:
+        flag = words[i].text
+        if flag == "--":
+            i += 1
+            break
+        if flag == "-m":
+            if i + 1 >= len(words):
+                raise LanguageError("a method is missing behind '-m'", words[i].at)
+            method = _method(words[i + 1])
+            i += 2
+        elif flag == "-i":
+            ignore_case = True
+            i += 1
+        elif flag == "-n":
+            i += 1  # addresses are never looked up by name here
+        elif flag in UNBUILT_FLAGS:
+            raise LanguageError(f"'{flag}': {UNBUILT_FLAGS[flag]} are known but not built yet", words[i].at)
+        elif method in (Match.INT, Match.LEN) or expression.type is Type.SINT:
+            break  # a negative number
+        else:
+            raise LanguageError(f"unknown flag '{flag}'", words[i].at, "known: -m, -i, -n, and -- before patterns")
+    if method is None:
+        method = MATCH_OF_TYPE.get(expression.type)
+        if method is None:
+            raise LanguageError(
+                f"{expression.type} values need a matching method", first.at, "write '-m found', '-m str', '-m bin'..."
+            )
+    if MATCH_TAKES[method] not in CASTS[expression.type]:
+        raise LanguageError(
+            f"'-m {method.name.lower()}' compares {MATCH_TAKES[method]} values, and '{first.text}' gives {expression.type}",
+            first.at,
+        )
+    patterns = words[i:]
+    try:
+        return Test(expression, compile_set(method, ignore_case, patterns))
+    except LanguageError as error:
+        raise error if error.at else error.moved(first.at) from None
+
+
+def _underived(text: str, at: int) -> tuple[str, Match | None]:
+    """Return `path`, beg for `path_beg`: an ending of the fetch's name that says how to match."""
+    name = text[: min((k for k in (text.find("("), text.find(",")) if k >= 0), default=len(text))]
+    base, underscore, ending = name.rpartition("_")
+    known = ALIASES.get(name, name)
+    if known in FETCHES or not underscore:
+        return text, None
+    fetch = FETCHES.get(ALIASES.get(base, base))
+    if fetch is None or fetch.type is not Type.STR:
+        return text, None
+    if ending in UNBUILT_MATCHES:
+        raise LanguageError(f"'{name}': {UNBUILT_MATCHES[ending]}", at)
+    if ending not in DERIVED:
+        return text, None
+    return base + text[len(name) :], DERIVED[ending]
+
+
+def _method(word: Word) -> Match:
+    if word.text in UNBUILT_MATCHES:
+        raise LanguageError(f"'-m {word.text}': {UNBUILT_MATCHES[word.text]}", word.at)
+    try:
+        return Match[word.text.upper()]
+    except KeyError:
+        known = [each.name.lower() for each in Match]
+        raise LanguageError(f"unknown matching method '{word.text}'", word.at, did_you_mean(word.text, known)) from None

@@ -1,0 +1,231 @@
+"""Sample expressions: `fetch(args),converter(args),...` (manual 7.1, 7.3)."""
+
+import ipaddress
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from lb.config.suggestion import did_you_mean
+from lb.language.catalog import ALIASES, CASTS, CONVERTERS, FETCHES, Argument, Converter, Fetch, Needs, Type
+from lb.language.error import LanguageError
+from lb.language.unbuilt import UNBUILT_CONVERTERS, UNBUILT_FETCHES
+
+TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_NAME = re.compile(r"[A-Za-z0-9_.-]+")
+_UNITS = {"s": 1_000_000, "ms": 1_000, "us": 1}
+
+# Numbers of arg_t.kind.
+ARG_NONE, ARG_INT, ARG_TEXT, ARG_FRONTEND, ARG_BACKEND, ARG_SERVER, ARG_EXPR, ARG_FORMAT, ARG_NET = range(9)
+
+
+@dataclass(frozen=True, slots=True)
+class Arg:
+    """One argument, checked: an `arg_t`."""
+
+    kind: int
+    number: int = 0
+    text: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Op:
+    """A fetch or a converter with its arguments: an `op_t`."""
+
+    code: int
+    cast: int
+    args: tuple[Arg, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Expression:
+    """A fetch and its converters: an `expr_t`."""
+
+    ops: tuple[Op, ...]
+    type: Type
+    needs: Needs
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What expressions may name: indexes in the plan."""
+
+    frontends: dict[str, int]
+    backends: dict[str, int]
+    servers: dict[str, int]  # "backend/server"
+
+
+def fetch_named(name: str, at: int) -> Fetch:
+    """Return the fetch of this name, old names too; raise LanguageError."""
+    known = ALIASES.get(name, name)
+    if known in FETCHES:
+        return FETCHES[known]
+    if name in UNBUILT_FETCHES:
+        raise LanguageError(f"the fetch '{name}' is known but not built yet", at)
+    raise LanguageError(f"unknown fetch '{name}'", at, did_you_mean(name, [*FETCHES, *ALIASES]))
+
+
+def parse(text: str, names: Names, at: int = 1) -> Expression:
+    """Compile an expression that stands alone; `at` is where it begins in its line."""
+    expression, end = parse_from(text, 0, names, at)
+    if end != len(text):
+        raise LanguageError(
+            f"'{text[end:]}' stands behind the expression", at + end, "converters follow behind a comma"
+        )
+    return expression
+
+
+def parse_from(text: str, begin: int, names: Names, at: int = 1) -> tuple[Expression, int]:
+    """Compile the expression at text[begin:], up to where it ends."""
+    found = _NAME.match(text, begin)
+    if found is None:
+        raise LanguageError("an expression is missing", at + begin, "such as 'src' or 'req.hdr(host)'")
+    fetch = fetch_named(found[0], at + begin)
+    given, i = _parenthesis(text, found.end(), at)
+    ops = [Op(fetch.code, 0, _arguments(fetch.name, fetch.args, given, names, at + begin))]
+    kind = fetch.type
+    while i < len(text) and text[i] == ",":
+        found = _NAME.match(text, i + 1)
+        if found is None:
+            raise LanguageError("a converter is missing behind the comma", at + i + 1)
+        converter = _converter(found[0], at + i + 1)
+        if converter.takes not in CASTS[kind]:
+            raise LanguageError(
+                f"'{converter.name}' takes {_a(converter.takes)}, and what stands before it is {_a(kind)}", at + i + 1
+            )
+        begin_args = i + 1
+        given, i = _parenthesis(text, found.end(), at)
+        ops.append(
+            Op(
+                converter.code,
+                converter.takes,
+                _arguments(converter.name, converter.args, given, names, at + begin_args),
+            )
+        )
+        kind = kind if converter.gives is None else converter.gives
+    return Expression(tuple(ops), kind, fetch.needs), i
+
+
+def _a(kind: Type) -> str:
+    return f"{'an' if str(kind)[0] in 'aIi' else 'a'} {kind}"
+
+
+def _converter(name: str, at: int) -> Converter:
+    if name in CONVERTERS:
+        return CONVERTERS[name]
+    if name in UNBUILT_CONVERTERS:
+        raise LanguageError(f"the converter '{name}' is known but not built yet", at)
+    raise LanguageError(f"unknown converter '{name}'", at, did_you_mean(name, CONVERTERS))
+
+
+def _parenthesis(text: str, i: int, at: int) -> tuple[list[tuple[str, int]], int]:
+    """Return the arguments in parentheses, if there are any, with their places, and where they end.
+
+    An argument may be quoted, wholly or in part; a backslash outside single quotes takes the next character as it is.
+    """
+    if i >= len(text) or text[i] != "(":
+        return [], i
+    begin = i
+    i += 1
+    args: list[tuple[str, int]] = []
+    made: list[str] = []
+    start, quote = i, ""
+    while True:
+        if i >= len(text):
+            raise LanguageError("the parenthesis is not closed", at + begin)
+        char = text[i]
+        if quote:
+            if char == quote:
+                quote = ""
+            elif char == "\\" and quote == '"' and i + 1 < len(text):
+                i += 1
+                made.append(text[i])
+            else:
+                made.append(char)
+        elif char in "\"'":
+            quote = char
+        elif char == "\\" and i + 1 < len(text):
+            i += 1
+            made.append({"n": "\n", "r": "\r", "t": "\t"}.get(text[i], text[i]))
+        elif char in ",)":
+            args.append(("".join(made), at + start))
+            made, start = [], i + 1
+            if char == ")":
+                return ([] if args == [("", at + begin + 1)] else args), i + 1
+        else:
+            made.append(char)
+        i += 1
+
+
+def _arguments(
+    name: str, wanted: tuple[Argument, ...], given: list[tuple[str, int]], names: Names, at: int
+) -> tuple[Arg, ...]:
+    needed = sum(not each.is_optional for each in wanted)
+    if len(given) > len(wanted):
+        most = f"at most {len(wanted)}" if wanted else "no"
+        raise LanguageError(f"'{name}' takes {most} argument{'s' if len(wanted) != 1 else ''}", given[len(wanted)][1])
+    if len(given) < needed:
+        raise LanguageError(f"'{name}' needs {needed} argument{'s' if needed != 1 else ''}: {_wanted(wanted)}", at)
+    made: list[Arg] = []
+    for argument, (text, place) in zip(wanted, given, strict=False):
+        if not text and argument.is_optional:
+            made.append(Arg(ARG_NONE))
+            continue
+        made.append(_argument(name, argument, text, place, names))
+    return tuple(made)
+
+
+def _wanted(wanted: Iterable[Argument]) -> str:
+    return ", ".join(f"[{each.kind}]" if each.is_optional else each.kind for each in wanted)
+
+
+def _argument(name: str, wanted: Argument, text: str, at: int, names: Names) -> Arg:
+    kind = wanted.kind
+    if kind == "int":
+        return Arg(ARG_INT, _integer(name, wanted, text, at))
+    if kind == "text":
+        return Arg(ARG_TEXT, 0, text.encode("utf-8", "surrogateescape"))
+    if kind == "name":
+        if not TOKEN.fullmatch(text) or len(text) > 255:
+            raise LanguageError(f"'{name}' needs the name of a header, not '{text}'", at)
+        return Arg(ARG_TEXT, 0, text.encode())
+    if kind == "unit":
+        if text not in _UNITS:
+            raise LanguageError(f"'{name}': unknown unit '{text}'", at, did_you_mean(text, _UNITS))
+        return Arg(ARG_INT, _UNITS[text])
+    if kind == "flag":
+        if text.lower() not in ("0", "1", "true", "false"):
+            raise LanguageError(f"'{name}' needs 1 or 0, not '{text}'", at)
+        return Arg(ARG_INT, int(text.lower() in ("1", "true")))
+    if kind == "hex":
+        try:
+            return Arg(ARG_TEXT, 0, bytes.fromhex(text))
+        except ValueError:
+            raise LanguageError(f"'{name}' needs pairs of hexadecimal digits, not '{text}'", at) from None
+    if kind in ("ipv4", "ipv6"):
+        try:
+            address = ipaddress.IPv4Address(text) if kind == "ipv4" else ipaddress.IPv6Address(text)
+        except ValueError:
+            raise LanguageError(
+                f"'{name}' needs an {'IPv4' if kind == 'ipv4' else 'IPv6'} address, not '{text}'", at
+            ) from None
+        return Arg(ARG_NET, 8 * len(address.packed), address.packed)
+    table, number = {
+        "frontend": (names.frontends, ARG_FRONTEND),
+        "backend": (names.backends, ARG_BACKEND),
+        "server": (names.servers, ARG_SERVER),
+    }[kind]
+    if text not in table:
+        raise LanguageError(f"'{name}': unknown {kind} '{text}'", at, did_you_mean(text, table) if table else "")
+    return Arg(number, table[text])
+
+
+def _integer(name: str, wanted: Argument, text: str, at: int) -> int:
+    try:
+        number = int(text, 0) if text.startswith(("0x", "0X")) else int(text)
+    except ValueError:
+        raise LanguageError(f"'{name}' needs a number, not '{text}'", at) from None
+    low = -(2**63) if wanted.low is None else wanted.low
+    high = 2**63 - 1 if wanted.high is None else wanted.high
+    if not low <= number <= high:
+        raise LanguageError(f"'{name}': {number} is out of range", at, f"from {low} to {high}")
+    return number

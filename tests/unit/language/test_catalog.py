@@ -1,0 +1,84 @@
+"""The tables of the language and the numbers of the data plane are the same."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from lb.config import rules as actions
+from lb.language import catalog, condition, expression, format, pattern  # noqa: A004
+from lb.language.unbuilt import UNBUILT_CONVERTERS, UNBUILT_FETCHES
+
+POLICY = Path(__file__).parents[3] / "lb" / "_speedups" / "policy"
+
+
+def enums(file: str, prefix: str) -> list[dict[str, int]]:
+    """Read the enums of a .pxd whose names begin with `prefix`, each with the values C would give."""
+    found: list[dict[str, int]] = []
+    text = (POLICY / file).read_text()
+    for block in re.findall(r"^cdef enum[^:\n]*:[^\n]*\n((?:    .*\n)+)", text, re.M):
+        value = -1
+        names: dict[str, int] = {}
+        for line in block.splitlines():
+            match = re.match(r"    ([A-Z0-9_]+)(?: = ([^#]+))?", line)
+            assert match is not None, line
+            value = value + 1 if match[2] is None else eval(match[2], {"__builtins__": {}})
+            names[match[1]] = value
+        if all(name.startswith(prefix) for name in names):
+            found.append(names)
+    return found
+
+
+def constant(name: str) -> str:
+    return re.sub(r"[^A-Z0-9]+", "_", name.upper())
+
+
+@pytest.mark.parametrize(
+    ("file", "prefix", "word", "table"),
+    [
+        ("fetch.pxd", "FETCH", "FETCH_", {each.name: each.code for each in catalog.FETCHES.values()}),
+        ("convert.pxd", "CONVERT", "CONVERT_", {each.name: each.code for each in catalog.CONVERTERS.values()}),
+    ],
+)
+def test_codes(file: str, prefix: str, word: str, table: dict[str, int]) -> None:
+    families = enums(file, prefix)
+    theirs = {
+        name.removeprefix(word): number << 8 | value
+        for number, family in enumerate(families, 1)
+        for name, value in family.items()
+        if not name.endswith("_END")
+    }
+    assert {constant(name): code for name, code in table.items()} == theirs
+
+
+def only(file: str, prefix: str) -> dict[str, int]:
+    (names,) = enums(file, prefix)
+    return names
+
+
+def test_types_matches_arguments_and_actions() -> None:
+    types = next(each for each in enums("sample.pxd", "SAMPLE_") if "SAMPLE_IPV4" in each)
+    assert {f"SAMPLE_{each.name}": each.value for each in catalog.Type} | {"SAMPLE_TYPES": 9} == types
+    matches = only("program.pxd", "MATCH_")
+    assert {f"MATCH_{each.name}": each.value for each in catalog.Match} | {"MATCH_METHODS": 13} == matches
+    args = only("program.pxd", "ARG_")
+    assert {name: getattr(expression, name) for name in args} == args
+    numbers = only("program.pxd", "ACTION")
+    ours = {name.removeprefix("ACTION_"): value for name, value in numbers.items() if name != "ACTIONS"}
+    assert {name: getattr(actions, name) for name in ours} == ours
+    terms = only("program.pxd", "TERM_")
+    assert terms == {"TERM_NOT": condition.TERM_NOT, "TERM_OR": condition.TERM_OR}
+    parts = next(each for each in enums("program.pxd", "PART_") if "PART_TEXT" in each)
+    assert parts == {"PART_TEXT": format.PART_TEXT, "PART_EXPR": format.PART_EXPR}
+    assert only("program.pxd", "SET_") == {"SET_IGNORE_CASE": pattern.SET_IGNORE_CASE}
+
+
+def test_what_is_built_is_not_called_unbuilt() -> None:
+    assert not UNBUILT_FETCHES & {*catalog.FETCHES, *catalog.ALIASES}
+    assert not UNBUILT_CONVERTERS & set(catalog.CONVERTERS)
+
+
+def test_aliases_lead_somewhere() -> None:
+    assert set(catalog.ALIASES.values()) <= set(catalog.FETCHES)
