@@ -24,6 +24,7 @@ from lb.model import (
     Route,
     Server,
     Sticky,
+    Timeouts,
 )
 from lb.model.address import Family, parse_bind, parse_server
 from lb.model.backend import HASHED
@@ -104,12 +105,17 @@ def _frontend(frontend: Frontend, defaults: Defaults) -> Frontend:
             client_fin=timeouts.client_fin
             if inherited.client_fin is UNSET or frontend.mode == "udp"
             else said(timeouts.client_fin, inherited.client_fin),
+            tarpit=_tarpit(timeouts.tarpit, inherited) if is_http else UNSET,
         ),
         **(_forwarding(frontend, defaults) if is_http else {}),
         routes=tuple(_route(frontend, each) for each in frontend.routes),
         sticky=_sticky(frontend.sticky),
         http_connection=_or(frontend.http_connection, defaults.http_connection) if is_http else UNSET,
     )
+
+
+def _tarpit(given: str | UnsetType, inherited: Timeouts) -> str:
+    return said(given, said(inherited.tarpit, inherited.connect))
 
 
 def _route(frontend: Frontend, route: Route) -> Route:
@@ -179,6 +185,7 @@ def _backend(backend: Backend, defaults: Defaults, mode: str) -> Backend:
             server_fin=timeouts.server_fin
             if inherited.server_fin is UNSET or is_udp
             else said(timeouts.server_fin, inherited.server_fin),
+            tarpit=_tarpit(timeouts.tarpit, inherited) if mode == "http" else UNSET,
         ),
         check=backend_check(backend),
         retries=defaults.retries if backend.retries is UNSET else backend.retries,

@@ -128,6 +128,7 @@ class Review:
                     proxy.acls,
                     proxy.rules,
                     proxy.response_rules,
+                    tarpit_ms=0,
                     is_frontend=noun == "frontend",
                 )
 
@@ -787,10 +788,11 @@ _TIMEOUTS = (
     "client_fin",
     "server_fin",
     "check",
+    "tarpit",
 )
-_FRONTEND_TIMEOUTS = ("client", "http_request", "http_keep_alive", "tunnel", "client_fin")
+_FRONTEND_TIMEOUTS = ("client", "http_request", "http_keep_alive", "tunnel", "client_fin", "tarpit")
 _ROUTE_TIMEOUTS = ("client", "connect", "server", "tunnel")
-_BACKEND_TIMEOUTS = ("connect", "server", "tunnel", "server_fin", "check")
+_BACKEND_TIMEOUTS = ("connect", "server", "tunnel", "server_fin", "check", "tarpit")
 
 FORWARDING = (
     "trusted_proxies",

@@ -413,6 +413,7 @@ class _Compiler:
                 frontend.acls,
                 frontend.rules,
                 frontend.response_rules,
+                tarpit_ms=_ms(frontend.timeouts.tarpit),
                 is_frontend=True,
             ),
         )
@@ -477,6 +478,7 @@ class _Compiler:
                 backend.acls,
                 backend.rules,
                 backend.response_rules,
+                tarpit_ms=_ms(backend.timeouts.tarpit),
                 is_frontend=False,
             ),
         )

@@ -24,8 +24,8 @@ from lb.model.rule import Return, Rule, RuleRedirect, SetStatus
 # Numbers of action_id.
 (
     ALLOW, DENY, REJECT, SILENT_DROP, RETURN, REDIRECT, SET_HEADER, ADD_HEADER, DEL_HEADER, SET_METHOD, SET_PATH, SET_QUERY,
-    SET_PATHQ, SET_STATUS, USE_BACKEND,
-) = range(1, 16)  # fmt: skip
+    SET_PATHQ, SET_STATUS, USE_BACKEND, TARPIT,
+) = range(1, 17)  # fmt: skip
 RULE_UNLESS = 1
 REDIRECT_LOCATION, REDIRECT_PREFIX, REDIRECT_SCHEME = 1, 2, 3
 
@@ -70,6 +70,7 @@ class Phase(Enum):
 
 _WHERE = {
     "reject": (Phase.REQUEST,),
+    "tarpit": (Phase.REQUEST,),
     "redirect": (Phase.REQUEST,),
     "set_method": (Phase.REQUEST,),
     "set_path": (Phase.REQUEST,),
@@ -122,10 +123,11 @@ class RuleCompiler:
 
     def compile(
         self, path: Path, subject: str, acls: Mapping[str, object], rules: Iterable[Rule], response_rules: Iterable[Rule],
-        *, is_frontend: bool,
+        *, tarpit_ms: int, is_frontend: bool,
     ) -> Sets:  # fmt: skip
         """Compile what a proxy says; mistakes are reported."""
         self._path, self._subject, self._is_frontend = path, subject, is_frontend
+        self._tarpit_ms = tarpit_ms
         self._acls = {name: self._acl(name, given) for name, given in acls.items()}
         return Sets(
             self.program.ruleset(self._rules(Phase.REQUEST, rules)),
@@ -270,6 +272,14 @@ class _RuleCompiler:
             if status < 400:
                 self._wrong((action,), f"'deny': {status} is not an error", "write 400 to 599, or 'return'")
             return DENY, [Arg(ARG_INT, status)]
+        if action == "tarpit":
+            if given is False:
+                self._truth(action, given)
+            status = 500 if isinstance(given, bool) else given
+            assert isinstance(status, int)
+            if status < 400:
+                self._wrong((action,), f"'tarpit': {status} is not an error", "write 400 to 599")
+            return TARPIT, [Arg(ARG_INT, status), Arg(ARG_INT, self.owner._tarpit_ms)]
         if action == "return":
             return RETURN, self._return(Return(status=given) if isinstance(given, int) else given)
         if action == "redirect":

@@ -85,11 +85,10 @@ UNBUILT: dict[str, dict[str, str]] = {
     },
     "Timeouts": {
         "queue": "balance",
-        "tarpit": "rules",
         "client_hs": "tls",
     },
-    "FrontendTimeouts": {"tarpit": "rules", "client_hs": "tls"},
-    "BackendTimeouts": {"queue": "balance", "tarpit": "rules"},
+    "FrontendTimeouts": {"client_hs": "tls"},
+    "BackendTimeouts": {"queue": "balance"},
     "Frontend": {
         "tcp_rules": "rules",
         "captures": "rules",
@@ -132,7 +131,6 @@ UNBUILT: dict[str, dict[str, str]] = {
     },
     "Rule": {
         "silent_drop": "rules",
-        "tarpit": "rules",
         "auth": "rules",
         "track": "tables",
         "replace_header": "rules",

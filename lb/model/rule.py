@@ -63,6 +63,10 @@ class Rule(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         Meta(description="Answer with this error status instead; `true` is 403. For responses 502."),
     ] = UNSET
     reject: Annotated[bool | UnsetType, Meta(description="`true`: close the connection without an answer.")] = UNSET
+    tarpit: Annotated[
+        bool | Status | UnsetType,
+        Meta(description="Hold the request for `timeouts.tarpit`, then answer with this error status; `true` is 500."),
+    ] = UNSET
     return_: Annotated[Status | Return | UnsetType, Meta(description="Answer from here.")] = field(
         name="return", default=UNSET
     )

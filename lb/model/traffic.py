@@ -44,6 +44,7 @@ _CLIENT_FIN = (
 _SERVER_FIN = (
     "Longest silence of a server's connection that is half-closed, of a tunnel or TCP relay; `tunnel` if not given."
 )
+_TARPIT = "How long the rule action `tarpit` holds a request before it is answered; `defaults.timeouts.connect` if not given."
 
 
 class Timeouts(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -58,6 +59,7 @@ class Timeouts(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     check: Annotated[Duration | UnsetType, Meta(description=_CHECK)] = UNSET
     client_fin: Annotated[Duration | UnsetType, Meta(description=_CLIENT_FIN)] = UNSET
     server_fin: Annotated[Duration | UnsetType, Meta(description=_SERVER_FIN)] = UNSET
+    tarpit: Annotated[Duration | UnsetType, Meta(description=_TARPIT)] = UNSET
 
 
 class FrontendTimeouts(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -68,6 +70,7 @@ class FrontendTimeouts(Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     http_keep_alive: Annotated[Duration | UnsetType, Meta(description=_HTTP_KEEP_ALIVE)] = UNSET
     tunnel: Annotated[Duration | UnsetType, Meta(description=_TUNNEL)] = UNSET
     client_fin: Annotated[Duration | UnsetType, Meta(description=_CLIENT_FIN)] = UNSET
+    tarpit: Annotated[Duration | UnsetType, Meta(description=_TARPIT)] = UNSET
 
 
 class BackendTimeouts(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -78,6 +81,7 @@ class BackendTimeouts(Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     tunnel: Annotated[Duration | UnsetType, Meta(description=_TUNNEL)] = UNSET
     check: Annotated[Duration | UnsetType, Meta(description=_CHECK)] = UNSET
     server_fin: Annotated[Duration | UnsetType, Meta(description=_SERVER_FIN)] = UNSET
+    tarpit: Annotated[Duration | UnsetType, Meta(description=_TARPIT)] = UNSET
 
 
 class Keepalive(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -155,6 +155,7 @@ cdef enum action_id:             # rule_t.action
     ACTION_SET_PATHQ
     ACTION_SET_STATUS            # args: status, reason text
     ACTION_USE_BACKEND           # args: backend
+    ACTION_TARPIT                # args: status, ms
     ACTIONS
 
 cdef enum:                       # rule_t.flags

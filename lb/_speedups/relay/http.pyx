@@ -13,7 +13,7 @@ from lb._speedups.policy.plan cimport (
     FRONTEND_FORWARDING, FRONTEND_MARKS_RESPONSE, FRONTEND_MONITOR, FRONTEND_NO_DOTS, ROUTE_TIMES, TARGET_SPLIT, monitor_need_t, monitor_t,
     plan_backend, plan_mirror, plan_mirror_t, plan_monitor, plan_route, plan_route_t, plan_t, plan_text,
 )
-from lb._speedups.policy.program cimport ACTION_DENY, ACTION_REJECT, ACTION_USE_BACKEND, arg_t
+from lb._speedups.policy.program cimport ACTION_DENY, ACTION_REJECT, ACTION_TARPIT, ACTION_USE_BACKEND, arg_t
 from lb._speedups.policy.route cimport route_find, route_found_t, route_is_plain
 from lb._speedups.policy.rule cimport RULES_DONE, RULES_VERDICT, verdict_t
 from lb._speedups.proto.h1 cimport H1_BAD_TARGET, H1_UNASKED_UPGRADE
@@ -99,7 +99,7 @@ cdef char phase_letter(const stream_t *st) noexcept nogil:
         return c'H'
     if st.phase == PHASE_CONNECT or st.phase == PHASE_ASSIGN:
         return c'C'
-    return c'R'
+    return c'T' if st.held else c'R'
 
 
 # The stream cannot go on: answer with `status` when the client has seen no head yet, else cut.
@@ -354,6 +354,13 @@ cdef void carry_out(stream_t *st, const verdict_t *verdict, bint on_response) no
             row.denied_req += 1
         fail(st, <uint16_t> rules_number(st, verdict, 0, 403),
              b"the answer is not allowed" if on_response else b"the request is not allowed", c'P', phase)
+        return
+    if verdict.rule.action == ACTION_TARPIT:
+        row.denied_req += 1
+        st.held = <uint16_t> rules_number(st, verdict, 0, 500)
+        st.handle = 0                         # nobody can resume it
+        st.phase = PHASE_PARKED
+        side_deadline(&st.client, st.engine.now_ms, <uint32_t> rules_number(st, verdict, 1, 0))
         return
     side_deadline(&st.client, 0, 0)
     r = reply_rule(st, verdict)
@@ -874,7 +881,7 @@ cdef void http_wake(stream_t *st, side_t *who) noexcept nogil:
             return
     if st.phase == PHASE_PARKED:
         if who.flags & SIDE_LOST:
-            cut(st, c'C', c'R')
+            cut(st, c'C', phase_letter(st))
         return
     if st.phase == PHASE_CONNECT:
         if st.flags & STREAM_DEFERRED:
@@ -904,6 +911,9 @@ cdef void http_timeout(stream_t *st, side_t *who) noexcept nogil:
     cdef int r
     if st.flags & STREAM_DEFERRED and who == &st.client:
         assigned(st, server_retry(st))
+        return
+    if st.phase == PHASE_PARKED and st.held:
+        fail(st, st.held, b"the request is not allowed", c'P', c'T')
         return
     if st.phase == PHASE_PARKED:
         fail(st, 503, b"no decision about the request was made in time", c'P', c'R')

@@ -292,6 +292,7 @@ ctypedef struct stream_t:
     span_t asked_target
     span_t asked_path
     span_t asked_host
+    uint16_t held                # status that a request held by `tarpit` is answered with, 0 = it is not held
     uint32_t use_backend         # index + 1 of the backend that a rule chose, 0 = routes decide
     uint64_t accept_us           # times for the log: CLOCK_REALTIME us of the request's start
     uint64_t start_ms            # CLOCK_MONOTONIC ms of it

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
-from kit.message import Ended, reply
+from kit.message import Ended, ask, reply
 from kit.server import Server
 from kit.settings import LOOPBACK, Settings
 from kit.stage import Stage
@@ -180,3 +182,25 @@ def test_redirects(stage: Stage) -> None:
     assert location("/c?x=1") == (308, b"https://LB.test:80/c")
     assert location("/d", "X-To: /there") == (302, b"/there")
     assert location("/d", "X-To: /the re") == (500, None)
+
+
+def test_tarpit_holds_and_then_answers(stage: Stage) -> None:
+    server, _ = ruled(
+        stage,
+        {
+            "timeouts": {"tarpit": "300ms"},
+            "rules": [{"tarpit": True, "if": "{ path /slow }"}, {"tarpit": 429, "if": "{ path /later }"}],
+        },
+    )
+    client = stage.client()
+    begin = time.monotonic()
+    assert client.get("/slow").status == 500
+    assert time.monotonic() - begin >= 0.29
+    assert client.get("/later", method="POST", body=b"x" * 100).status == 429
+    assert client.get("/").body == b"app"  # on the same connection
+    gone = stage.client()
+    gone.send(ask("/slow"))
+    gone.close()
+    # Whether its end is seen before the time is up depends on when it came.
+    assert sorted(each.state for each in stage.records(4)) in (["--", "CT", "PT", "PT"], ["--", "PT", "PT", "PT"])
+    assert len(server.requests) == 1

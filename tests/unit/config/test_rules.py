@@ -46,7 +46,8 @@ def messages(rules: list[Any], **frontend: Any) -> list[str]:
         ({"set_query": "a b"}, "percent-encoded"),
         ({"set_method": "HEAD"}, "changes how answers are framed"),
         ({"use_backend": "ap"}, "unknown backend 'ap'; did you mean 'app'?"),
-        ({"tarpit": True}, "known but not built yet"),
+        ({"tarpit": 302}, "302 is not an error"),
+        ({"capture": True}, "known but not built yet"),
         ({"denny": 403}, "unknown keyword 'denny'"),
     ],
 )
