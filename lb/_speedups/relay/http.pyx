@@ -28,7 +28,8 @@ from lb._speedups.relay.relay cimport (
     FAULT_CLOSED, FAULT_ERROR, FAULT_RESET, FAULT_SYNTAX, INTERIM_MAX, LINK_CLOSE, LINK_EARLY, LINK_HEARD, LINK_PARKS,
     OFFER_ABORT, OFFER_DATA, OFFER_END, OFFER_MEMORY, OFFER_WAIT, PHASE_ASSIGN, PHASE_BODY,
     PHASE_CONNECT, PHASE_END, PHASE_PARKED, PHASE_REQUEST, PHASE_SEND, PHASE_TUNNEL, SIDE_GONE, SIDE_IN_END,
-    SIDE_IN_HEAD, SIDE_LAST, SIDE_LEFT, SIDE_LOST, SIDE_OUT_END, SIDE_OUT_HEAD, STREAM_DEFERRED, STREAM_DOWN_FLOW, STREAM_HALF,
+    SIDE_IN_HEAD, SIDE_LAST, SIDE_LEFT, SIDE_LOST, SIDE_OUT_END, SIDE_OUT_HEAD, STREAM_COPY, STREAM_DEFERRED, STREAM_DOWN_FLOW,
+    STREAM_HALF,
     STREAM_HTTP, STREAM_QUIET, STREAM_REPLAY, STREAM_REPLIED, STREAM_RESENT, STREAM_REUSED, STREAM_UP_FLOW, STREAM_UPGRADE,
     WAITS_IN, WAITS_OUT, engine_t, link_t, side_t, slice_out_t, stream_t,
 )
@@ -332,6 +333,15 @@ cdef bint judge(stream_t *st, uint32_t ruleset, message_t *m) noexcept nogil:
         verdict.at += 1
     carry_out(st, &verdict, m == st.response)
     return False
+
+
+# The backend's rules, then the frontend's. Nobody gets the answer of a copy, so nobody judges it.
+cdef bint judge_response(stream_t *st, message_t *m) noexcept nogil:
+    if st.flags & STREAM_COPY:
+        return True
+    if st.backend.response_rules != 0 and not judge(st, st.backend.response_rules, m):
+        return False
+    return st.frontend.response_rules == 0 or judge(st, st.frontend.response_rules, m)
 
 
 # The proxy whose rules are being looked at: the frontend's request rules run before there is a backend.
@@ -680,9 +690,7 @@ cdef int response_head(stream_t *st) noexcept nogil:
             server_own(st)
         if UNLIKELY(st.server.link.flags & LINK_EARLY):
             server_met(st)
-        if UNLIKELY(st.backend.response_rules != 0) and not judge(st, st.backend.response_rules, m):
-            return PUMP_GONE
-        if UNLIKELY(st.frontend.response_rules != 0) and not judge(st, st.frontend.response_rules, m):
+        if UNLIKELY((st.backend.response_rules | st.frontend.response_rules) != 0) and not judge_response(st, m):
             return PUMP_GONE
         if UNLIKELY((st.frontend.flags & FRONTEND_MARKS_RESPONSE) != 0):
             forward_response(st, m)

@@ -204,3 +204,28 @@ def test_tarpit_holds_and_then_answers(stage: Stage) -> None:
     # Whether its end is seen before the time is up depends on when it came.
     assert sorted(each.state for each in stage.records(4)) in (["--", "CT", "PT", "PT"], ["--", "PT", "PT", "PT"])
     assert len(server.requests) == 1
+
+
+def test_copies_meet_no_response_rules(stage: Stage) -> None:
+    copied = stage.server(reply(b"copy", "X-Kind: plain"))
+    first = stage.server(reply(b"app"))
+    stage.start(
+        {
+            "version": 1,
+            "global": {"workers": 1},
+            "frontends": {
+                "web": {
+                    "bind": [{"address": LOOPBACK}],
+                    "default_backend": "app",
+                    "mirror": {"to": "copies"},
+                    "rules": [{"set_header": ["x-seen", "1"]}],
+                    "response_rules": [{"deny": True, "if": "{ res.hdr(x-kind) -m found }"}],
+                }
+            },
+            "backends": {"app": {"servers": [first.text]}, "copies": {"servers": [copied.text]}},
+        }
+    )
+    client = stage.client()
+    assert [client.get("/").body for _ in range(3)] == [b"app"] * 3
+    assert [each.value("x-seen") for each in copied.wait_requests(3)] == [b"1"] * 3
+    assert [each.state for each in stage.records(3)] == ["--"] * 3
