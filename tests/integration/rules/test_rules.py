@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 
 import pytest
+from kit.deadline import eventually
+from kit.inprocess import InProcess
 from kit.message import Ended, ask, reply
 from kit.server import Server
 from kit.settings import LOOPBACK, Settings
@@ -206,6 +208,7 @@ def test_tarpit_holds_and_then_answers(stage: Stage) -> None:
     assert len(server.requests) == 1
 
 
+@pytest.mark.h1_only
 def test_copies_meet_no_response_rules(stage: Stage) -> None:
     copied = stage.server(reply(b"copy", "X-Kind: plain"))
     first = stage.server(reply(b"app"))
@@ -229,3 +232,7 @@ def test_copies_meet_no_response_rules(stage: Stage) -> None:
     assert [client.get("/").body for _ in range(3)] == [b"app"] * 3
     assert [each.value("x-seen") for each in copied.wait_requests(3)] == [b"1"] * 3
     assert [each.state for each in stage.records(3)] == ["--"] * 3
+    proxy = stage.proxy
+    assert isinstance(proxy, InProcess)
+    eventually(lambda: proxy.counters("copies")["cur"] == 0, "copies go on")
+    assert proxy.counters("copies")["denied_resp"] == 0
