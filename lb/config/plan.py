@@ -290,7 +290,7 @@ class _Compiler:
             for backend in configuration.backends.values()
             for each in backend.servers
         )
-        self.rules = RuleCompiler(names_of(configuration), self.findings.append)
+        self.rules = RuleCompiler(names_of(configuration, folder), self.findings.append)
         self.addresses = self._addresses()
         self.frontends = [self._frontend(name, each) for name, each in configuration.frontends.items()]
         self.backends = [self._backend(name, each) for name, each in configuration.backends.items()]

@@ -88,8 +88,8 @@ class Sets(NamedTuple):
     response: int
 
 
-def names_of(configuration: Configuration) -> Names:
-    """Return what expressions may name, with the places that each has in the plan."""
+def names_of(configuration: Configuration, folder: str | None = None) -> Names:
+    """Return what expressions may name, with the places that each has in the plan; files only if a folder is given."""
     servers: list[str] = []
     for name, backend in configuration.backends.items():
         for given in backend.servers:
@@ -102,6 +102,7 @@ def names_of(configuration: Configuration) -> Names:
         {name: index for index, name in enumerate(configuration.frontends)},
         {name: index for index, name in enumerate(configuration.backends)},
         {name: index for index, name in enumerate(servers)},
+        folder,
     )
 
 

@@ -18,11 +18,11 @@ from lb.language.catalog import (
 )
 from lb.language.error import LanguageError
 from lb.language.expression import Expression, Names, parse
-from lb.language.pattern import Set, compile_set
+from lb.language.pattern import Set, compile_set, read_patterns
 from lb.language.words import Word, split
 
 UNBUILT_MATCHES = {"reg": "regular expressions are known but not built yet"}
-UNBUILT_FLAGS = {"-f": "pattern files", "-M": "maps as patterns", "-u": "ids of ACLs"}
+UNBUILT_FLAGS = {"-M": "maps as patterns", "-u": "ids of ACLs"}
 TERM_NOT = 1
 TERM_OR = 2
 
@@ -121,6 +121,8 @@ def _test(words: list[Word], names: Names, what: str, at: int = 1) -> Test:
     text, method = _underived(first.text, first.at)
     expression = parse(text, names, first.at)
     ignore_case = False
+    listed: list[Word] = []
+    is_unread = False  # patterns of a file that somebody else will look at
     i = 1
     while i < len(words) and words[i].text.startswith("-") and not words[i].is_quoted:
         flag = words[i].text
@@ -135,6 +137,14 @@ def _test(words: list[Word], names: Names, what: str, at: int = 1) -> Test:
         elif flag == "-i":
             ignore_case = True
             i += 1
+        elif flag == "-f":
+            if i + 1 >= len(words):
+                raise LanguageError("a file is missing behind '-f'", words[i].at)
+            if names.folder is None:
+                is_unread = True
+            else:
+                listed += read_patterns(words[i + 1], names.folder)
+            i += 2
         elif flag == "-n":
             i += 1  # addresses are never looked up by name here
         elif flag in UNBUILT_FLAGS:
@@ -142,7 +152,7 @@ def _test(words: list[Word], names: Names, what: str, at: int = 1) -> Test:
         elif method in (Match.INT, Match.LEN) or expression.type is Type.SINT:
             break  # a negative number
         else:
-            raise LanguageError(f"unknown flag '{flag}'", words[i].at, "known: -m, -i, -n, and -- before patterns")
+            raise LanguageError(f"unknown flag '{flag}'", words[i].at, "known: -m, -i, -n, -f, and -- before patterns")
     if method is None:
         method = MATCH_OF_TYPE.get(expression.type)
         if method is None:
@@ -154,7 +164,9 @@ def _test(words: list[Word], names: Names, what: str, at: int = 1) -> Test:
             f"'-m {method.name.lower()}' compares {MATCH_TAKES[method]} values, and '{first.text}' gives {expression.type}",
             first.at,
         )
-    patterns = words[i:]
+    if is_unread:
+        return Test(expression, Set(method, 0, MATCH_TAKES[method]))
+    patterns = listed + words[i:]
     try:
         return Test(expression, compile_set(method, ignore_case, patterns))
     except LanguageError as error:

@@ -52,6 +52,7 @@ class Names:
     frontends: dict[str, int]
     backends: dict[str, int]
     servers: dict[str, int]  # "backend/server"
+    folder: str | None = None  # where relative paths of pattern files begin; None: files are not looked at
 
 
 def fetch_named(name: str, at: int) -> Fetch:

@@ -44,7 +44,9 @@ _CLIENT_FIN = (
 _SERVER_FIN = (
     "Longest silence of a server's connection that is half-closed, of a tunnel or TCP relay; `tunnel` if not given."
 )
-_TARPIT = "How long the rule action `tarpit` holds a request before it is answered; `defaults.timeouts.connect` if not given."
+_TARPIT = (
+    "How long the rule action `tarpit` holds a request before it is answered; `defaults.timeouts.connect` if not given."
+)
 
 
 class Timeouts(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

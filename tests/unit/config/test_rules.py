@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -78,3 +79,34 @@ def test_a_backend_that_only_a_rule_uses_is_used() -> None:
         "backends": {"app": {"servers": ["10.0.0.1:80"]}},
     }
     assert compile(document).warnings == []
+
+
+def filed(tmp_path: Path, condition: str) -> list[str]:
+    """Return what is wrong with a configuration in this folder whose rule has this condition."""
+    file = tmp_path / "lb.yaml"
+    file.write_text(
+        'version: 1\nfrontends: {web: {bind: [":80"], default_backend: app, rules: [{deny: 403, if: "CONDITION"}]}}\n'
+        'backends: {app: {servers: ["10.0.0.1:80"]}}\n'.replace("CONDITION", condition)
+    )
+    try:
+        compiled = compile(file)
+    except ConfigError as error:
+        return [str(each) for each in error.errors]
+    assert compiled.rows.program is not None
+    (found,) = compiled.rows.program.sets
+    return [each.decode() for each in found.words] + [f"{low}:{high}" for low, high in found.ranges]
+
+
+def test_patterns_come_from_files_too(tmp_path: Path) -> None:
+    (tmp_path / "paths").write_text("# what is closed\n/a\n\n  /b c \r\n/ü\n")
+    (tmp_path / "ports").write_text("1:9\n12\n")
+    assert sorted(filed(tmp_path, "{ path_beg -f paths /z }")) == ["/a", "/b c", "/z", "/ü"]
+    assert filed(tmp_path, f"{{ src_port -f {tmp_path}/ports }}") == ["1:9", "12:12"]
+
+
+def test_a_pattern_file_that_cannot_be_used_is_told(tmp_path: Path) -> None:
+    (tmp_path / "bad").write_text("1.2.3.4\nnobody\n")
+    (tmp_path / "empty").write_text("# nothing\n")
+    assert "'nope' cannot be read: no such file" in filed(tmp_path, "{ path -f nope }")[0]
+    assert "'nobody' is not an address" in filed(tmp_path, "{ src -f bad }")[0]
+    assert "no pattern is given" in filed(tmp_path, "{ path -f empty }")[0]
