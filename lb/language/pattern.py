@@ -65,10 +65,9 @@ def read_patterns(name: Word, folder: str) -> list[Word]:
             raise OSError(0, f"it is larger than {FILE_MAX >> 20} MiB")
         with open(path, encoding="utf-8", errors="surrogateescape") as file:
             lines = [line.strip(" \t\r\n") for line in file]
-    except OSError as error:
-        raise LanguageError(
-            f"'{name.text}' cannot be read: {(error.strerror or str(error)).lower()}", name.at
-        ) from None
+    except (OSError, ValueError) as error:
+        reason = str(getattr(error, "strerror", None) or error).lower()
+        raise LanguageError(f"'{name.text}' cannot be read: {reason}", name.at) from None
     return [Word(line, name.at, True) for line in lines if line and not line.startswith("#")]
 
 
