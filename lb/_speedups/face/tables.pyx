@@ -1,0 +1,311 @@
+"""Stick tables for Python: made and kept by the supervisor, shown on the admin socket, tried by tests and benches."""
+
+from cpython.exc cimport PyErr_SetFromErrno
+from libc.stdint cimport uint32_t, uint64_t
+from libc.string cimport memset
+
+from lb._speedups.base.ledger cimport ledger_make, ledger_of, ledger_t
+from lb._speedups.base.mapping cimport MAPPING_ARENA_AT, MAPPING_WORKERS, mapping_t
+from lb._speedups.face.mapping cimport Mapping
+from lb._speedups.policy.table cimport (
+    ENTRY_USED, STORES, TABLE_ARRAY_MAX, TABLE_BINARY, TABLE_INTEGER, TABLE_IP, TABLE_IPV6, TABLE_KEY_MAX, TABLE_NAME,
+    TABLE_NOPURGE, TABLE_SIZE_MAX, TABLE_STRING, table_add_locked, table_agrees, table_at, table_bytes, table_copy,
+    table_drop_locked, table_enter, table_entry, table_entry_t, table_hold, table_key, table_key_t, table_leave, table_make,
+    table_named, table_purge_locked, table_read_locked, table_release, table_set_locked, table_shard, table_spec_t,
+    table_stores, table_t, table_take, table_used, tables_bury, tables_collect, tables_of,
+)
+
+import os
+from time import monotonic_ns
+
+globals().update(
+    TABLE_IP=TABLE_IP,
+    TABLE_IPV6=TABLE_IPV6,
+    TABLE_INTEGER=TABLE_INTEGER,
+    TABLE_STRING=TABLE_STRING,
+    TABLE_BINARY=TABLE_BINARY,
+    TABLE_NOPURGE=TABLE_NOPURGE,
+    TABLE_KEY_MAX=TABLE_KEY_MAX,
+    TABLE_ARRAY_MAX=TABLE_ARRAY_MAX,
+    TABLE_SIZE_MAX=TABLE_SIZE_MAX,
+    TABLE_NAME=TABLE_NAME,
+)
+
+# Names by table_store, as `show table` has them.
+STORE_NAMES = (
+    "server_id", "gpt0", "gpc0", "gpc0_rate", "conn_cnt", "conn_rate", "conn_cur", "sess_cnt", "sess_rate", "http_req_cnt",
+    "http_req_rate", "http_err_cnt", "http_err_rate", "bytes_in_cnt", "bytes_in_rate", "bytes_out_cnt", "bytes_out_rate",
+    "gpc1", "gpc1_rate", "gpt", "gpc", "gpc_rate", "http_fail_cnt", "http_fail_rate",
+)
+
+
+cdef mapping_t *mapping_in(Mapping mapping) except NULL:
+    if mapping.m == NULL:
+        raise ValueError("the mapping is closed")
+    return mapping.m
+
+
+cdef table_t *table_in(Mapping mapping, uint64_t at) except NULL:
+    cdef mapping_t *m = mapping_in(mapping)
+    if at < MAPPING_ARENA_AT or at >= MAPPING_ARENA_AT + m.arena_used or at % 64:
+        raise ValueError(f"no table at {at}")
+    return table_at(m, at)
+
+
+cdef ledger_t *ledger_in(Mapping mapping, uint32_t slot) except NULL:
+    cdef ledger_t *ledger
+    if slot > MAPPING_WORKERS:
+        raise IndexError(slot)
+    ledger = ledger_of(mapping_in(mapping), slot)
+    if ledger == NULL:
+        raise ValueError(f"worker {slot} has no ledger")
+    return ledger
+
+
+cdef uint64_t moment(now_ms):
+    return monotonic_ns() // 1_000_000 if now_ms is None else now_ms
+
+
+cdef int fill_spec(
+    table_spec_t *spec, bytes name, key_type, key_size, size, expire_ms, bint nopurge, stores
+) except -1:
+    memset(spec, 0, sizeof(table_spec_t))
+    spec.name = name
+    spec.name_len = len(name)
+    spec.key_type = key_type
+    spec.key_size = key_size
+    spec.size = size
+    spec.expire_ms = expire_ms
+    spec.flags = TABLE_NOPURGE if nopurge else 0
+    for store, cells, period_ms in stores:
+        if not 0 <= store < STORES or not 1 <= cells <= TABLE_ARRAY_MAX:
+            raise ValueError(f"store {store} with {cells} cells")
+        spec.cells[<uint32_t> store] = cells
+        spec.periods[<uint32_t> store] = period_ms
+    return 0
+
+
+def table_size(key_type, key_size, size, stores):
+    cdef table_spec_t spec
+    fill_spec(&spec, b"", key_type, key_size, size, 0, False, stores)
+    return table_bytes(&spec)
+
+
+def place_table(
+    Mapping mapping, bytes name, key_type, size, stores, *, key_size=0, expire_ms=0, bint nopurge=False, generation=1
+):
+    cdef mapping_t *m = mapping_in(mapping)
+    cdef table_spec_t spec
+    cdef table_t *old
+    cdef table_t *t
+    cdef uint64_t at
+    fill_spec(&spec, name, key_type, key_size, size, expire_ms, nopurge, stores)
+    if tables_of(m).secret[0] == 0:
+        tables_of(m).secret[0] = int.from_bytes(os.urandom(8), "little") | 1
+        tables_of(m).secret[1] = int.from_bytes(os.urandom(8), "little")
+    old = table_named(m, name, len(name))
+    if (
+        old != NULL and table_agrees(old, &spec) and old.size == spec.size and old.expire_ms == spec.expire_ms
+        and old.flags == spec.flags
+    ):
+        old.generation = max(<uint64_t> generation, old.generation)
+        return old.self_at, "kept"
+    at = table_make(m, &spec)
+    if at == 0:
+        PyErr_SetFromErrno(OSError)
+    t = table_at(m, at)
+    t.generation = generation
+    outcome = "made"
+    if old != NULL:
+        outcome = "emptied"
+        if table_agrees(old, &spec):
+            with nogil:
+                table_copy(m, t, old)
+            outcome = "resized"
+        old.retired = 1
+    t.next_at = tables_of(m).first_at
+    tables_of(m).first_at = at
+    return at, outcome
+
+
+def collect_tables(Mapping mapping):
+    tables_collect(mapping_in(mapping))
+
+
+def table_places(Mapping mapping):
+    cdef mapping_t *m = mapping_in(mapping)
+    cdef uint64_t at = tables_of(m).first_at
+    found = {}
+    while at != 0:
+        t = table_at(m, at)
+        if not t.retired:
+            found[t.name.decode("utf-8", "surrogateescape")] = at
+        at = t.next_at
+    return found
+
+
+def table_information(Mapping mapping, uint64_t at, now_ms=None):
+    cdef table_t *t = table_in(mapping, at)
+    cdef uint64_t evicted = 0, refused = 0
+    cdef uint32_t i, store
+    for i in range(t.shards):
+        evicted += table_shard(t, i).evicted
+        refused += table_shard(t, i).refused
+    return {
+        "name": t.name.decode("utf-8", "surrogateescape"),
+        "key_type": t.key_type,
+        "size": t.size,
+        "room": t.shards * t.shard_size,
+        "used": table_used(mapping.m, t, moment(now_ms)),
+        "bytes": t.bytes,
+        "shards": t.shards,
+        "stride": t.stride,
+        "evicted": evicted,
+        "refused": refused,
+        "stores": [(store, t.columns[store].cells, t.columns[store].period_ms) for store in range(STORES)
+                   if table_stores(t, store)],
+    }
+
+
+cdef object key_bytes(const table_entry_t *e):
+    return (<const char *> e.key)[:e.key_len]
+
+
+def table_rows(Mapping mapping, uint64_t at, now_ms=None):
+    cdef table_t *t = table_in(mapping, at)
+    cdef table_entry_t *e
+    cdef uint64_t now = moment(now_ms), left
+    cdef uint32_t shard, i, store, cell
+    for shard in range(t.shards):
+        rows = []
+        if table_take(mapping.m, t, shard) != 0:
+            continue
+        table_purge_locked(t, shard, now)
+        for i in range(t.shard_size):
+            e = table_entry(t, shard, i)
+            if e.state != ENTRY_USED:
+                continue
+            left = e.touched_ms + t.expire_ms - now if e.touched_ms + t.expire_ms > now else 0
+            rows.append((
+                <uint64_t> e, key_bytes(e), e.refs, left if t.expire_ms else 0, shard,
+                [table_read_locked(t, e, store, cell, now) for store in range(STORES)
+                 for cell in range(t.columns[store].cells)],
+            ))
+        table_leave(t, shard)
+        yield from rows
+
+
+cdef int key_in(const table_t *t, table_key_t *key, bytes given) except -1:
+    table_key(t, key, given, len(given))
+    return 0
+
+
+def count(Mapping mapping, uint64_t at, bytes key, uint32_t store, uint64_t n=1, *, uint32_t cell=0, now_ms=None,
+          uint64_t times=1):
+    """Touch the entry so often and count each time; False: no room."""
+    cdef table_t *t = table_in(mapping, at)
+    cdef table_entry_t *e = NULL
+    cdef table_key_t k
+    cdef uint64_t now = moment(now_ms), _i
+    cdef const char *p = key
+    cdef size_t size = len(key)
+    with nogil:
+        for _i in range(times):
+            table_key(t, &k, p, size)
+            e = table_enter(mapping.m, t, &k, now, True)
+            if e == NULL:
+                break
+            table_add_locked(t, e, store, cell, n, now)
+            table_leave(t, k.shard)
+    return e != NULL
+
+
+def count_numbers(Mapping mapping, uint64_t at, uint32_t store, uint64_t begin, uint64_t keys, uint64_t times, now_ms):
+    """Touch and count so often the entries of the integers from `begin` on, one after the other by a stride."""
+    cdef table_t *t = table_in(mapping, at)
+    cdef table_entry_t *e
+    cdef table_key_t k
+    cdef uint64_t now = now_ms, i, refused = 0
+    cdef uint32_t number
+    with nogil:
+        for i in range(times):
+            number = <uint32_t> (begin + (i * 2654435761ULL) % keys)
+            table_key(t, &k, <const char *> &number, 4)
+            e = table_enter(mapping.m, t, &k, now, True)
+            if e == NULL:
+                refused += 1
+                continue
+            table_add_locked(t, e, store, 0, 1, now)
+            table_leave(t, k.shard)
+    return refused
+
+
+def put(Mapping mapping, uint64_t at, bytes key, uint32_t store, uint64_t n, *, uint32_t cell=0, now_ms=None):
+    cdef table_t *t = table_in(mapping, at)
+    cdef table_entry_t *e
+    cdef table_key_t k
+    key_in(t, &k, key)
+    e = table_enter(mapping.m, t, &k, moment(now_ms), True)
+    if e == NULL:
+        return False
+    table_set_locked(t, e, store, cell, n)
+    table_leave(t, k.shard)
+    return True
+
+
+def read(Mapping mapping, uint64_t at, bytes key, uint32_t store, *, uint32_t cell=0, now_ms=None):
+    """Return a cell of an entry; None: there is no such entry. It is not touched."""
+    cdef table_t *t = table_in(mapping, at)
+    cdef table_entry_t *e
+    cdef table_key_t k
+    cdef uint64_t now = moment(now_ms), value
+    key_in(t, &k, key)
+    e = table_enter(mapping.m, t, &k, now, False)
+    if e == NULL:
+        return None
+    value = table_read_locked(t, e, store, cell, now)
+    table_leave(t, k.shard)
+    return value
+
+
+def drop(Mapping mapping, uint64_t at, bytes key, *, now_ms=None):
+    """Take an entry away; False: it is not there, or held."""
+    cdef table_t *t = table_in(mapping, at)
+    cdef table_entry_t *e
+    cdef table_key_t k
+    key_in(t, &k, key)
+    e = table_enter(mapping.m, t, &k, moment(now_ms), False)
+    if e == NULL:
+        return False
+    dropped = e.refs == 0
+    if dropped:
+        table_drop_locked(t, k.shard, e)
+    table_leave(t, k.shard)
+    return dropped
+
+
+def make_ledger(Mapping mapping, uint32_t slot):
+    if not 0 <= slot <= MAPPING_WORKERS:
+        raise IndexError(slot)
+    if ledger_make(mapping_in(mapping), slot) != 0:
+        PyErr_SetFromErrno(OSError)
+
+
+def hold(Mapping mapping, uint64_t at, uint32_t slot, bytes key, *, now_ms=None):
+    """Hold an entry for a worker; the place in its ledger, 0 = no room."""
+    cdef table_t *t = table_in(mapping, at)
+    cdef table_key_t k
+    key_in(t, &k, key)
+    return table_hold(mapping.m, t, ledger_in(mapping, slot), &k, moment(now_ms))
+
+
+def release(Mapping mapping, uint32_t slot, uint32_t place, *, now_ms=None):
+    cdef ledger_t *ledger = ledger_in(mapping, slot)
+    if not 1 <= place <= ledger.used or ledger.held[place - 1].object == 0:
+        raise ValueError(f"worker {slot} holds nothing at {place}")
+    table_release(mapping.m, ledger, place, moment(now_ms))
+
+
+def bury_tables(Mapping mapping, uint32_t slot, now_ms=None):
+    cdef uint64_t now = moment(now_ms)
+    tables_bury(mapping_in(mapping), slot, now)
