@@ -27,7 +27,7 @@ http {{
     default_type application/octet-stream;
 {temp}
     server {{
-        listen 127.0.0.1:{port} backlog=4096;
+{listen}
         location = / {{ return 200 "{body}"; }}
         location / {{ root files; }}
     }}
@@ -46,16 +46,22 @@ def nginx_temp() -> str:
     return "\n".join(f"    {kind}_temp_path temp_{kind};" for kind in kinds)
 
 
-def start_backend(stage: Stage, fds: int) -> tuple[Process, int]:
-    """Start the server on core 1; return it and its port."""
+def addresses(count: int) -> list[str]:
+    """Return so many loopback addresses, 127.0.0.1 first: for proxies, servers of their own."""
+    return [f"127.0.{number // 250}.{number % 250 + 1}" for number in range(count)]
+
+
+def start_backend(stage: Stage, fds: int, servers: int = 1) -> tuple[Process, int]:
+    """Start the server on core 1, at so many addresses; return it and its port."""
     nginx = need("nginx", "apt-get install nginx-light")
     port = free_port()
     folder = stage.folder("backend")
     (folder / "files").mkdir()
     for name, size in FILES.items():
         (folder / "files" / name).write_bytes(os.urandom(1024) * (size // 1024))
+    listen = "\n".join(f"        listen {address}:{port} backlog=4096;" for address in addresses(servers))
     (folder / "nginx.conf").write_text(
-        _CONFIG.format(user=nginx_user(), temp=nginx_temp(), fds=fds, port=port, body=BODY)
+        _CONFIG.format(user=nginx_user(), temp=nginx_temp(), fds=fds, listen=listen, body=BODY)
     )
     argv = [nginx, "-p", f"{folder}/", "-c", "nginx.conf", "-e", "stderr"]
     process = stage.start("backend", argv, LOAD_CORE)

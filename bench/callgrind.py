@@ -74,7 +74,7 @@ def count(name: str, scenario: Scenario, requests: int, keep: Path | None) -> di
     """Return instructions per request of the process of proxy `name` that carries the load."""
     limit = idle.fd_limit()
     with Stage() as stage:
-        _backend, server = start_backend(stage, limit)
+        _backend, server = start_backend(stage, limit, scenario.servers)
         wrap = (
             need("valgrind", "apt-get install valgrind"),
             "--tool=callgrind",
@@ -170,7 +170,7 @@ def main(argv: list[str] | None = None) -> int:
     options = parser.parse_args(argv)
     peers = options.peers.split(",")
     scenarios = options.scenarios or ["h1", "h1-browser", "tcp"]
-    usable = [name for name, s in SCENARIOS.items() if s.kind == "load"]
+    usable = [name for name, s in SCENARIOS.items() if s.kind == "load" and s.mode != "udp" and not s.script]
     for given, known in ((peers, list(PROXIES)), (scenarios, usable)):
         for name in given:
             if name not in known:

@@ -92,6 +92,8 @@ def wrk(scenario: Scenario, port: int, seconds: int) -> Load:
     argv += ["-d", f"{seconds}s", "--timeout", "5s"]
     for header in scenario.headers:
         argv += ["-H", header]
+    if scenario.script:
+        argv += ["-s", str(Path(__file__).with_name(scenario.script))]
     return parse_wrk(_run([*argv, f"http://127.0.0.1:{port}{scenario.path}"], seconds + 30))
 
 

@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 from typing import Protocol
 
-from bench.backend import nginx_temp, nginx_user
+from bench.backend import addresses, nginx_temp, nginx_user
 from bench.datagrams import wait_for_answer
 from bench.machine import (
     LOAD_CORE,
@@ -78,6 +78,12 @@ class Lb:
         ends = "" if scenario.half_close else "    half_close: false\n"
         routes = lb_routes(scenario.routes, "servers")
         answers = "    udp: {responses: 1}\n" if scenario.mode == "udp" else ""
+        balance = {
+            "": "",
+            "leastconn": "    balance: leastconn\n",
+            "consistent": "    balance: {algorithm: uri, whole: true, type: consistent}\n",
+        }[scenario.balance]
+        servers = "".join(f'      - "{address}:{server}"\n' for address in addresses(scenario.servers))
         (folder / "lb.yaml").write_text(
             f"""\
 version: 1
@@ -95,8 +101,8 @@ frontends:
 backends:
   servers:
     mode: {scenario.mode}
-{answers}    servers: ["127.0.0.1:{server}"]
-"""
+{answers}{balance}    servers:
+{servers}"""
         )
         return [self.program(), "run", "-f", str(folder / "lb.yaml")]
 
@@ -143,6 +149,15 @@ class Haproxy:
         if scenario.routes:
             (folder / "hosts.map").write_text(haproxy_map(scenario.routes, "servers"))
             routes = f"    use_backend %[req.hdr(host),lower,map({folder}/hosts.map,servers)]\n"
+        balance = {
+            "": "",
+            "leastconn": "    balance leastconn\n",
+            "consistent": "    balance uri whole\n    hash-type consistent\n",
+        }[scenario.balance]
+        servers = "".join(
+            f"    server s{number} {address}:{server}\n"
+            for number, address in enumerate(addresses(scenario.servers), 1)
+        )
         (folder / "haproxy.cfg").write_text(
             f"""\
 global
@@ -166,8 +181,7 @@ defaults
     maxconn {fds}
 {routes}    default_backend servers
 backend servers
-    server s1 127.0.0.1:{server}
-"""
+{balance}{servers}"""
         )
         return [self.program(), "-db", "-f", str(folder / "haproxy.cfg")]
 
@@ -221,7 +235,7 @@ pid nginx.pid;
 error_log stderr error;
 events {{ worker_connections {fds}; multi_accept on; }}
 """
-            + body(port, server, routes)
+            + body(port, _upstream(scenario, server), routes)
         )
         return [self.program(), "-p", f"{folder}/", "-c", "nginx.conf", "-e", "stderr"]
 
@@ -229,7 +243,7 @@ events {{ worker_connections {fds}; multi_accept on; }}
         return count_lines(folder / "access.log")
 
     @staticmethod
-    def _http(port: int, server: int, routes: str) -> str:
+    def _http(port: int, upstream: str, routes: str) -> str:
         target = "$target" if routes else "servers"
         return f"""\
 http {{
@@ -239,8 +253,7 @@ http {{
     keepalive_requests 1000000000;
 {nginx_temp()}
 {routes}    upstream servers {{
-        server 127.0.0.1:{server};
-        keepalive 256;
+{upstream}        keepalive 2048;
         keepalive_requests 1000000000;
         keepalive_timeout 1h;
     }}
@@ -263,7 +276,7 @@ http {{
 """
 
     @staticmethod
-    def _stream(port: int, server: int, _routes: str) -> str:
+    def _stream(port: int, upstream: str, _routes: str) -> str:
         return f"""\
 stream {{
     log_format tcp '$remote_addr [$time_local] $protocol $status $bytes_sent $bytes_received '
@@ -272,7 +285,8 @@ stream {{
     tcp_nodelay on;
     proxy_timeout 10m;
     proxy_buffer_size 128k;
-    upstream servers {{ server 127.0.0.1:{server}; }}
+    upstream servers {{
+{upstream}    }}
     server {{
         listen 127.0.0.1:{port} backlog=4096;
         proxy_pass servers;
@@ -281,14 +295,15 @@ stream {{
 """
 
     @staticmethod
-    def _datagrams(port: int, server: int, _routes: str) -> str:
+    def _datagrams(port: int, upstream: str, _routes: str) -> str:
         return f"""\
 stream {{
     log_format udp '$remote_addr [$time_local] $protocol $status $bytes_sent $bytes_received '
                    '$session_time "$upstream_addr" "$upstream_connect_time"';
     access_log access.log udp buffer=64k flush=1s;
     proxy_timeout 10m;
-    upstream servers {{ server 127.0.0.1:{server}; }}
+    upstream servers {{
+{upstream}    }}
     server {{
         listen 127.0.0.1:{port} udp;
         proxy_responses 1;
@@ -296,6 +311,16 @@ stream {{
     }}
 }}
 """
+
+
+def _upstream(scenario: Scenario, server: int) -> str:
+    """Return nginx's algorithm and servers, which all its modules word alike."""
+    balance = {
+        "": "",
+        "leastconn": "        least_conn;\n",
+        "consistent": "        hash $request_uri consistent;\n",
+    }[scenario.balance]
+    return balance + "".join(f"        server {address}:{server};\n" for address in addresses(scenario.servers))
 
 
 PROXIES: dict[str, Proxy] = {p.name: p for p in (Lb(), Haproxy(), HaproxyFile(), Nginx())}

@@ -182,7 +182,10 @@ def _run_load(scenario: Scenario, options: argparse.Namespace) -> dict[str, Any]
     )
     fds = idle.fd_limit()
     with Stage() as stage:
-        _backend, server = datagrams.start_server(stage) if scenario.mode == "udp" else start_backend(stage, fds)
+        if scenario.mode == "udp":
+            _backend, server = datagrams.start_server(stage)
+        else:
+            _backend, server = start_backend(stage, fds, scenario.servers)
         names = [name for name in options.peers if scenario.mode in PROXIES[name].modes]
         entrants = [Entrant(name, *start_proxy(stage, PROXIES[name], scenario, server, fds)) for name in names]
         for entrant in entrants:
@@ -261,9 +264,9 @@ def _user_share(stage: Stage, scenario: Scenario, entrant: Entrant) -> dict[str,
 
 def _latency(stage: Stage, scenario: Scenario, entrants: list[Entrant], rate: int, options: argparse.Namespace) -> None:
     """Add p50 and p99 at `rate`: the median over up to 3 interleaved rounds."""
-    if scenario.mode == "udp" or any("close" in header for header in scenario.headers):
+    if scenario.mode == "udp" or scenario.script or any("close" in header for header in scenario.headers):
         for entrant in entrants:
-            entrant.details["p99_refused"] = "h2load keeps its connections, and knows only TCP"
+            entrant.details["p99_refused"] = "h2load keeps its connections, asks one thing, and knows only TCP"
         return
     seen: dict[str, list[tuple[float, float, float]]] = {entrant.name: [] for entrant in entrants}
     for _ in range(min(3, options.rounds)):

@@ -37,6 +37,9 @@ class Scenario:
     headers: tuple[str, ...] = ()
     connections: int = 64
     routes: int = 0  # of the frontend, by host; the request takes one of them
+    servers: int = 1  # of the backend, each at an address of its own: all of them the same nginx
+    balance: str = ""  # "leastconn", or "consistent": by the hash of path and query
+    script: str = ""  # file in this folder that tells wrk what to ask; h2load cannot ask so
     bar: float = 1.0
     kind: str = "load"  # "load", or "idle" for the memory of idle connections
     detail: bool = False  # user share and p99 belong to the full programme
@@ -71,6 +74,12 @@ SCENARIOS: dict[str, Scenario] = {
             connections=8,
         ),
         Scenario(
+            "h1-post",
+            "as h1, each request a POST of 64 bytes",
+            "http",
+            script="post.lua",
+        ),
+        Scenario(
             "routes-10",
             "as h1, 10 routes by host",
             "http",
@@ -83,6 +92,32 @@ SCENARIOS: dict[str, Scenario] = {
             "http",
             headers=(f"Host: {ASKED}",),
             routes=100_000,
+        ),
+        Scenario(
+            "leastconn-3", "as h1, the server with the fewest connections of 3", "http", servers=3, balance="leastconn"
+        ),
+        Scenario(
+            "leastconn-1000",
+            "as h1, the server with the fewest connections of 1,000",
+            "http",
+            servers=1000,
+            balance="leastconn",
+        ),
+        Scenario(
+            "consistent-3",
+            "as h1, 3 servers by a consistent hash of path and query; 4,096 different ones",
+            "http",
+            servers=3,
+            balance="consistent",
+            script="keys.lua",
+        ),
+        Scenario(
+            "consistent-1000",
+            "as h1, 1,000 servers by a consistent hash of path and query; 4,096 different ones",
+            "http",
+            servers=1000,
+            balance="consistent",
+            script="keys.lua",
         ),
         Scenario("tcp", "TCP relay, HTTP keep-alive inside, 64-byte reply", "tcp", bar=0.85, detail=True),
         Scenario(

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import ipaddress
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bench import callgrind, idle, load, machine, proxies, record, render, run, stats
+from bench import backend, callgrind, idle, load, machine, proxies, record, render, run, stats
 from bench.micro import timing
 from bench.scenarios import BROWSER_HEADERS, SCENARIOS
 
@@ -134,6 +136,41 @@ def test_calls_under_way_at_a_dump_are_not_the_callers_cost() -> None:
 
 def test_browser_sends_nine_headers() -> None:
     assert len(BROWSER_HEADERS) == 9
+
+
+def test_every_server_has_a_loopback_address_of_its_own() -> None:
+    addresses = backend.addresses(1000)
+    assert addresses[0] == "127.0.0.1"
+    assert len(set(addresses)) == 1000
+    assert all(ipaddress.ip_address(address).is_loopback for address in addresses)
+
+
+@pytest.mark.parametrize(
+    ("balance", "lines"),
+    [
+        ("leastconn", ("balance: leastconn", "balance leastconn", "least_conn;")),
+        ("consistent", ("type: consistent", "hash-type consistent", "hash $request_uri consistent;")),
+    ],
+)
+def test_proxies_are_told_the_same_algorithm_and_servers(tmp_path: Path, balance: str, lines: tuple[str, ...]) -> None:
+    with machine.Stage() as stage:
+        for line, proxy, file in zip(lines, (proxies.Lb, proxies.HaproxyFile, proxies.Nginx), _CONFIGS, strict=True):
+            folder = tmp_path / file
+            folder.mkdir()
+            with contextlib.suppress(machine.BenchError):  # a peer that is not installed still has its configuration
+                proxy().prepare(stage, folder, SCENARIOS[f"{balance}-1000"], 1234, 5678, 20000)
+            text = (folder / file).read_text()
+            assert line in text
+            assert text.count(":5678") == 1000
+
+
+_CONFIGS = ("lb.yaml", "haproxy.cfg", "nginx.conf")
+
+
+def test_scripts_of_wrk_are_there() -> None:
+    scripts = {scenario.script for scenario in SCENARIOS.values()} - {""}
+    assert scripts
+    assert all((record.ROOT / "bench" / script).is_file() for script in scripts)
 
 
 def test_what_can_be_quoted_is_saved() -> None:
