@@ -10,6 +10,7 @@ LB_FUZZ_SECONDS, and then it looks for new ones.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -31,6 +32,9 @@ if not os.environ.get("LB_FUZZ_SECONDS"):
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # A shell starts what runs in its background with SIGINT ignored, and so would be what tests start and interrupt.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if not FLAVOUR:
         raise pytest.UsageError(
             f"lb was imported from {HERE.parent}, expected {ROOT}/build/<flavour>/lib; run 'make test', or "

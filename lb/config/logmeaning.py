@@ -62,7 +62,7 @@ def _frontend(path: Path, subject: str, frontend: Frontend, logs: tuple[Log, ...
         except FormatError as error:
             yield Finding(at, subject, f"log_format '{line_text(frontend.log_format)}' {error}", error.hint)
         else:
-            yield from _needs_http(at, subject, frontend, made)
+            yield from _needs_http(at, subject, frontend, made, "take the variable out")
         if all(log.format == "json" and log.log_format is UNSET for log in logs):
             message = "'log_format' changes no record: every target of this frontend is written as JSON"
             yield Finding(at, subject, message, "write 'format: haproxy' at a target", at_key=True)
@@ -74,13 +74,14 @@ def _frontend(path: Path, subject: str, frontend: Frontend, logs: tuple[Log, ...
                 made = program(_named(log.log_format))
             except FormatError:
                 continue  # it is told where the target stands
-            yield from _needs_http((*path, "log"), subject, frontend, made)
+            hint = "give it a 'log' of its own" if own_targets(frontend) is None else "take the variable out"
+            yield from _needs_http((*path, "log"), subject, frontend, made, hint)
 
 
-def _needs_http(path: Path, subject: str, frontend: Frontend, made: Program) -> Iterator[Finding]:
+def _needs_http(path: Path, subject: str, frontend: Frontend, made: Program, hint: str) -> Iterator[Finding]:
     if frontend.mode != "http" and made.http_only:
         message = f"is of mode {frontend.mode}, and its log format has '%{made.http_only}', which needs mode http"
-        yield Finding(path, subject, message, "give it a 'log' or 'log_format' of its own")
+        yield Finding(path, subject, message, hint)
 
 
 def _named(text: str) -> str:

@@ -193,9 +193,9 @@ class Frontend(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     dot_segments: Annotated[
         Literal["refuse", "keep"],
         Meta(
-            description="What is done with a path that has `.` or `..` as a segment, in any spelling, where routes or rules compare paths: "
-            "`refuse` answers 400, since the server might serve another path than the one that was routed; `keep` compares it "
-            "as it was sent.",
+            description="What is done with a path that has `.` or `..` as a segment, in any spelling, where routes or "
+            "rules compare paths: `refuse` answers 400, since the server might serve another path than the one that "
+            "was routed; `keep` compares it as it was sent.",
             extra={"noun": "dot_segments"},
         ),
     ] = "refuse"

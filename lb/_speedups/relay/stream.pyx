@@ -259,7 +259,6 @@ cdef void record(stream_t *st) noexcept nogil:
     cdef log_view_t v
     cdef message_t *m = st.request
     cdef bint edited
-    cdef char *room
     cdef size_t n
     cdef const plan_frontend_t *f = st.frontend
     cdef bint failed = is_failure(st)

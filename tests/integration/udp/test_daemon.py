@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import os
 import signal
@@ -291,13 +292,14 @@ def test_an_address_in_use_is_an_error(daemon: Stage, tmp_path: Path) -> None:
 
 def test_tcp_and_udp_have_ports_of_their_own(daemon: Stage) -> None:
     servers = dns(daemon, 1)
-    with socket.socket() as stream, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        stream.bind(("127.0.0.1", 0))
+    # On an address of this test's own: nobody takes the port between its release here and lb's bind.
+    host = str(ipaddress.IPv4Address((127 << 24) + (1 << 22) + os.getpid() % (1 << 22)))
+    with socket.socket() as stream:
+        stream.bind((host, 0))
         port = stream.getsockname()[1]
-        probe.bind(("127.0.0.1", port))
     upstream = daemon.server()
-    config = settings(servers, DNS, {"bind": [f"127.0.0.1:{port}"]})
-    config["frontends"]["web"] = {"mode": "http", "bind": [f"127.0.0.1:{port}"], "default_backend": "app"}
+    config = settings(servers, DNS, {"bind": [f"{host}:{port}"]})
+    config["frontends"]["web"] = {"mode": "http", "bind": [f"{host}:{port}"], "default_backend": "app"}
     config["backends"]["app"] = {"servers": [upstream.text]}
     daemon.start(config)
     assert daemon.client().get("/").status == 200

@@ -160,10 +160,14 @@ def test_stats_are_watched_until_ctrl_c(admin: Admin) -> None:
         stderr=subprocess.PIPE,
         text=True,
     )
-    with admin.was_asked:
-        assert admin.was_asked.wait_for(lambda: len(admin.asked) >= 4, timeout=60)
-    watching.send_signal(signal.SIGINT)
-    said, wrong = watching.communicate(timeout=60)
+    try:
+        with admin.was_asked:
+            assert admin.was_asked.wait_for(lambda: len(admin.asked) >= 4, timeout=60)
+        watching.send_signal(signal.SIGINT)
+        said, wrong = watching.communicate(timeout=60)
+    finally:
+        watching.kill()
+        watching.communicate()
     assert (watching.returncode, wrong) == (0, "")
     assert "FRONTEND" in said
 
