@@ -103,11 +103,11 @@ def test_a_running_lb_is_asked_reloaded_and_stopped(running: Running) -> None:
 def test_a_broken_configuration_starts_nothing_and_names_every_mistake(tmp_path: Path) -> None:
     file = tmp_path / "lb.yaml"
     write(file, "app", workers=99)
-    file.write_text(file.read_text().replace("mode: tcp", "mode: udp"))
+    file.write_text(file.read_text().replace("mode: tcp", "mode: log"))
     done = lb("run", "-f", file, status=1)
     assert [line for line in done.stderr.splitlines() if line.startswith(str(file))] == [
         f"{file}:3: global: 'workers' is 99; 0 to 64 are possible",
-        f"{file}:7: frontend 'web': mode 'udp' is known but not built yet; built: http, tcp",
+        f"{file}:7: frontend 'web': mode 'log' is known but not built yet; built: http, tcp, udp",
     ]
     assert not (tmp_path / "admin.sock").exists()
 

@@ -98,7 +98,8 @@ def test_config_effective_says_everything_in_both_forms(file: Path, tmp_path: Pa
     }
     server |= {"check": False, "observe": "layer4", "error_limit": 3, "on_error": "mark-down", "send_proxy": "off"}
     assert as_json["backends"]["app"]["servers"] == [server]
-    assert as_json["backends"]["app"]["timeouts"] == {"connect": "5s", "server": "30s", "tunnel": "1h"}
+    timeouts = {"connect": "5s", "server": "30s", "tunnel": "1h", "tarpit": "5s"}
+    assert as_json["backends"]["app"]["timeouts"] == timeouts
     again = tmp_path / "again.yaml"
     again.write_text(call("config", "-f", file, "--effective").stdout)
     assert json.loads(call("config", "-f", again, "--effective", "--json").stdout) == as_json
