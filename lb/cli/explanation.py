@@ -15,6 +15,7 @@ from lb.config import ConfigError, compile, read  # noqa: A004
 from lb.config.diagnostic import Finding
 from lb.config.plan import CompiledPlan
 from lb.config.routerows import TARGET_BACKEND, TARGET_REDIRECT, TARGET_REPLY, ConditionRow, RouteRow
+from lb.config.rules import ACTION_NAMES
 from lb.config.source import Source
 
 _PORTS = {"http": 80, "https": 443}
@@ -45,6 +46,7 @@ class Explanation(msgspec.Struct, frozen=True, omit_defaults=True):
     frontend: str = ""
     note: str = ""
     route: str = ""
+    rules: tuple[str, ...] = ()
     passed: tuple[str, ...] = ()
     backend: str = ""
     shares: dict[str, int] = {}
@@ -97,6 +99,7 @@ class _Explainer:
         if index < 0:
             self.said = Explanation(self.request, note=note)
             return
+        self.index = index
         self.base: dict[str, Any] = {
             "listener": listener,
             "frontend": self.rows.frontends[index].name.decode(),
@@ -147,12 +150,49 @@ class _Explainer:
             return Explanation(
                 self.request, **self.base, status=refused[0], reason=f"the request is refused: {refused[1]}"
             )
+        if not self.explainer.is_plain(index):
+            return Explanation(self.request, **self.base, status=400, reason="the path has dot segments")
+        more: dict[str, Any] = {}
+        ended, chosen = self._rules(index, -1, ("frontends", self.base["frontend"]), more)
+        if ended is not None:
+            return ended
+        if chosen is not None:
+            return self._server(chosen, more)
         route, allowed, passed = self.explainer.route(index)
-        more: dict[str, Any] = {"passed": tuple(self._passed(self.rows.routes[number], why) for number, why in passed)}
+        more |= {"passed": tuple(self._passed(self.rows.routes[number], why) for number, why in passed)}
         if route is None:
             reason = f"no route takes the method; allowed: {allowed}" if allowed else "no route matches"
             return Explanation(self.request, **self.base, **more, status=405 if allowed else 404, reason=reason)
         return self._route(route, more)
+
+    def _rules(
+        self, frontend: int, backend: int, path: tuple[str, str], more: dict[str, Any]
+    ) -> tuple[Explanation | None, int | None]:
+        """Return what ends here by request rules, or the backend that one chose; `more` gets what is to be said of them."""
+        before = self.explainer.target()
+        answer, at, action, status, chosen = self.explainer.rules(frontend, backend, self.address, self.mapping)
+        said = list(more.get("rules", ()))
+        if self.explainer.target() != before:
+            said.append(f"the target becomes {self.explainer.target().decode('latin-1')}")
+        if chosen is not None:
+            said.append(f"{self._rule(path, chosen[1])}: use_backend {self.rows.backends[chosen[0]].name.decode()}")
+        if answer == "verdict":
+            name = ACTION_NAMES[action]
+            said.append(f"{self._rule(path, at)}: {name}" + (f" {status}" if status else ""))
+        elif answer == "error":
+            said.append(f"{self._rule(path, at)}: an edit that is not possible")
+        if said:
+            more["rules"] = tuple(said)
+        if answer == "done":
+            return None, None if chosen is None else chosen[0]
+        is_answer = answer == "verdict" and ACTION_NAMES[action] in ("return", "redirect")
+        reason = "" if is_answer else "a rule ends it"
+        status = 500 if answer == "error" else status
+        return Explanation(self.request, is_answer, **self.base, **more, status=status, reason=reason), None
+
+    def _rule(self, path: tuple[str, str], at: int) -> str:
+        line = self.source.line_of(Finding((*path, "rules", at), "", ""))
+        return f"rule {at + 1} of {path[0].removesuffix('s')} '{path[1]}' ({os.path.basename(self.source.file)}:{line})"
 
     def _route(self, number: int, more: dict[str, Any]) -> Explanation:
         if number < 0:
@@ -183,6 +223,10 @@ class _Explainer:
         part = self.compiled.part.backends[backend]
         names = tuple(each.name for each in part.servers if not each.is_backup)
         more = {**more, "backend": part.name}
+        if self.compiled.part.backends[backend].mode == "http":
+            ended, _ = self._rules(self.index, backend, ("backends", part.name), more)
+            if ended is not None:
+                return ended
         if part.algorithm in _IN_TURN:
             how = _IN_TURN[part.algorithm]
             if len(names) == 1:
@@ -219,6 +263,7 @@ def _condition(row: ConditionRow) -> str:
 def _text(said: Explanation) -> str:
     """Return an explanation for people."""
     lines = [("request", said.request), ("listener", said.listener), ("frontend", said.frontend), ("note", said.note)]
+    lines += [("rules", each) for each in said.rules]
     lines += [("passed over", each) for each in said.passed]
     lines += [("route", said.route)]
     if said.shares:

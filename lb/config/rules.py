@@ -26,6 +26,11 @@ from lb.model.rule import Return, Rule, RuleRedirect, SetStatus
     ALLOW, DENY, REJECT, SILENT_DROP, RETURN, REDIRECT, SET_HEADER, ADD_HEADER, DEL_HEADER, SET_METHOD, SET_PATH, SET_QUERY,
     SET_PATHQ, SET_STATUS, USE_BACKEND, TARPIT,
 ) = range(1, 17)  # fmt: skip
+ACTION_NAMES = {
+    ALLOW: "allow", DENY: "deny", REJECT: "reject", SILENT_DROP: "silent_drop", RETURN: "return", REDIRECT: "redirect",
+    TARPIT: "tarpit",
+}  # fmt: skip
+"""Of the actions that end a request."""
 RULE_UNLESS = 1
 REDIRECT_LOCATION, REDIRECT_PREFIX, REDIRECT_SCHEME = 1, 2, 3
 

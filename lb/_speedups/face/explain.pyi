@@ -1,5 +1,7 @@
 """What the data plane decides about one request, asked without a connection."""
 
+from lb._speedups.face.mapping import Mapping
+
 class Explainer:
     """A plan and one request at a time."""
 
@@ -8,6 +10,21 @@ class Explainer:
 
     def read(self, head: bytes) -> tuple[int, str] | None:
         """Read a request head, for the calls below; return the status and reason if it is refused."""
+
+    def is_plain(self, frontend: int) -> bool:
+        """Whether the path may be judged: it has no dot segments, or they are kept."""
+
+    def target(self) -> bytes:
+        """Return the request's target, as rules have left it."""
+
+    def rules(
+        self, frontend: int, backend: int, address: bytes, mapping: Mapping
+    ) -> tuple[str, int, int, int, tuple[int, int] | None]:
+        """Run the request rules of a frontend, or with `backend` >= 0 of that backend, editing the request.
+
+        Return "done", "verdict" or "error"; the rule that decided, its action and status; and what `use_backend` chose: the
+        backend's index and the rule's.
+        """
 
     def route(self, frontend: int) -> tuple[int | None, str, list[tuple[int, int | None]]]:
         """Return the route's index (None = none), the methods that would have found one, and the routes that were passed over.

@@ -1,16 +1,23 @@
 # What the data plane decides about one request, asked without a connection: the same parser, routes, shares and keys.
 #
 # Nothing is decided here: each answer is that of the function a worker would call.
-from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
+from lb._speedups.base.clock cimport clock_init, clock_mono_ms, clock_real_us, clock_t_
+from lb._speedups.face.mapping cimport Mapping
 from lb._speedups.policy.hashkey cimport hashkey_find
 from lb._speedups.policy.plan cimport (
-    KEY_NONE, TARGET_BACKEND, TARGET_SPLIT, plan_backend, plan_check, plan_frontend, plan_route, plan_route_t,
+    FRONTEND_NO_DOTS, KEY_NONE, TARGET_BACKEND, TARGET_SPLIT, plan_backend, plan_check, plan_frontend, plan_route, plan_route_t,
     plan_split, plan_t,
 )
-from lb._speedups.policy.route cimport ROUTE_METHOD, route_allow, route_find, route_found_t, route_trace_t
+from lb._speedups.policy.program cimport ACTION_USE_BACKEND, ARG_BACKEND, arg_t, program_of
+from lb._speedups.policy.route cimport (
+    ROUTE_METHOD, route_allow, route_find, route_found_t, route_is_plain, route_trace_t,
+)
+from lb._speedups.policy.rule cimport RULES_DONE, RULES_VERDICT, rule_arg, rule_number, rules_run, verdict_t
+from lb._speedups.policy.sample cimport SAMPLE_SCRATCH, eval_t, view_t
 from lb._speedups.policy.split cimport SPLIT_KEY, SPLIT_KNOWN, split_backend, split_point
 from lb._speedups.proto.h1 cimport h1_read_request, h1_reason_text
 from lb._speedups.proto.message cimport MESSAGE_HEAD_MAX, MESSAGE_REQUEST, message_reset, message_t
@@ -48,6 +55,59 @@ cdef class Explainer:
         if r < 0:
             return -r, (<bytes> h1_reason_text(self.m.reason_id)).decode()
         return None
+
+    def is_plain(self, uint32_t frontend):
+        if frontend >= self.p.nfrontends:
+            raise IndexError(frontend)
+        if not plan_frontend(self.p, frontend).flags & FRONTEND_NO_DOTS:
+            return True
+        return route_is_plain(self.m.block + self.m.path.at, self.m.path.len)
+
+    def target(self):
+        return self.m.block[self.m.target.at:self.m.target.at + self.m.target.len]
+
+    def rules(self, uint32_t frontend, int backend, bytes address, Mapping mapping):
+        cdef view_t view
+        cdef eval_t c
+        cdef clock_t_ clock
+        cdef verdict_t verdict
+        cdef const arg_t *arg
+        cdef uint32_t ruleset
+        cdef int r
+        if frontend >= self.p.nfrontends or backend >= <int64_t> self.p.nbackends or len(address) not in (4, 16):
+            raise IndexError(frontend)
+        memset(&view, 0, sizeof(view))
+        memset(&c, 0, sizeof(c))
+        memset(&verdict, 0, sizeof(verdict))
+        clock_init(&clock)
+        view.plan = self.p
+        view.mapping = mapping.m
+        view.frontend = plan_frontend(self.p, frontend)
+        view.backend = plan_backend(self.p, backend) if backend >= 0 else NULL
+        view.request = self.m
+        view.source.family = socket.AF_INET if len(address) == 4 else socket.AF_INET6
+        memcpy(view.source.bytes, <char *> address, len(address))
+        view.now_ms = clock_mono_ms(&clock)
+        view.now_us = clock_real_us(&clock)
+        ruleset = view.frontend.request_rules if backend < 0 else view.backend.request_rules
+        if not ruleset:
+            return "done", 0, 0, 0, None
+        scratch = bytearray(SAMPLE_SCRATCH)
+        c.view = &view
+        c.scratch = scratch
+        chosen = None
+        while True:
+            r = rules_run(&c, program_of(self.p), ruleset - 1, self.m, &verdict)
+            if r != RULES_VERDICT or verdict.rule.action != ACTION_USE_BACKEND:
+                break
+            arg = rule_arg(&c, program_of(self.p), verdict.rule, 0, ARG_BACKEND)
+            if arg != NULL and chosen is None:
+                chosen = arg.i, verdict.at
+            verdict.at += 1
+        if r == RULES_VERDICT:
+            status = rule_number(&c, program_of(self.p), verdict.rule, 0, 0)
+            return "verdict", verdict.at, verdict.rule.action, status, chosen
+        return "done" if r == RULES_DONE else "error", verdict.at, 0, 0, chosen
 
     def route(self, uint32_t frontend):
         cdef route_trace_t trace

@@ -111,6 +111,48 @@ backends:
     assert (status, said["status"]) == (1, 400)
 
 
+def test_it_runs_the_rules(tmp_path: Path) -> None:
+    file = tmp_path / "lb.yaml"
+    file.write_text(
+        """\
+version: 1
+frontends:
+  web:
+    bind: [":8080"]
+    rules:
+      - {deny: 429, if: "{ path_beg /admin } !{ src 10.0.0.0/8 }"}
+      - {set_path: "/v1%[path]", if: "{ path_beg /old }"}
+      - {use_backend: other, if: "{ req.hdr(x-beta) 1 } { nbsrv(other) ge 1 }"}
+      - {redirect: {scheme: https}, if: "{ path /secure }"}
+      - {set_path: "%[query]", if: "{ path /bad }"}
+    routes: [{match: {path: /v1/*}, to: app}]
+    default_backend: other
+backends:
+  app: {servers: ["10.0.0.1:80"]}
+  other: {servers: ["10.0.0.3:80"], rules: [{reject: true, if: "{ path /gone }"}]}
+"""
+    )
+    status, said = explain(file, "http://a.test:8080/admin/x")
+    assert (status, said["status"], said["reason"]) == (1, 429, "a rule ends it")
+    assert said["rules"] == ["rule 1 of frontend 'web' (lb.yaml:6): deny 429"]
+    status, said = explain(file, "--source", "10.1.1.1", "http://a.test:8080/admin/x")
+    assert (status, said["backend"]) == (0, "other")
+    status, said = explain(file, "http://a.test:8080/old")
+    assert (status, said["backend"], said["rules"]) == (0, "app", ["the target becomes /v1/old"])
+    status, said = explain(file, "-H", "x-beta: 1", "http://a.test:8080/v1/x")
+    assert (status, said["backend"]) == (0, "other")
+    assert said["rules"] == ["rule 3 of frontend 'web' (lb.yaml:8): use_backend other"]
+    status, said = explain(file, "http://a.test:8080/secure")
+    assert (status, said["status"], said["rules"]) == (0, 302, ["rule 4 of frontend 'web' (lb.yaml:9): redirect 302"])
+    status, said = explain(file, "http://a.test:8080/bad?x")
+    assert (status, said["status"]) == (1, 500)
+    assert said["rules"][-1] == "rule 5 of frontend 'web' (lb.yaml:10): an edit that is not possible"
+    status, said = explain(file, "http://a.test:8080/gone")
+    assert (status, said["rules"]) == (1, ["rule 1 of backend 'other' (lb.yaml:14): reject"])
+    status, said = explain(file, "http://a.test:8080/x/../admin")
+    assert (status, said["status"], said["reason"]) == (1, 400, "the path has dot segments")
+
+
 def test_people_get_lines(tmp_path: Path) -> None:
     conf = Path(__file__).resolve().parents[3] / "conf" / "canary.yaml"
     command = [sys.executable, "-P", "-m", "lb", "explain", "-c", str(conf), "localhost:8080/api/x"]
