@@ -148,7 +148,7 @@ backends:
     assert (status, said["status"]) == (1, 500)
     assert said["rules"][-1] == "rule 5 of frontend 'web' (lb.yaml:10): an edit that is not possible"
     status, said = explain(file, "http://a.test:8080/gone")
-    assert (status, said["rules"]) == (1, ["rule 1 of backend 'other' (lb.yaml:14): reject"])
+    assert (status, said["rules"]) == (1, ["rule 1 of backend 'other' (lb.yaml:15): reject"])
     status, said = explain(file, "http://a.test:8080/x/../admin")
     assert (status, said["status"], said["reason"]) == (1, 400, "the path has dot segments")
 
