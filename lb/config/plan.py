@@ -291,6 +291,7 @@ class _Compiler:
             for each in backend.servers
         )
         self.rules = RuleCompiler(names_of(configuration, folder), self.findings.append)
+        self.judges_paths = any(map(judges_paths, configuration.backends.values()))
         self.addresses = self._addresses()
         self.frontends = [self._frontend(name, each) for name, each in configuration.frontends.items()]
         self.backends = [self._backend(name, each) for name, each in configuration.backends.items()]
@@ -381,7 +382,7 @@ class _Compiler:
         maxconn = _or(frontend.maxconn, 0)
         timeouts = frontend.timeouts
         places, methods, default = self.tables.frontend(name, frontend)
-        compares = any(each.is_exact or each.path != b"/" for each in places) or judges_paths(frontend)
+        compares = any(each.is_exact or each.path != b"/" for each in places) or self.judges_paths or judges_paths(frontend)
         if frontend.dot_segments == "refuse" and compares:
             flags |= FRONTEND_NO_DOTS
         row = FrontendRow(

@@ -16,7 +16,7 @@ from lb.language.error import LanguageError
 from lb.language.expression import ARG_BACKEND, ARG_FORMAT, ARG_INT, ARG_TEXT, TOKEN, Arg, Names
 from lb.language.format import Format, parse_format
 from lb.language.program import Program, RuleRow
-from lb.model import Configuration, Frontend
+from lb.model import Backend, Configuration, Frontend
 from lb.model.address import AddressError, parse_server
 from lb.model.naming import server_name, server_of
 from lb.model.rule import Return, Rule, RuleRedirect, SetStatus
@@ -54,7 +54,7 @@ _OWN = frozenset(
 REASONS = {
     200: "OK", 201: "Created", 202: "Accepted", 203: "Non-Authoritative Information", 204: "No Content",
     205: "Reset Content", 206: "Partial Content", 300: "Multiple Choices", 301: "Moved Permanently", 302: "Found",
-    303: "See Other", 304: "Not Modified", 307: "Temporary RuleRedirect", 308: "Permanent RuleRedirect", 400: "Bad Request",
+    303: "See Other", 304: "Not Modified", 307: "Temporary Redirect", 308: "Permanent Redirect", 400: "Bad Request",
     401: "Unauthorized", 402: "Payment Required", 403: "Forbidden", 404: "Not Found", 405: "Method Not Allowed",
     406: "Not Acceptable", 408: "Request Timeout", 409: "Conflict", 410: "Gone", 411: "Length Required",
     412: "Precondition Failed", 413: "Content Too Large", 414: "URI Too Long", 415: "Unsupported Media Type",
@@ -111,10 +111,11 @@ def names_of(configuration: Configuration, folder: str | None = None) -> Names:
     )
 
 
-def judges_paths(frontend: Frontend) -> bool:
-    """Return whether a condition of a frontend looks at paths."""
-    texts = [each for rule in frontend.rules for each in (rule.if_, rule.unless) if each is not UNSET]
-    for given in frontend.acls.values():
+def judges_paths(proxy: Frontend | Backend) -> bool:
+    """Return whether a condition of a frontend or backend looks at paths."""
+    rules = [*proxy.rules, *proxy.response_rules]
+    texts = [each for rule in rules for each in (rule.if_, rule.unless) if each is not UNSET]
+    for given in proxy.acls.values():
         texts += [given] if isinstance(given, str) else given
     return any(re.search(r"\b(path|url|base)", text) for text in texts)
 

@@ -10,6 +10,7 @@ from lb.language.catalog import ALIASES, CASTS, CONVERTERS, FETCHES, Argument, C
 from lb.language.error import LanguageError
 from lb.language.unbuilt import UNBUILT_CONVERTERS, UNBUILT_FETCHES
 
+_INTEGER = re.compile(r"[+-]?[0-9]{1,99}|0[xX][0-9a-fA-F]{1,99}")
 TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _NAME = re.compile(r"[A-Za-z0-9_.-]+")
 _UNITS = {"s": 1_000_000, "ms": 1_000, "us": 1}
@@ -221,10 +222,9 @@ def _argument(name: str, wanted: Argument, text: str, at: int, names: Names) -> 
 
 
 def _integer(name: str, wanted: Argument, text: str, at: int) -> int:
-    try:
-        number = int(text, 0) if text.startswith(("0x", "0X")) else int(text)
-    except ValueError:
-        raise LanguageError(f"'{name}' needs a number, not '{text}'", at) from None
+    if not _INTEGER.fullmatch(text):
+        raise LanguageError(f"'{name}' needs a number, not '{text}'", at)
+    number = int(text, 0) if text.startswith(("0x", "0X")) else int(text)
     low = -(2**63) if wanted.low is None else wanted.low
     high = 2**63 - 1 if wanted.high is None else wanted.high
     if not low <= number <= high:

@@ -11,9 +11,11 @@ from lb.language.words import Word
 
 SET_IGNORE_CASE = 1
 FILE_MAX = 64 << 20  # bytes of a pattern file
+ANYWHERE_MAX = 255
+"""Bytes of a pattern that may stand anywhere in a value (WORD_ROLLED)."""
 _LEAST, _MOST = -(2**63), 2**63 - 1
-_NUMBER = re.compile(r"-?[0-9]+")
-_RANGE = re.compile(r"(-?[0-9]*):(-?[0-9]*)")
+_NUMBER = re.compile(r"-?[0-9]{1,99}")
+_RANGE = re.compile(r"(-?[0-9]{0,99}):(-?[0-9]{0,99})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,7 @@ def compile_set(method: Match, ignore_case: bool, patterns: list[Word]) -> Set:
         )
     if method is Match.BIN:
         return Set(method, 0, cast, words=tuple(sorted({_binary(each) for each in patterns})))
-    return Set(method, flags, cast, words=tuple(sorted({_word(method, ignore_case, each.text) for each in patterns})))
+    return Set(method, flags, cast, words=tuple(sorted({_word(method, ignore_case, each) for each in patterns})))
 
 
 def read_patterns(name: Word, folder: str) -> list[Word]:
@@ -71,13 +73,19 @@ def read_patterns(name: Word, folder: str) -> list[Word]:
     return [Word(line, name.at, True) for line in lines if line and not line.startswith("#")]
 
 
-def _word(method: Match, ignore_case: bool, text: str) -> bytes:
-    word = text.encode("utf-8", "surrogateescape")
+def _word(method: Match, ignore_case: bool, pattern: Word) -> bytes:
+    word = pattern.text.encode("utf-8", "surrogateescape")
     if ignore_case:
         word = bytes(each | 0x20 if 65 <= each <= 90 else each for each in word)
     if method in (Match.DIR, Match.DOM):
         # Delimiters around the pattern are no part of it.
         word = word.strip(b"/?" if method is Match.DIR else b"/?.:")
+    if method in (Match.SUB, Match.DIR, Match.DOM) and len(word) > ANYWHERE_MAX:
+        raise LanguageError(
+            f"a pattern of '-m {method.name.lower()}' has at most {ANYWHERE_MAX} bytes",
+            pattern.at,
+            "use 'str', 'beg' or 'end'",
+        )
     return word
 
 

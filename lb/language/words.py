@@ -55,7 +55,8 @@ def _escape(text: str, i: int) -> tuple[str, int]:
         digits = text[i + 2 : i + 4]
         if len(digits) < 2 or any(digit not in "0123456789abcdefABCDEF" for digit in digits):
             raise LanguageError("'\\x' needs two hexadecimal digits", i + 1)
-        return chr(int(digits, 16)), i + 4
+        byte = int(digits, 16)
+        return chr(byte) if byte < 128 else chr(0xDC00 + byte), i + 4  # the byte itself, as `surrogateescape` has it
     return _ESCAPES.get(char, char), i + 2
 
 

@@ -5,9 +5,9 @@ from libc.string cimport memcpy
 from lb._speedups.face.plan cimport Image
 from lb._speedups.policy.fetch cimport FETCH_DST, FETCH_DST_PORT, FETCH_UNIQUE_ID
 from lb._speedups.policy.program cimport (
-    FETCHES_CONNECTION, FETCHES_REQUEST, MATCH_END, PROGRAM_DESTINATION, PROGRAM_ID, WORD_SEED, acl_t, arg_t,
+    FETCHES_CONNECTION, FETCHES_REQUEST, MATCH_END, PROGRAM_DESTINATION, PROGRAM_ID, WORD_ROLLED, WORD_SEED, acl_t, arg_t,
     cond_t, expr_t, format_t, net_t, op_t, part_t, program_t, range_t, rule_t,
-    ruleset_t, set_t, term_t, test_t, word_step, word_t,
+    ruleset_t, set_t, term_t, test_t, word_is_rolled, word_roll, word_slot, word_step, word_t,
 )
 
 
@@ -52,10 +52,17 @@ cdef put_words(Image image, set_t *out, row, uint32_t at):
     out.words_at = at if many else 0
     for word in many:
         n = len(word)
-        h = <uint32_t> WORD_SEED
-        for byte in reversed(word) if row.method == MATCH_END else word:
-            h = word_step(h, byte)
-        i = h & (out.size - 1)
+        if word_is_rolled(row.method):
+            if n > WORD_ROLLED:
+                raise ValueError("a pattern that may stand anywhere is too long")
+            h = 0
+            for byte in word:
+                h = word_roll(h, byte)
+        else:
+            h = <uint32_t> WORD_SEED
+            for byte in reversed(word) if row.method == MATCH_END else word:
+                h = word_step(h, byte)
+        i = word_slot(h, out.size - 1)
         while words[i].text.len:
             i = (i + 1) & (out.size - 1)
         words[i].hash = h

@@ -4,6 +4,7 @@ from libc.stdint cimport uint32_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
 
+from lb._speedups.base.mapping cimport MAPPING_BYTES, mapping_t
 from lb._speedups.policy.expression cimport cond_run, expr_run, format_run
 from lb._speedups.policy.plan cimport plan_check, plan_frontend, plan_t
 from lb._speedups.policy.program cimport program_of, rule_t
@@ -17,6 +18,17 @@ from lb._speedups.proto.message cimport MESSAGE_REQUEST, MESSAGE_RESPONSE, METHO
 
 import socket
 import time
+
+
+cdef extern from "<sys/mman.h>" nogil:
+    enum:
+        PROT_READ
+        MAP_PRIVATE
+        MAP_ANONYMOUS
+        MAP_NORESERVE
+    void *MAP_FAILED
+    void *mmap(void *at, size_t n, int protection, int flags, int fd, long offset)
+    int munmap(void *at, size_t n)
 
 
 cdef class Rules:
@@ -44,7 +56,17 @@ cdef class Rules:
         self.view.frontend = plan_frontend(self.p, 0)
         self.eval.view = &self.view
 
+    def set_mapping(self):
+        """Give the program counters to look at: all of them are 0."""
+        if self.view.mapping == NULL:
+            at = mmap(NULL, MAPPING_BYTES, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
+            if at == MAP_FAILED:
+                raise MemoryError
+            self.view.mapping = <mapping_t *> at
+
     def __dealloc__(self):
+        if self.view.mapping != NULL:
+            munmap(self.view.mapping, MAPPING_BYTES)
         free(self.p)
         free(self.request)
         free(self.response)
@@ -142,6 +164,12 @@ cdef class Rules:
         else:
             n = h1_write_request(self.request, 0, p, len(out))
         return None if n < 0 else bytes(out[:n])
+
+    @property
+    def counts(self):
+        """Expressions, conditions, formats and rulesets that the program has."""
+        g = program_of(self.p)
+        return g.exprs, g.conds, g.formats, g.rulesets
 
     @property
     def overflows(self):

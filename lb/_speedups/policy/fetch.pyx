@@ -10,7 +10,12 @@ from lb._speedups.policy.sample cimport SAMPLE_NONE
 
 cdef int fetch_run(eval_t *c, const program_t *g, const op_t *op, sample_t *s) noexcept nogil:
     cdef unsigned int family = op.code >> 8
+    # Whatever an image says that the next operation takes, there is something to look at.
     s.flags = 0
+    s.method = 0
+    s.i = 0
+    s.p = b""
+    s.len = 0
     if family == FETCHES_REQUEST:
         return fetch_request(c, g, op, s)
     if family == FETCHES_CONNECTION:

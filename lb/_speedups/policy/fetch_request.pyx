@@ -18,7 +18,7 @@ from lb._speedups.policy.sample cimport (
     SAMPLE_CONST, SAMPLE_FOUND, SAMPLE_METH, SAMPLE_MORE, SAMPLE_NONE, SAMPLE_SINT, iterator_t, sample_bool,
     sample_cast, sample_room, sample_text,
 )
-from lb._speedups.proto.message cimport MESSAGE_STAR, message_t
+from lb._speedups.proto.message cimport MESSAGE_STAR, METHOD_OPTIONS, message_t
 
 
 # Whether the target has a `?`, be its query empty or not.
@@ -26,7 +26,26 @@ cdef inline bint has_query(const message_t *m) noexcept nogil:
     return m.target.at + m.target.len > m.path.at + m.path.len
 
 
-cdef int target_part(const message_t *m, unsigned int code, sample_t *s) noexcept nogil:
+# Of `http://host` and `http://host?query` the path is `/`: so they are sent on (RFC 9110 4.2.3), and a rule must see the
+# path that the server sees. OPTIONS of such a target without a query is sent on as `*`, which has none.
+cdef int empty_path(eval_t *c, const message_t *m, unsigned int code, sample_t *s) noexcept nogil:
+    cdef size_t n = <size_t> (m.target.at + m.target.len - m.path.at)
+    cdef char *room
+    if n == 0 and m.method == METHOD_OPTIONS:
+        return SAMPLE_NONE
+    if code != FETCH_PATHQ or n == 0:
+        sample_text(s, b"/", 1, SAMPLE_CONST)
+        return SAMPLE_FOUND
+    room = sample_room(c, n + 1)
+    if room == NULL:
+        return SAMPLE_NONE
+    room[0] = c'/'
+    memcpy(room + 1, m.block + m.path.at, n)
+    sample_text(s, room, n + 1, 0)
+    return SAMPLE_FOUND
+
+
+cdef int target_part(eval_t *c, const message_t *m, unsigned int code, sample_t *s) noexcept nogil:
     if code == FETCH_URL:
         sample_text(s, m.block + m.target.at, m.target.len, SAMPLE_CONST)
         return SAMPLE_FOUND
@@ -38,7 +57,7 @@ cdef int target_part(const message_t *m, unsigned int code, sample_t *s) noexcep
         sample_text(s, m.block + m.path.at + m.path.len + 1, m.query.len, SAMPLE_CONST)
         return SAMPLE_FOUND
     if m.path.len == 0:
-        return SAMPLE_NONE
+        return empty_path(c, m, code, s)
     sample_text(s, m.block + m.path.at, m.path.len, SAMPLE_CONST)
     if code == FETCH_PATHQ:
         s.len = <uint32_t> (m.target.at + m.target.len - m.path.at)
@@ -52,13 +71,15 @@ cdef int base(eval_t *c, const message_t *m, sample_t *s) noexcept nogil:
     host.n = 0
     field_at(m, b"host", 4, False, 1, &host)
     if host.n == 0:
-        return target_part(m, FETCH_PATH, s)
-    room = sample_room(c, host.n + m.path.len)
+        return target_part(c, m, FETCH_PATH, s)
+    if target_part(c, m, FETCH_PATH, s) != SAMPLE_FOUND:
+        s.len = 0
+    room = sample_room(c, host.n + s.len)
     if room == NULL:
         return SAMPLE_NONE
     memcpy(room, host.p, host.n)
-    memcpy(room + host.n, m.block + m.path.at, m.path.len)
-    sample_text(s, room, host.n + m.path.len, 0)
+    memcpy(room + host.n, s.p, s.len)
+    sample_text(s, room, host.n + s.len, 0)
     return SAMPLE_FOUND
 
 
@@ -98,7 +119,7 @@ cdef int fetch_request(eval_t *c, const program_t *g, const op_t *op, sample_t *
     if code == FETCH_REQ_HDR or code == FETCH_REQ_FHDR:
         return head_field(c, g, op, m, code == FETCH_REQ_FHDR, s)
     if code == FETCH_PATH or code == FETCH_PATHQ or code == FETCH_QUERY or code == FETCH_URL:
-        return target_part(m, code, s)
+        return target_part(c, m, code, s)
     if code == FETCH_METHOD:
         s.type = SAMPLE_METH
         s.flags = SAMPLE_CONST

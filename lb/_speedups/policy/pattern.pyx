@@ -4,8 +4,8 @@ from libc.string cimport memcmp, memcpy
 from lb._speedups.policy.plan cimport plan_array_fits, plan_text_fits
 from lb._speedups.policy.program cimport (
     MATCH_BEG, MATCH_BIN, MATCH_BOOL, MATCH_DOM, MATCH_END, MATCH_FOUND, MATCH_INT, MATCH_IP, MATCH_LEN,
-    MATCH_METHODS, MATCH_STR, MATCH_SUB, SET_IGNORE_CASE, WORD_SEED, net_t, range_t, set_has_length, word_fold,
-    word_step, word_t,
+    MATCH_METHODS, MATCH_STR, MATCH_SUB, SET_IGNORE_CASE, WORD_BASE, WORD_ROLLED, WORD_SEED, net_t, range_t,
+    set_has_length, word_fold, word_roll, word_slot, word_step, word_t,
 )
 from lb._speedups.policy.sample cimport SAMPLE_FOUND, SAMPLE_IPV4, SAMPLE_IPV6, SAMPLE_TYPES, sample_cast
 
@@ -21,7 +21,7 @@ cdef inline const char *at(const eval_t *c, uint32_t offset) noexcept nogil:
 cdef bint is_word(const eval_t *c, const set_t *set_, const char *p, size_t n, uint32_t hash_) noexcept nogil:
     cdef const word_t *words = <const word_t *> at(c, set_.words_at)
     cdef uint32_t mask = set_.size - 1
-    cdef uint32_t i = hash_ & mask
+    cdef uint32_t i = word_slot(hash_, mask)
     cdef const char *text
     cdef size_t k
     while words[i].text.len != 0:
@@ -55,19 +55,15 @@ cdef inline bint is_delimiter(uint8_t method, char c) noexcept nogil:
     return c == c'/' or c == c'?' or (method == MATCH_DOM and (c == c'.' or c == c':'))
 
 
-# Whether a word of the set begins here; for dir and dom it must also end at a delimiter or at the end.
-cdef bint match_prefix(const eval_t *c, const set_t *set_, const char *p, size_t n, bint bounded) noexcept nogil:
+# Whether a word of the set begins the value.
+cdef bint match_prefix(const eval_t *c, const set_t *set_, const char *p, size_t n) noexcept nogil:
     cdef uint32_t h = <uint32_t> WORD_SEED
-    cdef size_t i
-    if n > set_.longest and not bounded:
-        n = set_.longest
-    i = 0
+    cdef size_t i = 0
     while i < n and i < set_.longest:
         h = word_step(h, word_fold(<uint8_t> p[i], set_.flags))
         i += 1
         if set_has_length(set_, i) and is_word(c, set_, p, i, h):
-            if not bounded or i == n or is_delimiter(set_.method, p[i]):
-                return True
+            return True
     return False
 
 
@@ -83,9 +79,42 @@ cdef bint match_suffix(const eval_t *c, const set_t *set_, const char *p, size_t
     return False
 
 
-cdef bint match_words(const eval_t *c, const set_t *set_, const char *p, size_t n) noexcept nogil:
+# Whether n bytes at p[i] of p[0:end] stand between delimiters or ends.
+cdef inline bint is_piece(uint8_t method, const char *p, size_t end, size_t i, size_t n) noexcept nogil:
+    return (i == 0 or is_delimiter(method, p[i - 1])) and (i + n == end or is_delimiter(method, p[i + n]))
+
+
+# Whether a word of `len` bytes stands somewhere in the value.
+cdef bint match_length(const eval_t *c, const set_t *set_, const char *p, size_t n, size_t len) noexcept nogil:
+    cdef bint bounded = set_.method != MATCH_SUB
+    cdef uint32_t h = 0
+    cdef uint32_t top = 1                     # what the first byte of the window counts for
     cdef size_t i
-    cdef bint bounded
+    for i in range(len):
+        h = word_roll(h, word_fold(<uint8_t> p[i], set_.flags))
+        if i:
+            top *= <uint32_t> WORD_BASE
+    i = 0
+    while True:
+        if (not bounded or is_piece(set_.method, p, n, i, len)) and is_word(c, set_, p + i, len, h):
+            return True
+        if i + len >= n:
+            return False
+        h = word_roll(h - word_fold(<uint8_t> p[i], set_.flags) * top, word_fold(<uint8_t> p[i + len], set_.flags))
+        i += 1
+
+
+cdef bint match_inside(const eval_t *c, const set_t *set_, const char *p, size_t n) noexcept nogil:
+    cdef size_t len
+    for len in range(1, WORD_ROLLED + 1):
+        if len > n or len > set_.longest:
+            return False
+        if set_has_length(set_, len) and match_length(c, set_, p, n, len):
+            return True
+    return False
+
+
+cdef bint match_words(const eval_t *c, const set_t *set_, const char *p, size_t n) noexcept nogil:
     if set_.method == MATCH_STR or set_.method == MATCH_BIN:
         return match_whole(c, set_, p, n)
     if set_.empty:                            # the empty word begins, ends and is in everything
@@ -93,18 +122,10 @@ cdef bint match_words(const eval_t *c, const set_t *set_, const char *p, size_t 
     if set_.size == 0:
         return False
     if set_.method == MATCH_BEG:
-        return match_prefix(c, set_, p, n, False)
+        return match_prefix(c, set_, p, n)
     if set_.method == MATCH_END:
         return match_suffix(c, set_, p, n)
-    bounded = set_.method != MATCH_SUB
-    for i in range(n):
-        if bounded and is_delimiter(set_.method, p[i]):
-            continue
-        if bounded and i != 0 and not is_delimiter(set_.method, p[i - 1]):
-            continue
-        if match_prefix(c, set_, p + i, n - i, bounded):
-            return True
-    return False
+    return match_inside(c, set_, p, n)
 
 
 # ---- numbers and addresses ----

@@ -219,6 +219,24 @@ cdef inline uint8_t word_fold(uint8_t c, uint8_t flags) noexcept nogil:
 cdef inline uint32_t word_step(uint32_t h, uint8_t c) noexcept nogil:
     return (h ^ c) * <uint32_t> WORD_PRIME
 
+# Words of sub, dir and dom stand anywhere in a value: a sum that moves on by a byte finds them, one pass per length that a
+# word has. They are WORD_ROLLED bytes at most, so what a pass costs is bounded whatever a client sends.
+cdef enum:
+    WORD_ROLLED = 255
+    WORD_BASE = 0x2c1b3c6d
+
+cdef inline bint word_is_rolled(uint8_t method) noexcept nogil:
+    return method == MATCH_SUB or method == MATCH_DIR or method == MATCH_DOM
+
+cdef inline uint32_t word_roll(uint32_t h, uint8_t c) noexcept nogil:
+    return h * <uint32_t> WORD_BASE + c
+
+# Where a search for a hash begins. Low bits of a rolled one depend on low bits of the text alone.
+cdef inline uint32_t word_slot(uint32_t h, uint32_t mask) noexcept nogil:
+    h ^= h >> 16
+    h *= <uint32_t> 0x85ebca6b
+    return (h ^ h >> 13) & mask
+
 # Whether this length has a bit in set_t.lengths.
 cdef inline bint set_has_length(const set_t *s, size_t n) noexcept nogil:
     if n > 255:

@@ -5,7 +5,8 @@ from lb._speedups.proto.authority cimport authority_is_valid
 from lb._speedups.proto.h1 cimport H1_METHOD_MAX, h1_method_id
 from lb._speedups.proto.message cimport (
     MESSAGE_ABSOLUTE, MESSAGE_BLOCK, MESSAGE_EDIT_MAX, MESSAGE_REQUEST, MESSAGE_STAR, MESSAGE_TARGET_MAX, METHOD_CONNECT,
-    METHOD_HEAD, NAME_CONNECTION, NAME_CONTENT_LENGTH, NAME_EXPECT, NAME_HOST, NAME_KEEP_ALIVE, NAME_PROXY_CONNECTION,
+    METHOD_HEAD, METHOD_OPTIONS, NAME_CONNECTION, NAME_CONTENT_LENGTH, NAME_EXPECT, NAME_HOST, NAME_KEEP_ALIVE,
+    NAME_PROXY_CONNECTION,
     NAME_TE, NAME_TRAILER, NAME_TRANSFER_ENCODING, NAME_UPGRADE, message_add, message_delete, message_find,
 )
 
@@ -34,6 +35,8 @@ cdef int edit_method(message_t *m, const char *p, size_t n) noexcept nogil:
     id = h1_method_id(p, n)
     if (id == METHOD_HEAD) != (m.method == METHOD_HEAD) or id == METHOD_CONNECT:
         return -1
+    if m.flags & MESSAGE_STAR and id != METHOD_OPTIONS:
+        return -1                             # RFC 9112 3.2.4: no other method has this target
     at = room_for(m, n)
     if at == 0:
         return -1
@@ -101,7 +104,9 @@ cdef inline bint is_bodiless(uint16_t status) noexcept nogil:
 
 cdef int edit_status(message_t *m, uint16_t status, const char *reason, size_t n) noexcept nogil:
     cdef uint16_t at
-    if not 200 <= status <= 599 or is_bodiless(status) != is_bodiless(m.status) or m.status < 200:
+    if not 200 <= status <= 599 or m.status < 200:
+        return -1
+    if status != m.status and (is_bodiless(status) or is_bodiless(m.status)):
         return -1
     if h1_skip_value(reason, reason + n) != reason + n:
         return -1

@@ -193,8 +193,14 @@ cdef void http_begin(stream_t *st) noexcept nogil:
         st.reason = H1_BAD_TARGET
         fail(st, 400, b"the path has dot segments", c'P', c'R')
         return
-    if UNLIKELY(st.frontend.request_rules != 0) and not judge(st, st.frontend.request_rules, st.request):
-        return
+    if UNLIKELY(st.frontend.request_rules != 0):
+        if not judge(st, st.frontend.request_rules, m):
+            return
+        if st.frontend.flags & FRONTEND_NO_DOTS and not route_is_plain(m.block + m.path.at, m.path.len):
+            # A rule made them: routes decide by what it wrote.
+            st.reason = H1_BAD_TARGET
+            fail(st, 400, b"the path has dot segments", c'P', c'R')
+            return
     if LB_DEBUG and st.client.link.flags & LINK_PARKS:
         park(st)
         return
@@ -280,6 +286,14 @@ cdef void enter(stream_t *st, uint32_t mirror) noexcept nogil:
     assigned(st, server_assign(st, False))
 
 
+# There is no place to redirect this request to.
+cdef void refuse_place(stream_t *st, int status, char phase) noexcept nogil:
+    if status == 400:
+        fail(st, 400, b"the request names no host that it could be sent to", c'P', phase)
+    else:
+        fail(st, <uint16_t> status, b"the address to go to would be too long", c'P', phase)
+
+
 # The route is an answer: give it, and end the stream once it has left.
 cdef void answer(stream_t *st, const plan_route_t *chosen) noexcept nogil:
     cdef int r
@@ -288,11 +302,8 @@ cdef void answer(stream_t *st, const plan_route_t *chosen) noexcept nogil:
         st.times = chosen
     side_deadline(&st.client, 0, 0)
     r = reply_target(st)
-    if r == 400:
-        fail(st, 400, b"the request names no host that it could be sent to", c'P', c'R')
-        return
     if r > 0:
-        fail(st, <uint16_t> r, b"the address to go to would be too long", c'P', c'R')
+        refuse_place(st, r, c'R')
         return
     if r < 0:
         cut(st, c'C', c'R')
@@ -310,6 +321,8 @@ cdef bint judge(stream_t *st, uint32_t ruleset, message_t *m) noexcept nogil:
     cdef verdict_t verdict
     cdef const arg_t *arg
     cdef int r
+    if st.flags & STREAM_COPY:
+        return True                           # nobody sees a copy's answer
     verdict.at = 0
     if m == st.request and st.asked_method.len == 0:
         st.asked_method = m.method_at
@@ -319,6 +332,8 @@ cdef bint judge(stream_t *st, uint32_t ruleset, message_t *m) noexcept nogil:
     while True:
         r = rules_apply(st, ruleset, m, &verdict)
         if r == RULES_DONE:
+            if m == st.request and not is_idempotent(m):
+                st.flags &= <uint16_t> ~STREAM_REPLAY    # a rule may have set the method
             return True
         if r != RULES_VERDICT:
             st.engine.rows[judge_oid(st)].internal_errors += 1
@@ -375,7 +390,10 @@ cdef void carry_out(stream_t *st, const verdict_t *verdict, bint on_response) no
     side_deadline(&st.client, 0, 0)
     r = reply_rule(st, verdict)
     if r > 0:
-        fail(st, 500, b"a rule asks for an answer that is not possible", c'P', phase)
+        if r == 500:
+            fail(st, 500, b"a rule asks for an answer that is not possible", c'P', phase)
+        else:
+            refuse_place(st, r, phase)
         return
     stream_cause(st, c'L', phase)
     drop_server(st)

@@ -18,8 +18,8 @@ cdef int reply_error(stream_t *st, uint16_t status, const char *detail) noexcept
 # would be too long).
 cdef int reply_target(stream_t *st) noexcept nogil
 
-# The same for a rule that returns an answer or redirects. 0, -1, or 1: a text does not fit, or may not stand in a head;
-# nothing has been written.
+# The same for a rule that returns an answer or redirects. 0, -1, or the status of the error to answer instead, nothing
+# having been written: 400 and 414 as above, 500 (a text does not fit, or may not stand in a head).
 cdef int reply_rule(stream_t *st, const verdict_t *verdict) noexcept nogil
 
 # Go on with the body: 0 = all has been written, 1 = blocked, -1 = the connection failed.

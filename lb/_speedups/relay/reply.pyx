@@ -393,28 +393,40 @@ cdef int reply_with(stream_t *st, const plan_reply_t *reply) noexcept nogil:
 # ---- what rules say ----
 
 
-# A rule's redirect: status, kind, format.
+# Whether a text may stand in Location: what a target may hold, and a fragment behind it. A blank or a byte above ASCII is read
+# differently by different clients.
+cdef bint is_location(const char *p, size_t n) noexcept nogil:
+    cdef const char *end = p + n
+    p = h1_skip_target(p, end)
+    if p != end and p[0] == c'#':
+        p = h1_skip_target(p + 1, end)
+    return p == end
+
+
+# A rule's redirect: status, kind, format. 0, or the status of the error.
 cdef int redirect_by(stream_t *st, const verdict_t *verdict, message_t *m) noexcept nogil:
     cdef location_t location
     cdef uint8_t kind = <uint8_t> rules_number(st, verdict, 1, REDIRECT_LOCATION)
     cdef ssize_t n
+    cdef int r
     location.p = m.block + MESSAGE_BLOCK - LOCATION_MAX
     location.is_full = False
     n = rules_text(st, verdict, 2, location.p, LOCATION_MAX)
     if n < 0:
-        return 1
+        return 500
     location.n = <size_t> n
     if kind == REDIRECT_SCHEME:
         append(&location, b"://", 3)
-    if append_target(st.request, kind, rules_number(st, verdict, 3, 0) != 0, &location) != 0:
-        return 1
-    # A blank or a byte above ASCII in a Location is read differently by different clients.
-    if location.is_full or h1_skip_target(location.p, location.p + location.n) != location.p + location.n:
-        return 1
-    return 1 if message_add(m, NAME_LOCATION, b"Location", 8, location.p, location.n) != 0 else 0
+    r = append_target(st.request, kind, rules_number(st, verdict, 3, 0) != 0, &location)
+    if r != 0:
+        return r
+    if not is_location(location.p, location.n):
+        return 500
+    return 500 if message_add(m, NAME_LOCATION, b"Location", 8, location.p, location.n) != 0 else 0
 
 
-# A rule's answer: status, type, body, then names and values. The body goes into the stream's buffer.
+# A rule's answer: status, type, body, then names and values. The body goes into the stream's buffer. 0, or
+# the status of the error.
 cdef int return_by(stream_t *st, const verdict_t *verdict, message_t *m) noexcept nogil:
     cdef char text[RULE_TEXT_MAX]
     cdef char name[256]
@@ -422,19 +434,19 @@ cdef int return_by(stream_t *st, const verdict_t *verdict, message_t *m) noexcep
     cdef uint32_t k = 3
     n = rules_text(st, verdict, 1, text, sizeof(text))
     if n < 0 or (n > 0 and message_add(m, NAME_CONTENT_TYPE, b"Content-Type", 12, text, <size_t> n) != 0):
-        return 1
+        return 500
     while k + 1 < verdict.rule.nargs:
         len = rules_text(st, verdict, k, name, sizeof(name))
         n = rules_text(st, verdict, k + 1, text, sizeof(text))
         if len < 0 or n < 0 or edit_add(m, name, <size_t> len, text, <size_t> n) != 0:
-            return 1
+            return 500
         k += 2
     st.reply_buffer = <char *> pool_take(&st.engine.buffer_pool)
     if st.reply_buffer == NULL:
-        return 1
+        return 500
     n = rules_text(st, verdict, 2, st.reply_buffer, RULE_BODY_MAX)
     if n < 0:
-        return 1
+        return 500
     if m.framing == FRAMING_LENGTH:
         m.length = <size_t> n
         if st.request.method != METHOD_HEAD:

@@ -30,6 +30,8 @@ EXPRESSIONS = [
     ("src x", 4, "stands behind the expression"),
     ("date(1,weeks)", 8, "unknown unit"),
     ("ipv4(300.1.1.1)", 6, "needs an IPv4 address"),
+    ("int(0x" + "f" * 5000 + ")", 5, "needs a number"),
+    ("int(1_0)", 5, "needs a number"),
 ]
 
 

@@ -78,6 +78,18 @@ def test_a_status_without_a_body_cannot_get_one() -> None:
     assert verdict[0] == "error"
 
 
+def test_a_status_without_a_body_stays_what_it_is() -> None:
+    head = b"HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n"
+    assert judged([{"set_status": 204}], response=head)[0][0] == "error"
+    assert judged([{"set_status": {"status": 304, "reason": "Same"}}], response=head)[0][0] == "done"
+
+
+def test_the_method_of_the_whole_server_stays() -> None:
+    head = b"OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n"
+    assert judged([{"set_method": "GET"}], head)[0][0] == "error"
+    assert judged([{"set_path": "/"}, {"set_method": "GET"}], head)[1] == b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
+
+
 def test_rules_stop_at_the_first_verdict_and_allow_ends_them() -> None:
     deny = {"deny": 429, "if": "{ path /a }"}
     assert judged([{"set_header": ["x", "1"]}, deny, {"del_header": "x"}], PLAIN)[0][:2] == ("verdict", 1)

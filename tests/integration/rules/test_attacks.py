@@ -1,0 +1,145 @@
+"""What somebody tries who wants to pass by a rule, or to have more done than was asked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from kit.message import ask, reply
+from kit.server import Connection, Server
+from kit.settings import LOOPBACK
+from kit.stage import Stage
+
+
+def ruled(
+    stage: Stage, rules: list[dict[str, Any]], app: dict[str, Any] | None = None, server: Server | None = None
+) -> Server:
+    server = server or stage.server(reply(b"app"))
+    stage.start(
+        {
+            "version": 1,
+            "global": {"workers": 1},
+            "frontends": {"web": {"bind": [{"address": LOOPBACK}], "default_backend": "app", "rules": rules}},
+            "backends": {"app": {"servers": [server.text], **(app or {})}},
+        }
+    )
+    return server
+
+
+def closing_when_idle(connection: Connection) -> None:
+    connection.request()
+    connection.send(reply(b"hello"))
+    connection.head()
+
+
+@pytest.mark.ours
+def test_a_request_that_a_rule_made_a_post_is_never_sent_twice(stage: Stage) -> None:
+    server = ruled(stage, [{"set_method": "POST", "if": "{ path /once }"}], server=stage.server(closing_when_idle))
+    client = stage.client()
+    assert client.get("/").status == 200
+    assert client.get("/once").status == 502
+    assert [each.target for each in server.requests].count("/once") == 1
+
+
+@pytest.mark.ours
+def test_a_request_that_a_rule_made_a_get_is_never_sent_twice(stage: Stage) -> None:
+    server = ruled(stage, [{"set_method": "GET", "if": "{ path /once }"}], server=stage.server(closing_when_idle))
+    client = stage.client()
+    assert client.get("/").status == 200
+    assert client.get("/once", method="POST", body=b"x").status == 502
+    assert [each.target for each in server.requests].count("/once") == 1
+
+
+@pytest.mark.parametrize(
+    ("target", "status"), [("http://a", 403), ("http://a?q", 403), ("http://a/", 403), ("http://a/b", 200)]
+)
+def test_a_target_without_a_path_does_not_pass_by(stage: Stage, target: str, status: int) -> None:
+    ruled(stage, [{"deny": True, "if": "{ path / } or { base a/ }"}])
+    client = stage.client()
+    client.send(ask(target, host="a"))
+    assert client.response().status == status
+
+
+@pytest.mark.parametrize("path", ["/x/../admin", "/x/%2e%2e/admin", "/x/..;/admin"])
+def test_dot_segments_do_not_pass_by_the_rules_of_a_backend(stage: Stage, path: str) -> None:
+    server = ruled(stage, [], {"rules": [{"deny": True, "if": "{ path_beg /admin }"}]})
+    client = stage.client()
+    assert client.get("/admin").status == 403
+    assert client.get(path).status == 400
+    assert not server.requests
+
+
+def test_dot_segments_that_a_rule_makes_are_refused(stage: Stage) -> None:
+    server = ruled(
+        stage,
+        [
+            {"deny": True, "if": "{ path_beg /admin }"},
+            {"set_path": "%[req.hdr(x-path)]", "if": "{ req.hdr(x-path) -m found }"},
+        ],
+    )
+    client = stage.client()
+    assert client.get("/", "X-Path: /b").status == 200
+    assert client.get("/", "X-Path: /b/../admin").status == 400
+    assert [each.target for each in server.requests] == ["/b"]
+
+
+def test_options_of_the_server_as_a_whole_keeps_its_method(stage: Stage) -> None:
+    server = ruled(stage, [{"set_method": "GET", "if": "METH_OPTIONS"}])
+    client = stage.client()
+    assert client.get("*", method="OPTIONS").status == 500
+    assert client.get("/", method="OPTIONS").status == 200
+    assert [(each.method, each.target) for each in server.requests] == [("GET", "/")]
+
+
+@pytest.mark.parametrize("value", [b"\xff", b"a\xffb"])
+def test_a_byte_above_ascii_in_a_pattern_is_that_byte(stage: Stage, value: bytes) -> None:
+    ruled(stage, [{"deny": True, "if": "{ req.hdr(x-v) -m sub \\xff }"}])
+    client = stage.client()
+    client.send(b"GET / HTTP/1.1\r\nHost: a\r\nX-V: " + value + b"\r\n\r\n")
+    assert client.response().status == 403
+
+
+def test_where_a_redirect_cannot_lead(stage: Stage) -> None:
+    ruled(
+        stage,
+        [
+            {"redirect": {"location": "/there#%[req.hdr(x-part)]"}, "if": "{ path /part }"},
+            {"redirect": {"scheme": "https"}},
+        ],
+    )
+    client = stage.client()
+    answer = client.get("/part", "X-Part: a")
+    assert (answer.status, answer.value("location")) == (302, b"/there#a")
+    assert client.get("/part", "X-Part: a#b").status == 500
+    assert client.get("/" + "a" * 7990).status == 414
+    client.send(b"GET / HTTP/1.0\r\n\r\n")
+    assert client.response().status == 400
+
+
+def pipelined(*requests: bytes) -> bytes:
+    return b"".join(requests)
+
+
+@pytest.mark.parametrize("action", [{"deny": 403}, {"return": {"status": 200, "body": "here"}}, {"redirect": "/else"}])
+@pytest.mark.parametrize("chunked", [False, True])
+def test_what_stands_around_an_answer_of_a_rule_stays_framed(
+    stage: Stage, action: dict[str, Any], chunked: bool
+) -> None:
+    """The body of a request that a rule answers looks like a request: it is never read as one."""
+    server = ruled(stage, [{**action, "if": "{ path_beg /no }"}])
+    inner = b"GET /inner HTTP/1.1\r\nHost: a\r\n\r\n"
+    head = b"POST /no HTTP/1.1\r\nHost: a\r\n"
+    if chunked:
+        body = b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n" % (len(inner), inner)
+    else:
+        body = b"Content-Length: %d\r\n\r\n%s" % (len(inner), inner)
+    client = stage.client()
+    client.send(ask("/a") + head + body + ask("/no", method="HEAD") + ask("/b"))
+    statuses = [
+        client.response().status,
+        client.response().status,
+        client.response("HEAD").status,
+        client.response().status,
+    ]
+    assert statuses == [200, statuses[1], statuses[1], 200]
+    assert [each.target for each in server.requests] == ["/a", "/b"]
