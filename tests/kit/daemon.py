@@ -137,8 +137,13 @@ class Lb:
 
     def live(self) -> dict[str, int]:
         """Return the pools of all workers that have objects out, with their number."""
-        used = re.findall(r"- Pool (\S+) \(.*?, (\d+) used", self.admin("show pools"))
-        assert used, "show pools shows none"
+        used: list[tuple[str, str]] = []
+
+        def are_told() -> bool:  # a worker that has just begun has told none
+            used[:] = re.findall(r"- Pool (\S+) \(.*?, (\d+) used", self.admin("show pools"))
+            return bool(used)
+
+        eventually(are_told, "pools in 'show pools'")
         return {name: int(number) for name, number in used if number != "0"}
 
     def send_signal(self, number: signal.Signals) -> None:

@@ -10,8 +10,8 @@
 # header, if it sends one, is no HTTP. Only a byte that was sent can be wrong: a connection that closes without one is not logged.
 #
 # Out. A connection to a server with `send_proxy` begins with a header about one client. It is written before the codec opens
-# and leaves with the first bytes, and the connection is that client's own (link.owner, relay/idle.pxd): it carries streams of this
-# client only and ends with it at the latest.
+# and leaves with the first bytes; a long one leaves before them, and the stream connects until it has. The connection is that
+# client's own (link.owner, relay/idle.pxd): it carries streams of this client only and ends with it at the latest.
 from libc.stdint cimport uint8_t
 from lb._speedups.relay.relay cimport link_t, stream_t
 
@@ -30,5 +30,6 @@ cdef void proxied_refuse(link_t *l, uint8_t reason, char cause) noexcept nogil
 # Give link.proxied back.
 cdef void proxied_free(link_t *l) noexcept nogil
 
-# Put the header for st.server_at on the new connection of st, before anything else. 0, or -1 without memory.
+# Put the header for st.server_at on the new connection of st, before anything else. 1, 0 when it must leave first and
+# has not yet: call again when the server takes more, or -1: no memory, or the connection broke.
 cdef int proxied_greet(stream_t *st) noexcept nogil

@@ -22,7 +22,7 @@ cdef extern from "lb.h" nogil:
     void LB_ASSERT(bint condition)
 
 cdef enum:
-    FLUSHED = 512                # a longer header leaves at once, so that there is room for the largest head
+    FLUSHED = 512                # a longer header leaves first, so that there is room for the largest head
 
 
 # --- in ---
@@ -155,6 +155,9 @@ cdef int proxied_greet(stream_t *st) noexcept nogil:
     cdef uint8_t target[16]
     cdef proxy_say_t say
     cdef int n
+    if l.out != NULL:                         # it was written before
+        n = link_flush(l)
+        return n if n < 0 else n == 0
     memset(&say, 0, sizeof(say))
     say.version = <uint8_t> (how & SEND_PROXY_VERSION)
     say.with_crc32c = (how & SEND_PROXY_CRC32C) != 0
@@ -178,4 +181,7 @@ cdef int proxied_greet(stream_t *st) noexcept nogil:
     LB_ASSERT(n > 0)                          # max_header leaves room for what is ours
     l.out_at = 0
     l.out_end = <uint16_t> n
-    return 0 if n <= FLUSHED or link_flush(l) >= 0 else -1
+    if n <= FLUSHED:
+        return 1
+    n = link_flush(l)
+    return n if n < 0 else n == 0

@@ -212,16 +212,25 @@ cdef int server_connect(stream_t *st, bint fresh) noexcept nogil:
     r = open_link(st, s)
     if r == 0:
         return SERVER_WAIT
-    if r > 0 and connected(st) == 0:
-        return SERVER_READY
+    if r > 0:
+        r = connected(st)
+        if r > 0:
+            return SERVER_READY
+        if r == 0:
+            link_deadline(st.server.link, e.now_ms, stream_connect_ms(st))
+            return SERVER_WAIT
     return server_failed(st)
 
 
+# 1, 0 when a PROXY header still leaves (to be called again when the server takes more), or -1.
 cdef int connected(stream_t *st) noexcept nogil:
     cdef engine_t *e = st.engine
     cdef link_t *l = st.server.link
-    if st.server_at.send_proxy and proxied_greet(st) != 0:
-        return -1
+    cdef int r
+    if st.server_at.send_proxy:
+        r = proxied_greet(st)
+        if r <= 0:
+            return r
     if l.codec != NULL and l.codec.open(l) != 0:
         return -1
     st.server.link.conn.flags &= ~<uint32_t> CONN_CONNECTING
@@ -234,7 +243,7 @@ cdef int connected(stream_t *st) noexcept nogil:
         stream_keep_source(st)
     if l.codec != NULL:
         attach(st, l)
-    return 0
+    return 1
 
 
 cdef int server_failed(stream_t *st) noexcept nogil:
@@ -280,7 +289,7 @@ cdef int server_check(stream_t *st) noexcept nogil:
     # A connection that failed is writable too, but always with an error or a hang-up.
     if l.conn.flags & CONN_HUP and conn_connected(&l.conn) != 0:
         return -1
-    return 1 if connected(st) == 0 else -1
+    return connected(st)
 
 
 cdef void server_left(stream_t *st) noexcept nogil:

@@ -200,6 +200,26 @@ def test_tlvs_are_passed_on_if_asked_for(
 
 
 @pytest.mark.ours
+def test_the_largest_head_waits_until_the_longest_header_has_left(stage: Stage) -> None:
+    """Both do not fit one buffer, and a server need not take the header at once."""
+    if stage.plane.name == "mux":
+        pytest.skip("between the engines headers have the usual limit")
+    seen: Seen = []
+    stage.http(
+        stage.server(behind_proxy(seen)),
+        frontend={"bind": [{**BIND, "accept_proxy": {"from": ["loopback"], "max_header": 16000}}]},
+        backend={"send_proxy": {"version": "v2", "tlvs": True}},
+    )
+    for _ in range(20):
+        client = stage.client()
+        client.send(v2(*SOURCE, *TARGET, tlvs=tlv(0xEE, bytes(12000))))
+        client.send(ask("/", "X-Long: " + "x" * 14000, host="lb.test"))
+        assert client.response().status == 200
+        client.close()
+    assert [told.tlvs for told, _ in seen] == [[(0xEE, bytes(12000))]] * 20
+
+
+@pytest.mark.ours
 @pytest.mark.h1_only
 def test_a_server_may_differ_from_its_backend(stage: Stage) -> None:
     seen: Seen = []
