@@ -363,6 +363,10 @@ class _RuleCompiler:
                 "write 301, 302, 303, 307 or 308",
             )
         number, word, text = ways[0]
+        if word == "location" and text.isalpha():
+            self._wrong(
+                ("redirect",), f"'redirect': '{text}' is no address", f"write '{{scheme: {text}}}' or '/{text}'"
+            )
         return [
             Arg(ARG_INT, given.code),
             Arg(ARG_INT, number),

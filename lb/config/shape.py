@@ -166,16 +166,15 @@ class Examination:
                 rest[field.encode_name] = left
         missing = [name for name, each in fields.items() if each.required and name not in value]
         for name in missing:
-            if f"did you mean '{name}'?" not in hints:  # that one mistake has been told
+            if not hints & {f"did you mean '{name}'?", f"write '{name}'"}:  # that one mistake has been told
                 self._report(path, f"'{_inside(path, name)}' is missing", _EXAMPLES.get((section, name), ""))
             self.gone.add((*path, name))
-        if any(each.required and name not in rest for name, each in fields.items()) and section not in (
-            "Frontend",
-            "Backend",
-            "Configuration",
-        ):
-            self.gone.add(path)
-            return _GONE
+        for name, each in fields.items():
+            if each.required and name not in rest:
+                if (section, name) not in _STAND_INS:
+                    self.gone.add(path)
+                    return _GONE
+                rest[name] = _STAND_INS[section, name]
         return rest
 
     def _unknown(self, section: str, key: str, fields: Iterable[str], path: Path) -> str:
@@ -296,7 +295,8 @@ class Examination:
                 path, f"{label}has no value", f"give it {_expectation(choices, extra)} or remove the line"
             )
         if isinstance(value, str) and _only(choices, inspect.BoolType):
-            return self._refuse(path, f"{label}must be true or false, not '{line_text(value)}'", _boolean_hint(value))
+            hint = _boolean_hint(value) or _FORMS.get(field, "")
+            return self._refuse(path, f"{label}must be true or false, not '{line_text(value)}'", hint)
         if (
             isinstance(value, int | float)
             and extra_kind(choices, extra) in ("duration", "seconds")
@@ -449,6 +449,14 @@ def _did_you_mean(section: str, key: str, fields: Iterable[str]) -> str:
     return did_you_mean(key, fields)
 
 
+# What takes the place of what lacks, so that everything around it can be reviewed all the same; that it is gone is known.
+_STAND_INS: dict[tuple[str, str], object] = {
+    ("Configuration", "version"): 1,
+    ("Configuration", "frontends"): {},
+    ("Frontend", "bind"): [":0"],
+    ("Backend", "servers"): [],
+}
+
 _EXAMPLES = {
     ("Configuration", "version"): "write 'version: 1'",
     ("Configuration", "frontends"): "write at least one: 'frontends: {web: {bind: [\":8080\"], default_backend: app}}'",
@@ -469,6 +477,9 @@ _FORMS = {
     ("Bind", "accept_proxy"): "say whose headers to believe: '[\"10.0.0.0/8\"]', or '[any]' for everyone's",
     ("Backend", "send_proxy"): "write 'v1', 'v2' or 'off'",
     ("Server", "send_proxy"): "write 'v1', 'v2' or 'off'",
+    ("Frontend", "log"): "a target is '[{to: /var/log/lb/web.log}]'",
+    ("Frontend", "request_id"): "write true, or options such as '{format: uuid7}'",
+    ("Defaults", "request_id"): "write true, or options such as '{format: uuid7}'",
 }
 
 

@@ -276,12 +276,12 @@ def _syntax(error: MarkedYAMLError, text: str) -> Problem:
         "cannot start any token" in message and "\t" in lines[line - 1]
     ):
         hint = "indent with spaces; YAML does not take tabs"
-    elif (
-        "did not find expected alphabetic" in message
-        or "did not find expected node content" in message
-        or "did not find expected ',' or" in message
-    ):
+    elif "did not find expected alphabetic" in message or "did not find expected node content" in message:
         hint = "quote a value that begins with ':', '[', '{', '*', '&' or '@', such as \":8080\""
+    elif "did not find expected ',' or" in message:
+        hint = "close every '{' and '['; quote a value that holds one of '{}[],' or begins with ':', such as \":8080\""
+    elif "did not find expected key" in message or "did not find expected '-' indicator" in message:
+        hint = "what belongs together is indented alike; compare this line with those above it"
     elif "mapping values are not allowed" in message:
         hint = "quote a value that holds ': '"
     elif "cannot start any token" in message:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from lb.config.suggestion import did_you_mean
+from lb.config.suggestion import did_you_mean, nearest
 from lb.language.catalog import (
     ALIASES,
     CASTS,
@@ -111,7 +111,21 @@ def _named(name: str, at: int, acls: Mapping[str, tuple[Test, ...]], names: Name
         raise LanguageError(f"'{name}' is not expected here", at)
     if name.startswith("{"):
         raise LanguageError(f"'{name}' is one word", at, "a blank belongs behind '{' and before '}'")
-    raise LanguageError(f"unknown ACL '{name}'", at, did_you_mean(name, [*acls, *PREDEFINED]))
+    if name in ("and", "AND", "&&"):
+        raise LanguageError(f"'{name}' is not written", at, "terms that must all hold stand one after the other")
+    if _is_expression(name):
+        raise LanguageError(f"unknown ACL '{name}'", at, f"an expression stands in braces: '{{ {name} ... }}'")
+    near = nearest(name, [*acls, *PREDEFINED])
+    if near is not None:
+        raise LanguageError(f"unknown ACL '{name}'", at, f"did you mean '{near}'?")
+    defined = f"defined are {', '.join(acls)}" if acls else "define it under 'acls'"
+    raise LanguageError(f"unknown ACL '{name}'", at, f"{defined}, or write an expression: '{{ path_beg /admin }}'")
+
+
+def _is_expression(text: str) -> bool:
+    """Say whether someone wrote an expression where the name of an ACL belongs."""
+    name = _underived(text, 1)[0].partition("(")[0].partition(",")[0]
+    return name in FETCHES or name in ALIASES
 
 
 def _test(words: list[Word], names: Names, what: str, at: int = 1) -> Test:
@@ -123,10 +137,12 @@ def _test(words: list[Word], names: Names, what: str, at: int = 1) -> Test:
     ignore_case = False
     listed: list[Word] = []
     is_unread = False  # patterns of a file that somebody else will look at
+    is_ended = False  # by `--`: what follows are patterns, whatever they look like
     i = 1
     while i < len(words) and words[i].text.startswith("-") and not words[i].is_quoted:
         flag = words[i].text
         if flag == "--":
+            is_ended = True
             i += 1
             break
         if flag == "-m":
@@ -164,6 +180,11 @@ def _test(words: list[Word], names: Names, what: str, at: int = 1) -> Test:
             f"'-m {method.name.lower()}' compares {MATCH_TAKES[method]} values, and '{first.text}' gives {expression.type}",
             first.at,
         )
+    for each in words[i:] if not is_ended else ():
+        if each.text in ("-i", "-m", "-f") and not each.is_quoted:
+            raise LanguageError(
+                f"'{each.text}' stands behind patterns", each.at, "flags come first; quote it if it is a pattern"
+            )
     if is_unread:
         return Test(expression, Set(method, 0, MATCH_TAKES[method]))
     patterns = listed + words[i:]

@@ -5,8 +5,8 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from lb.config.suggestion import did_you_mean
-from lb.language.catalog import ALIASES, CASTS, CONVERTERS, FETCHES, Argument, Converter, Fetch, Needs, Type
+from lb.config.suggestion import did_you_mean, nearest
+from lb.language.catalog import ALIASES, CASTS, CONVERTERS, DERIVED, FETCHES, Argument, Converter, Fetch, Needs, Type
 from lb.language.error import LanguageError
 from lb.language.unbuilt import UNBUILT_CONVERTERS, UNBUILT_FETCHES
 
@@ -63,7 +63,14 @@ def fetch_named(name: str, at: int) -> Fetch:
         return FETCHES[known]
     if name in UNBUILT_FETCHES:
         raise LanguageError(f"the fetch '{name}' is known but not built yet", at)
-    raise LanguageError(f"unknown fetch '{name}'", at, did_you_mean(name, [*FETCHES, *ALIASES]))
+    # A matching method hung on, as in path_beg, hides the fetch that was meant.
+    base, _, ending = name.rpartition("_")
+    near = nearest(name, [*FETCHES, *ALIASES])
+    if ending in DERIVED and (near is None or near == nearest(base, FETCHES)):
+        found = nearest(base, FETCHES)
+        near = f"{found}_{ending}" if found else None
+    hint = f"did you mean '{near}'?" if near else "docs/rules.md lists those that are built"
+    raise LanguageError(f"unknown fetch '{name}'", at, hint)
 
 
 def parse(text: str, names: Names, at: int = 1) -> Expression:
