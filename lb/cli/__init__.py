@@ -31,7 +31,24 @@ def fail(message: str) -> NoReturn:
     sys.exit(1)
 
 
+def _print_version(context: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        from lb import __version__
+
+        click.echo(f"lb {__version__}")
+        context.exit()
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "-v",
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_version,
+    help="Print the version.",
+)
 def main() -> None:
     """Load balancer and API gateway."""
 

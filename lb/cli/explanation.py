@@ -18,6 +18,9 @@ from lb.config.routerows import TARGET_BACKEND, TARGET_REDIRECT, TARGET_REPLY, C
 from lb.config.rules import ACTION_NAMES
 from lb.config.source import Source
 
+# plan.pxd.
+MODE_HTTP = 2
+
 _PORTS = {"http": 80, "https": 443}
 _IN_TURN = {
     "roundrobin": "in turn",
@@ -138,7 +141,7 @@ class _Explainer:
 
     def _frontend(self, index: int, host: str, path: str, query: str) -> Explanation:
         frontend = self.rows.frontends[index]
-        if frontend.mode == 1:
+        if frontend.mode != MODE_HTTP:
             return self._route(frontend.default_route, {})
         target = (path or "/") + (f"?{query}" if query else "")
         fields = (
@@ -150,6 +153,9 @@ class _Explainer:
             return Explanation(
                 self.request, **self.base, status=refused[0], reason=f"the request is refused: {refused[1]}"
             )
+        if frontend.monitor is not None and target.encode() == frontend.monitor.path:
+            how = "the monitor's answer, while lb does not drain and 'fail_below' holds"
+            return Explanation(self.request, True, **self.base, status=200, how=how)
         if not self.explainer.is_plain(index):
             return Explanation(self.request, **self.base, status=400, reason="the path has dot segments")
         more: dict[str, Any] = {}

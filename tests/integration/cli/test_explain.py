@@ -184,3 +184,26 @@ def test_a_question_that_is_none_is_one_line(words: list[str], line: str) -> Non
     assert ended.returncode == 1
     assert line in ended.stderr
     assert len(ended.stderr.splitlines()) == 1
+
+
+def test_a_monitor_and_datagrams_have_no_route(tmp_path: Path) -> None:
+    """A monitor answers by itself; datagrams are no requests, so all that counts is the frontend's backend."""
+    file = tmp_path / "lb.yaml"
+    settings: Settings = {
+        "version": 1,
+        "frontends": {
+            "web": {
+                "bind": [":8080"],
+                "monitor": "/alive",
+                "rules": [{"deny": 403, "if": "{ path /alive }"}],
+                "default_backend": "app",
+            },
+            "dns": {"mode": "udp", "bind": [":53"], "default_backend": "dns"},
+        },
+        "backends": {"app": {"servers": ["10.0.0.1:80"]}, "dns": {"mode": "udp", "servers": ["10.0.0.2:53"]}},
+    }
+    file.write_text(yaml.safe_dump(settings))
+    status, said = explain(file, "http://lb.test:8080/alive")
+    assert (status, said["status"], "backend" in said) == (0, 200, False)
+    assert "monitor" in str(said["how"])
+    assert explain(file, "http://lb.test:53/")[1]["backend"] == "dns"

@@ -135,7 +135,7 @@ def test_every_value_in_the_schema_may_be_a_variable() -> None:
 
 
 def test_version_is_the_package_s() -> None:
-    assert call("version").stdout == f"lb {lb.__version__}\n"
+    assert call("version").stdout == call("--version").stdout == call("-v").stdout == f"lb {lb.__version__}\n"
 
 
 def test_help_names_every_command() -> None:
