@@ -97,6 +97,13 @@ def test_a_configuration_in_conf_is_valid(path: Path) -> None:
     lb.config.effective(lb.config.load(str(path)))
 
 
+def test_every_example_in_conf_is_driven() -> None:
+    """By an integration test that names it; not those that say the same in other formats, and all keywords at once."""
+    tests = "".join(path.read_text() for path in (ROOT / "tests/integration").rglob("test_*.py"))
+    loaded_only = {"complete.yaml", "minimal.toml", "minimal.json"}
+    assert [path.name for path in CONFIGURATIONS if path.name not in loaded_only and path.name not in tests] == []
+
+
 def test_links_between_pages_lead_somewhere() -> None:
     broken = [
         f"{page.relative_to(ROOT)}: {target}"
