@@ -382,7 +382,9 @@ class _Compiler:
         maxconn = _or(frontend.maxconn, 0)
         timeouts = frontend.timeouts
         places, methods, default = self.tables.frontend(name, frontend)
-        compares = any(each.is_exact or each.path != b"/" for each in places) or self.judges_paths or judges_paths(frontend)
+        compares = (
+            any(each.is_exact or each.path != b"/" for each in places) or self.judges_paths or judges_paths(frontend)
+        )
         if frontend.dot_segments == "refuse" and compares:
             flags |= FRONTEND_NO_DOTS
         row = FrontendRow(

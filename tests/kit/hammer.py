@@ -49,8 +49,10 @@ REFUSED = (
 SIZES = (0, 0, 0, 1, 10, 1000, 15_000, 16_384, 16_400, 40_000, 70_000, 200_000)
 GOOD = ("ok", "ok", "ok", "ok", "slow", "interim", "stale", "extra", "early", "empty")
 BAD = ("cut", "reset", "garbage", "drop", "flood")
-# After these the client's connection may end although nothing said so: the server answered what it had not read.
-ENDS = ("early", "cut", "reset", "garbage", "drop", "flood")
+JUDGED = ("denied", "denied", "returned", "returned", "veiled")
+"""What rules decide, if the configuration has them: the first two kinds reach no server, of the last no answer is seen."""
+# After these the client's connection may end although nothing said so: it was answered before all of it was read.
+ENDS = ("early", "cut", "reset", "garbage", "drop", "flood", "denied", "returned", "veiled")
 
 
 def pattern(token: str, size: int) -> bytes:
@@ -138,10 +140,15 @@ class Tally:
 class Hammer:
     """Scripted servers and clients with one seed."""
 
-    def __init__(self, seed: int, *, scarce: bool = False) -> None:
-        """Make one. `scarce`: lb lacks memory and connections now and then, so every request may fail."""
+    def __init__(self, seed: int, *, scarce: bool = False, judged: bool = False) -> None:
+        """Make one.
+
+        `scarce`: lb lacks memory and connections now and then, so every request may fail. `judged`: lb has rules for what is
+        JUDGED, and takes PROXY headers from clients.
+        """
         self.seed = seed
         self.scarce = scarce
+        self.judged = judged
         self.tally = Tally()
         self.describe: Callable[[], object] = str
         """Called in a thread when nothing comes: what lb says of its streams."""
@@ -204,6 +211,8 @@ class Hammer:
             return None
         if head.method.decode() != order.method or b"X-Forwarded-For" not in fields:
             self.tally.wrong.append(f"{target}: the head changed: {head}")
+        if kind in ("denied", "returned"):
+            self.tally.wrong.append(f"a server saw {target}, which a rule answers")
         self.tally.served[token] += 1
         chance = random.Random(f"{self.seed} {token} server")
         read = self._body(connection, reader, order, slow=kind == "slow")
@@ -320,8 +329,10 @@ class Hammer:
         version = "1.0" if chance.random() < 0.1 else "1.1"
         token = f"{self.seed:x}.{number:x}.{i}.{chance.getrandbits(32):08x}"
         kind = chance.choice(GOOD) if chance.random() < 0.85 else chance.choice(BAD)
+        if self.judged and chance.random() < 0.2:
+            kind = chance.choice(JUDGED)
         return Ask(
-            token, kind, method, version, size, chance.choice(SIZES),
+            token, kind, method, version, size, len(token) + 1 if kind == "returned" else chance.choice(SIZES),
             chance.choice(("length", "length", "chunked", "close")),
             chunked=size > 0 and version == "1.1" and chance.random() < 0.4,
             close=chance.random() < (0.5 if version == "1.0" else 0.05),
@@ -350,6 +361,8 @@ class Hammer:
             if not self.scarce:
                 self.tally.wrong.append(f"connection {number}: {e}")
             return
+        if self.judged:
+            texts.insert(0, b"PROXY TCP4 192.0.2.%d 192.0.2.1 %d 80\r\n" % (chance.randint(1, 254), 1024 + number))
         leaves = chance.random() < 0.15
         sending = asyncio.create_task(self._send(sock, texts, chance, leaves))
         try:
@@ -431,7 +444,7 @@ class Hammer:
         if order.method == "HEAD" or order.kind == "empty":
             expected = b""
         if answer.status in (200, 204, 304):
-            if order.kind in ("garbage", "drop", "flood"):
+            if order.kind in ("garbage", "drop", "flood", "denied", "veiled"):
                 wrong.append(f"{where}: {answer.status} from a server that gave none")
             elif answer.token != order.token.encode():
                 wrong.append(f"{where}: the answer to {answer.token!r}")

@@ -39,9 +39,9 @@ class Copies(Hammer):
 
 
 async def hammer(stage: Stage, seed: int, connections: int, *, scarce: bool, reloads: bool = False,
-                 mirror: bool = False) -> None:  # fmt: skip
-    """Run the hammer on a stage, perhaps with reloads meanwhile or with mirrored requests, and compare the books."""
-    hammer = Hammer(seed, scarce=scarce)
+                 mirror: bool = False, judged: bool = False) -> None:  # fmt: skip
+    """Run the hammer on a stage, perhaps with reloads meanwhile, mirrored requests or rules, and compare the books."""
+    hammer = Hammer(seed, scarce=scarce, judged=judged)
     await hammer.listen(3)
     configurations = variants([f"{host}:{port}" for host, port in hammer.addresses])
     copies = Copies(hammer)
@@ -49,6 +49,9 @@ async def hammer(stage: Stage, seed: int, connections: int, *, scarce: bool, rel
         await copies.listen(2)
         for i, configuration in enumerate(configurations):
             add_mirror(configuration, [f"{host}:{port}" for host, port in copies.addresses], i)
+    if judged:
+        for i, configuration in enumerate(configurations):
+            add_rules(configuration, i)
     proxy = await asyncio.to_thread(stage.start, configurations[0])
     assert isinstance(proxy, InProcess)
     hammer.describe = lambda: proxy.ask(proxy.engine.sessions)
@@ -97,6 +100,39 @@ def add_mirror(settings: Settings, servers: list[str], number: int) -> None:
     settings["backends"]["shadow"] = {"servers": names[number % 2 :]}
 
 
+def add_rules(settings: Settings, number: int) -> None:
+    """Have requests and answers judged and edited, everything forwarded, PROXY headers read, connections reused otherwise."""
+    web = settings["frontends"]["web"]
+    web["bind"] = [{**web["bind"][0], "accept_proxy": ["any"]}]
+    web |= {"forwarded": True, "x_forwarded": ["proto", "host", "port"], "via": True, "request_id": True}
+    web["acls"] = {
+        "some": "req.hdr(x-token) -m end 0 2 4 6 8 a c e",
+        "long": ["req.hdr(x-long) -m sub -- 0-", "path_len ge 40"],
+    }
+    web["rules"] = [
+        {"set_header": ["x-before", "%[req.hdr(x-token),upper]-%[src]"]},
+        {"deny": 502, "if": "{ path_beg /denied/ }"},
+        {
+            "return": {"body": "%[path,field(3,/)]-", "headers": {"X-Token": "%[path,word(2,/)]"}},
+            "if": "{ path_dir returned }",
+        },
+        {"set_pathq": "%[pathq]", "if": "some long or !some"},
+        {"set_header": ["X-Token", "%[req.hdr(x-token)]"]},
+        {"use_backend": "third", "if": "some !long"},
+        {"del_header": "x-before", "unless": "long"},
+    ]
+    web["response_rules"] = [
+        {"deny": 502, "if": "{ path -m beg /veiled/ }"},
+        {"set_header": ["X-Token", "%[res.hdr(x-token)]"]},
+    ]
+    app = settings["backends"]["app"]
+    app["rules"] = [{"add_header": ["x-be", "%[be_name]-%[nbsrv]-%[unique-id]"], "if": "{ req.hdr_cnt(host) 1 }"}]
+    app["response_rules"] = [{"add_header": ["x-served", "%[srv_name]"], "if": "{ status 200 }"}]
+    settings["backends"]["third"] = {"servers": [dict(each) for each in app["servers"]]}
+    for i, backend in enumerate(settings["backends"].values()):
+        backend["http_reuse"] = ("always", "safe", "never", "aggressive")[(number + i) % 4]
+
+
 def check_copies(proxy: InProcess, copies: Copies) -> None:
     """Compare what the servers of the copies saw with the counters."""
     web, shadow = proxy.counters("web"), proxy.counters("shadow")
@@ -134,6 +170,8 @@ def check_books(proxy: InProcess, hammer: Hammer) -> None:
     records = [parse(line) for line in proxy.log_lines()]
     web, app = proxy.counters("web"), proxy.counters("app")
     assert web["log_dropped"] == 0
+    if hammer.judged:  # who leaves before its PROXY header is there has asked for nothing
+        records = [record for record in records if record.line.startswith("192.0.2.")]
     assert web["req_total"] == len(records)
     logged: dict[str, int] = {}
     refused = 0

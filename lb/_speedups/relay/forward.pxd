@@ -12,5 +12,5 @@ from lb._speedups.relay.relay cimport stream_t
 # one that has been here, 431 when its host leaves no room.
 cdef uint16_t forward_request(stream_t *st) noexcept nogil
 
-# Add to a final response's head, for a frontend with FRONTEND_MARKS_RESPONSE.
-cdef void forward_response(stream_t *st, message_t *m) noexcept nogil
+# Add to a final response's head, for a frontend with FRONTEND_MARKS_RESPONSE. 0, or -1: rules have left no room.
+cdef int forward_response(stream_t *st, message_t *m) noexcept nogil

@@ -216,18 +216,19 @@ cdef bint fits(const message_t *m) noexcept nogil:
     return n <= BUFFER_SIZE
 
 
-cdef void forward_response(stream_t *st, message_t *m) noexcept nogil:
+cdef int forward_response(stream_t *st, message_t *m) noexcept nogil:
     cdef const plan_t *p = st.plan.plan
     cdef const forwarding_t *fw = plan_forwarding(p, st.frontend)
     cdef const char *name = plan_text(p, fw.id_name)
     cdef int i
-    # A head as it was received has its edit area to itself, and both fit.
-    if fw.flags & FORWARDING_VIA_RESPONSE:
-        add_via(p, fw, m)
+    # A head as it was received has its edit area to itself, and both fit; rules may have used it up.
+    if fw.flags & FORWARDING_VIA_RESPONSE and add_via(p, fw, m) != 0:
+        return -1
     if fw.flags & FORWARDING_ID_RESPONSE:
         i = message_find(m, name, fw.id_name.len, 0)
         while i >= 0:                         # a server that says it too would say it twice
             message_delete(m, <unsigned int> i)
             i = message_find(m, name, fw.id_name.len, <unsigned int> i + 1)
         stream_id(st)
-        message_add(m, NAME_OTHER, name, fw.id_name.len, st.id, st.id_len)
+        return message_add(m, NAME_OTHER, name, fw.id_name.len, st.id, st.id_len)
+    return 0

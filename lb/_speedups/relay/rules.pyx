@@ -1,4 +1,4 @@
-from libc.string cimport memcpy, memset
+from libc.string cimport memcmp, memcpy, memset
 
 from lb._speedups.base.clock cimport clock_real_us
 from lb._speedups.io.sys cimport AF_INET, AF_INET6, getsockname, ntohs, sockaddr, sockaddr_in, sockaddr_in6, \
@@ -6,16 +6,22 @@ from lb._speedups.io.sys cimport AF_INET, AF_INET6, getsockname, ntohs, sockaddr
 from lb._speedups.policy.program cimport ARG_BACKEND, PROGRAM_DESTINATION, PROGRAM_ID, program_of
 from lb._speedups.policy.rule cimport rule_arg, rule_number, rule_text, rules_run
 from lb._speedups.policy.sample cimport address_t, view_t
-from lb._speedups.relay.relay cimport engine_t
+from lb._speedups.relay.relay cimport engine_t, link_t
 from lb._speedups.relay.stream cimport stream_id
 
 
-# Where the client connected to. It costs a system call, so it is asked only for programs that want it.
-cdef void destination(int fd, address_t *out) noexcept nogil:
+# Where the client connected to: as its PROXY header says, or its socket. That costs a system call, so it is asked only for
+# programs that want it. IPv4 on a socket of IPv6 is IPv4, as the client's address is.
+cdef void destination(const link_t *l, address_t *out) noexcept nogil:
     cdef sockaddr_storage address
     cdef socklen_t size = sizeof(address)
     memset(out, 0, sizeof(address_t))
-    if getsockname(fd, <sockaddr *> &address, &size) != 0:
+    if l.proxied != NULL and l.proxied.family != 0:
+        out.family = l.proxied.family
+        out.port = l.proxied.port
+        memcpy(out.bytes, l.proxied.address, 16)
+        return
+    if getsockname(l.conn.fd, <sockaddr *> &address, &size) != 0:
         return
     out.family = address.ss_family
     if address.ss_family == AF_INET:
@@ -24,6 +30,9 @@ cdef void destination(int fd, address_t *out) noexcept nogil:
     elif address.ss_family == AF_INET6:
         out.port = ntohs((<sockaddr_in6 *> &address).sin6_port)
         memcpy(out.bytes, &(<sockaddr_in6 *> &address).sin6_addr, 16)
+        if memcmp(out.bytes, b"\0\0\0\0\0\0\0\0\0\0\xff\xff", 12) == 0:
+            out.family = AF_INET
+            memcpy(out.bytes, out.bytes + 12, 4)
 
 
 cdef void look(stream_t *st) noexcept nogil:
@@ -44,7 +53,7 @@ cdef void look(stream_t *st) noexcept nogil:
     v.source.port = st.port
     memcpy(v.source.bytes, st.address, 16)
     if uses & PROGRAM_DESTINATION:
-        destination(st.client.link.conn.fd, &v.destination)
+        destination(st.client.link, &v.destination)
     v.listener_oid = st.client.link.listener_oid
     v.requests = st.client.link.requests
     v.now_ms = e.now_ms

@@ -22,6 +22,16 @@ def test_no_stream_sees_another_whatever_peers_do(name: str, seed: int, tmp_path
         stage.close()
 
 
+@pytest.mark.parametrize("name", PLANES)
+def test_everything_at_once(name: str, tmp_path: Path) -> None:
+    """Rules, forwarding, copies, PROXY headers, all ways to reuse, and reloads."""
+    stage = Stage(PLANES[name](5), tmp_path)
+    try:
+        asyncio.run(hammer(stage, 5, CONNECTIONS[name], scarce=name == "scarce", reloads=True, mirror=True, judged=True))
+    finally:
+        stage.close()
+
+
 @pytest.mark.parametrize("name", ["tcp", "chaos"])
 def test_reloads_cost_no_request_whatever_peers_do(name: str, tmp_path: Path) -> None:
     stage = Stage(PLANES[name](3), tmp_path)

@@ -143,3 +143,54 @@ def test_what_stands_around_an_answer_of_a_rule_stays_framed(
     ]
     assert statuses == [200, statuses[1], statuses[1], 200]
     assert [each.target for each in server.requests] == ["/a", "/b"]
+
+
+def test_the_destination_is_what_a_proxy_header_says(stage: Stage) -> None:
+    server = stage.server(reply(b"app"))
+    stage.start(
+        {
+            "version": 1,
+            "global": {"workers": 1},
+            "frontends": {
+                "web": {
+                    "bind": [{"address": LOOPBACK, "accept_proxy": ["any"]}],
+                    "default_backend": "app",
+                    "rules": [
+                        {"deny": True, "if": "{ dst 10.9.0.0/16 }"},
+                        {"set_header": ["x-dst", "%[src]:%[src_port] %[dst]:%[dst_port]"]},
+                    ],
+                }
+            },
+            "backends": {"app": {"servers": [server.text]}},
+        }
+    )
+    client = stage.client()
+    client.send(b"PROXY TCP4 192.0.2.1 10.9.0.1 1000 80\r\n" + ask("/"))
+    assert client.response().status == 403
+    client = stage.client()
+    client.send(b"PROXY TCP6 ::ffff:192.0.2.1 ::ffff:10.8.0.1 1000 80\r\n" + ask("/"))
+    assert client.response().status == 200
+    assert server.requests[0].value("x-dst") == b"192.0.2.1:1000 10.8.0.1:80"
+
+
+def test_what_rules_leave_no_room_for_is_not_left_out(stage: Stage) -> None:
+    server = stage.server(reply(b"app"))
+    stage.start(
+        {
+            "version": 1,
+            "global": {"workers": 1},
+            "frontends": {
+                "web": {
+                    "bind": [{"address": LOOPBACK}],
+                    "default_backend": "app",
+                    "request_id": {"response": True},
+                    "response_rules": [{"set_header": ["x-big", "%[req.hdr(x-big)]"], "if": "{ req.hdr(x-big) -m found }"}],
+                }
+            },
+            "backends": {"app": {"servers": [server.text]}},
+        }
+    )
+    client = stage.client()
+    assert client.get("/", "X-Big: " + "b" * 900).value("x-request-id") is not None
+    assert client.get("/", "X-Big: " + "b" * 1015).status == 500
+    assert client.get("/").status == 200
