@@ -116,7 +116,8 @@ class Review:
         for noun, proxies in (("frontend", self.configuration.frontends), ("backend", self.configuration.backends)):
             for name, proxy in proxies.items():
                 path: Path = (f"{noun}s", name)
-                if proxy.mode in ("tcp", "udp"):
+                mode = self._mode_of(name, proxy) if isinstance(proxy, Backend) else proxy.mode
+                if mode in ("tcp", "udp"):
                     for word in ("acls", "rules", "response_rules"):
                         if getattr(proxy, word):
                             message = f"'{word}' needs mode http"
@@ -211,7 +212,9 @@ class Review:
         for word in (*FORWARDING, "monitor"):
             if getattr(frontend, word) not in (UNSET, False, ()):
                 self._report((*path, word), subject, f"'{word}' needs mode http", "remove it", at_key=True)
-        for word in ("http_request", "http_keep_alive"):
+        if frontend.dot_segments != "refuse":
+            self._report((*path, "dot_segments"), subject, "'dot_segments' needs mode http", "remove it", at_key=True)
+        for word in ("http_request", "http_keep_alive", "tarpit"):
             if getattr(frontend.timeouts, word) is not UNSET:
                 self._report((*path, "timeouts", word), subject, f"'timeouts.{word}' needs mode http", "remove it")
 
@@ -650,6 +653,8 @@ class Review:
             for word in ("http_reuse", "http_connection"):
                 if getattr(backend, word) is not UNSET:
                     self._report((*path, word), subject, f"'{word}' needs mode http", "remove it", at_key=True)
+            if backend.timeouts.tarpit is not UNSET:
+                self._report((*path, "timeouts", "tarpit"), subject, "'timeouts.tarpit' needs mode http", "remove it")
             pools = [((*path, "pool"), backend.pool != Pool())]
             fast = [((*path, "tfo"), backend.tfo)]
             for index, given in enumerate(backend.servers):

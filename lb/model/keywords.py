@@ -451,9 +451,16 @@ INSTEAD: dict[str, dict[str, str]] = {
         "block": "write 'deny'",
         "action": "the action is the key: 'deny: 403'",
         "status": "write it with the action, such as 'deny: 403'",
+        "deny_status": "write 'deny: 429'",
         "when": "write 'if'",
         "condition": "write 'if'",
         "acl": "write 'acls' beside 'rules', and its name in 'if'",
+    },
+    "Return": {
+        "string": "write 'body'",
+        "text": "write 'body'",
+        "code": "write 'status'",
+        "type": "write 'content_type'",
     },
     "Reply": {"code": "write 'status'", "type": "write 'content_type'", "text": "write 'body'"},
     "Backend": {
