@@ -279,15 +279,22 @@ cdef inline char *put_address(char *p, const log_view_t *v) noexcept nogil:
 
 # ---- text that others sent --------------------------------------------------------------------------------
 
-# Non-zero if one of 8 bytes is below 0x20, above 0x7e, `"` or `other` (8 times the same byte); may be non-zero without.
-cdef inline uint64_t has_special(uint64_t w, uint64_t other) noexcept nogil:
+# The tests of 8 bytes at once: the answer is non-zero if one of them is special, and may be non-zero if none is. What is
+# borrowed or carried comes from a byte that is special itself.
+
+# Below 0x20, above 0x7e, `"` or `#`. The last two differ in the lowest bit alone.
+cdef inline uint64_t has_special(uint64_t w) noexcept nogil:
+    cdef uint64_t ones = 0x0101010101010101
+    cdef uint64_t quote = (w | ones) ^ (ones * 0x23)
+    return (w | (w - ones * 0x20) | (w + ones) | (quote - ones)) & (ones * 0x80)
+
+
+# Below 0x20, above 0x7e, `"` or a backslash.
+cdef inline uint64_t has_special_json(uint64_t w) noexcept nogil:
     cdef uint64_t ones = 0x0101010101010101
     cdef uint64_t quote = w ^ (ones * 0x22)
-    cdef uint64_t rubout = w ^ (ones * 0x7f)
-    other ^= w
-    return (
-        w | (w - ones * 0x20) | (quote - ones) | (rubout - ones) | (other - ones)
-    ) & (ones * 0x80)
+    cdef uint64_t slash = w ^ (ones * 0x5c)
+    return (w | (w - ones * 0x20) | (w + ones) | (quote - ones) | (slash - ones)) & (ones * 0x80)
 
 
 # The n bytes at s, 1..7 of them, as the low bytes of a word; spaces above.
@@ -304,6 +311,20 @@ cdef inline uint64_t load_short(const char *s, size_t n) noexcept nogil:
 
 # Copy text to p[0:end-p] with HAProxy's escape #XX; what does not fit is left out.
 cdef inline char *put_hashed(char *p, const char *end, slice_t text) noexcept nogil:
+    cdef uint64_t w
+    # Most names and methods are short and plain: one word, in place.
+    if LIKELY(<uint32_t> (text.len - 1) < 8 and end - p >= 8):
+        if text.len == 8:
+            memcpy(&w, text.p, 8)
+        else:
+            w = load_short(text.p, text.len)
+        if LIKELY(not has_special(w)):
+            memcpy(p, &w, 8)
+            return p + text.len
+    return put_hashed_long(p, end, text)
+
+
+cdef inline char *put_hashed_long(char *p, const char *end, slice_t text) noexcept nogil:
     cdef const char *hex = b"0123456789ABCDEF"
     cdef const char *s = text.p
     cdef const char *last = text.p + text.len
@@ -318,7 +339,7 @@ cdef inline char *put_hashed(char *p, const char *end, slice_t text) noexcept no
                 memcpy(&w, s, 8)
             else:
                 w = load_short(s, n)
-            if LIKELY(not has_special(w, <uint64_t>0x2323232323232323)):
+            if LIKELY(not has_special(w)):
                 memcpy(p, &w, 8)
                 p += n
                 s += n
@@ -377,7 +398,7 @@ cdef inline char *put_escaped(char *p, const char *end, slice_t text, bint *cut)
                 memcpy(&w, s, 8)
             else:
                 w = load_short(s, n)
-            if LIKELY(not has_special(w, <uint64_t>0x5c5c5c5c5c5c5c5c)):
+            if LIKELY(not has_special_json(w)):
                 memcpy(p, &w, 8)
                 p += n
                 s += n

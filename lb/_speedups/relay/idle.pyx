@@ -141,8 +141,6 @@ cdef void idle_keep(link_t *l) noexcept nogil:
         enlist(l, &idle.head)
         if idle.tail == NULL:
             idle.tail = l
-        idle.count += 1
-    e.idle_links += 1
     e.rows[l.server_oid].idle += 1
     if l.streams == 0:
         rest(l)
@@ -246,8 +244,6 @@ cdef void rest_anew(link_t *l) noexcept nogil:
 cdef void idle_purge(engine_t *e, bint all_) noexcept nogil:
     cdef link_t *client = e.clients
     cdef uint32_t oid
-    if e.idle_links == 0:
-        return
     for oid in range(1, <uint32_t> e.mapping.objects + 1):
         purge_list(e, e.idle[oid].head, all_)
     while client != NULL:

@@ -62,9 +62,6 @@ cdef void link_unlist(link_t *l) noexcept nogil:
     l.next = NULL
     l.prev = NULL
     l.flags &= <uint16_t> ~LINK_IDLE
-    if l.owner == NULL:
-        idle.count -= 1
-    e.idle_links -= 1
     e.rows[l.server_oid].idle -= 1
 
 

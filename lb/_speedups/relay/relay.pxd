@@ -289,17 +289,12 @@ ctypedef struct stream_t:
     uint64_t handle              # what a parked stream is resumed by; never a pointer, never used twice
     uint32_t failed_oid          # server to avoid: its connection failed
     span_t asked_method          # what the client asked for, kept for the log when rules may edit it; len 0 = not edited
-    span_t asked_target
-    span_t asked_path
-    span_t asked_host
     uint16_t held                # status that a request held by `tarpit` is answered with, 0 = it is not held
     uint32_t use_backend         # index + 1 of the backend that a rule chose, 0 = routes decide
     uint64_t accept_us           # times for the log: CLOCK_REALTIME us of the request's start
     uint64_t start_ms            # CLOCK_MONOTONIC ms of it
     uint32_t idle_ms             # before it, from the accept or the end of the last request
     uint32_t number              # among the streams of this engine
-    log_end_t local              # where the client connected to; both only where a log format wants them
-    log_end_t source             # where the server connection comes from
     int64_t request_ms           # relative: head complete
     int64_t connect_ms           # relative to assignment: connected, -1 = not
     int64_t response_ms          # relative to connect: response head, -1 = none
@@ -307,12 +302,18 @@ ctypedef struct stream_t:
     uint64_t connected_ms
     uint64_t bytes_in            # from the client, heads included
     uint64_t bytes_out           # to the client
-    flow_t up                    # client to server, unseen (TCP, tunnel, large bodies)
-    flow_t down                  # server to client
     stream_t *next               # the engine's list
     stream_t *prev
     mirror_t *mirror             # what is gathered for a copy of its request, NULL = nothing
-    char id[REQUEST_ID_MAX]      # request id; last, because it is not zeroed
+    # Not zeroed, from `up` on, because a stream costs a memset: whoever sets the condition writes them first.
+    flow_t up                    # STREAM_UP_FLOW: client to server, unseen (TCP, tunnel, large bodies)
+    flow_t down                  # STREAM_DOWN_FLOW: server to client
+    log_end_t local              # LOGS_ENDS: where the client connected to
+    log_end_t source             # LOGS_ENDS and connect_ms >= 0: where the server connection comes from
+    span_t asked_target          # asked_method.len != 0
+    span_t asked_path
+    span_t asked_host
+    char id[REQUEST_ID_MAX]      # id_len != 0: request id
 
 # --- mirroring: relay/mirror.pxd ---
 
@@ -340,10 +341,8 @@ ctypedef struct plan_ref_t:
 ctypedef struct idle_t:          # connections of one server in this worker that have room for a stream
     link_t *head                 # most recently used first
     link_t *tail
-    uint32_t count
     uint32_t resting             # of them without a stream
     uint32_t most                # of these, in this worker
-    uint32_t pad
 
 ctypedef struct listen_t:        # a listening socket
     int fd
@@ -377,8 +376,7 @@ ctypedef struct engine_t:
     idle_t *idle                 # by server oid, MAPPING_OBJECTS of them
     uint32_t process_oid         # object that counts the process's connections
     uint32_t connections         # client links
-    uint32_t idle_links          # listed server links, those of clients included
-    uint32_t resting             # of them without a stream
+    uint32_t resting             # listed server links without a stream, those of clients included
     uint32_t rest_most           # of these
     uint32_t descriptors         # that this process may have
     uint32_t next_port           # counts the ports tried of ranges (relay/dial.pxd)

@@ -32,6 +32,7 @@ from lb._speedups.relay.mirror cimport mirror_drop
 from lb._speedups.relay.server cimport server_left
 
 cdef extern from "lb.h" nogil:
+    bint LIKELY(bint x)
     void lb_store_u64(uint64_t *p, uint64_t v) noexcept
 
 
@@ -88,7 +89,7 @@ cdef stream_t *stream_new(engine_t *e, link_t *client) noexcept nogil:
     cdef stream_t *st = <stream_t *> pool_take(&e.stream_pool)
     if st == NULL:
         return NULL
-    memset(st, 0, <size_t> (<char *> &st.id[0] - <char *> st))
+    memset(st, 0, <size_t> (<char *> &st.up - <char *> st))
     st.engine = e
     st.plan = e.current
     st.plan.streams += 1
@@ -161,6 +162,7 @@ cdef void stream_end_of(log_end_t *end, const sockaddr_storage *address) noexcep
 cdef void ask_end(log_end_t *end, int fd) noexcept nogil:
     cdef sockaddr_storage address
     cdef socklen_t size = sizeof(address)
+    memset(end, 0, sizeof(log_end_t))
     memset(&address, 0, sizeof(address))
     if getsockname(fd, <sockaddr *> &address, &size) == 0:
         stream_end_of(end, &address)
@@ -171,7 +173,6 @@ cdef void keep_local(stream_t *st) noexcept nogil:
 
 
 cdef void stream_keep_source(stream_t *st) noexcept nogil:
-    memset(&st.source, 0, sizeof(st.source))
     ask_end(&st.source, st.server.link.conn.fd)
 
 
@@ -212,6 +213,8 @@ cdef void count(stream_t *st) noexcept nogil:
     cdef counters_t *row
     cdef uint32_t oids[3]
     cdef int n = 0, i
+    cdef int status = st.status // 100 - 1 if 100 <= st.status < 600 else 5
+    cdef uint64_t total_ms = e.now_ms - st.start_ms
     if not (st.flags & STREAM_COPY):
         oids[n] = st.frontend.oid
         n += 1
@@ -230,13 +233,15 @@ cdef void count(stream_t *st) noexcept nogil:
         if st.flags & STREAM_HTTP:
             row.req_total += 1
             if st.status:
-                row.status[st.status // 100 - 1 if 100 <= st.status < 600 else 5] += 1
+                row.status[status] += 1
         if st.connect_ms >= 0:
             row.connect_ms += <uint64_t> st.connect_ms
             if st.response_ms >= 0:
                 row.response_ms += <uint64_t> st.response_ms
-            row.total_ms += e.now_ms - st.start_ms
+            row.total_ms += total_ms
             row.timed += 1
+        if LIKELY(st.end_cause == 0):
+            continue
         if st.end_cause == c'C' or st.end_cause == c'c':
             row.client_aborts += 1
         elif st.end_cause == c'S' or st.end_cause == c's':
@@ -275,8 +280,6 @@ cdef void record(stream_t *st) noexcept nogil:
         v.local = st.local
         if st.connect_ms >= 0:
             v.source = st.source
-    if st.server_at != NULL:
-        stream_end_of(&v.peer, <const sockaddr_storage *> st.server_at.address)
     v.mode = st.frontend.mode
     v.end_cause = st.end_cause if st.end_cause else c'-'
     v.end_phase = st.end_phase if st.end_cause else c'-'
@@ -346,6 +349,8 @@ cdef void stream_lines(engine_t *e, plan_ref_t *ref, const plan_frontend_t *f, l
         if log.format == LOG_JSON:
             n = logline_json(&e.logline, v, room, LOGLINE_CAP)
         elif log.format == LOG_PROGRAM:
+            if st != NULL and st.server_at != NULL:
+                stream_end_of(&v.peer, <const sockaddr_storage *> st.server_at.address)
             n = logformat_write(&e.logline, v, p, log, room)
         elif f.mode == MODE_HTTP:
             n = logline_http(&e.logline, v, room, LOGLINE_CAP)
