@@ -3,9 +3,9 @@ from libc.string cimport memcpy, memset
 from posix.mman cimport MAP_ANONYMOUS, MAP_FAILED, MAP_PRIVATE, PROT_READ, PROT_WRITE, mmap, munmap
 from lb._speedups.io.sys cimport (
     AF_INET, AF_INET6, CMSG_DATA, CMSG_FIRSTHDR, CMSG_LEN, CMSG_NXTHDR, CMSG_SPACE, EINTR, IP_PKTINFO, IPPROTO_IP,
-    IPPROTO_IPV6, IPV6_PKTINFO, IPV6_RECVPKTINFO, MSG_DONTWAIT, MSG_NOSIGNAL, SO_RCVBUF, SO_SNDBUF, SOL_SOCKET, cmsghdr,
-    errno, getsockname, htons, in6_pktinfo, in_pktinfo, mmsghdr, msghdr, ntohs, recvmmsg, sendmmsg, setsockopt, sockaddr,
-    sockaddr_in, sockaddr_in6, sockaddr_storage, socklen_t,
+    IPPROTO_IPV6, IPV6_PKTINFO, IPV6_RECVPKTINFO, MSG_DONTWAIT, MSG_NOSIGNAL, MSG_TRUNC, SO_RCVBUF, SO_SNDBUF,
+    SOL_SOCKET, cmsghdr, errno, getsockname, htons, in6_pktinfo, in_pktinfo, mmsghdr, msghdr, ntohs, recv, recvmmsg,
+    sendmmsg, sendmsg, setsockopt, sockaddr, sockaddr_in, sockaddr_in6, sockaddr_storage, socklen_t,
 )
 
 
@@ -30,10 +30,25 @@ cdef void udp_batch_free(udp_batch_t *b) noexcept nogil:
         b.memory = NULL
 
 
+# The calls for many cost more than those for one, and recvmmsg() looks for another datagram behind the last.
+cdef int receive_one(int fd, udp_batch_t *b, uint32_t at) noexcept nogil:
+    cdef ssize_t got
+    while True:
+        got = recv(fd, b.pieces[at].iov_base, UDP_SIZE, MSG_DONTWAIT | MSG_TRUNC)
+        if got >= 0:
+            b.messages[at].msg_len = <unsigned int> got
+            b.messages[at].msg_hdr.msg_flags = MSG_TRUNC if got > UDP_SIZE else 0
+            return 1
+        if errno != EINTR:
+            return -1
+
+
 cdef int udp_receive(int fd, udp_batch_t *b, uint32_t at, uint32_t n, bint addresses) noexcept nogil:
     cdef msghdr *m
     cdef uint32_t i
     cdef int got
+    if n == 1 and not addresses:
+        return receive_one(fd, b, at)
     for i in range(at, at + n):
         m = &b.messages[i].msg_hdr
         b.pieces[i].iov_len = UDP_SIZE
@@ -51,6 +66,11 @@ cdef int udp_receive(int fd, udp_batch_t *b, uint32_t at, uint32_t n, bint addre
 cdef uint32_t udp_send(int fd, mmsghdr *messages, uint32_t n) noexcept nogil:
     cdef uint32_t done = 0
     cdef int sent
+    if n == 1:
+        while sendmsg(fd, &messages.msg_hdr, MSG_DONTWAIT | MSG_NOSIGNAL) < 0:
+            if errno != EINTR:
+                return 0
+        return 1
     while done < n:
         sent = sendmmsg(fd, messages + done, n - done, MSG_DONTWAIT | MSG_NOSIGNAL)
         if sent > 0:

@@ -218,6 +218,11 @@ cdef inline bint is_oneway(const plan_backend_t *b) noexcept nogil:
 # --- sessions ---
 
 
+# Answers that a server has still to give; valid where their number is known.
+cdef inline uint64_t due(const udp_session_t *s) noexcept nogil:
+    return <uint64_t> s.backend.udp_responses * s.requests - s.answers
+
+
 cdef inline bint owes(const udp_session_t *s) noexcept nogil:
     return s.backend.udp_responses > 0 and s.answers < <uint64_t> s.backend.udp_responses * s.requests
 
@@ -854,6 +859,8 @@ cdef void server_wake(conn_t *c) noexcept nogil:
         room = UDP_BATCH - at
         if room > UDP_ANSWERS:
             room = UDP_ANSWERS
+        if owes(s) and due(s) < room:         # nearly always one: no call for many
+            room = <uint32_t> due(s)
         n = udp_receive(c.fd, &u.out, at, room, False)
         if n < 0:
             if errno != EAGAIN:
