@@ -27,7 +27,9 @@ def test_everything_at_once(name: str, tmp_path: Path) -> None:
     """Rules, forwarding, copies, PROXY headers, all ways to reuse, and reloads."""
     stage = Stage(PLANES[name](5), tmp_path)
     try:
-        asyncio.run(hammer(stage, 5, CONNECTIONS[name], scarce=name == "scarce", reloads=True, mirror=True, judged=True))
+        asyncio.run(
+            hammer(stage, 5, CONNECTIONS[name], scarce=name == "scarce", reloads=True, mirror=True, judged=True)
+        )
     finally:
         stage.close()
 

@@ -184,7 +184,9 @@ def test_what_rules_leave_no_room_for_is_not_left_out(stage: Stage) -> None:
                     "bind": [{"address": LOOPBACK}],
                     "default_backend": "app",
                     "request_id": {"response": True},
-                    "response_rules": [{"set_header": ["x-big", "%[req.hdr(x-big)]"], "if": "{ req.hdr(x-big) -m found }"}],
+                    "response_rules": [
+                        {"set_header": ["x-big", "%[req.hdr(x-big)]"], "if": "{ req.hdr(x-big) -m found }"}
+                    ],
                 }
             },
             "backends": {"app": {"servers": [server.text]}},
