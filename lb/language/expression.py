@@ -13,6 +13,7 @@ from lb.language.unbuilt import UNBUILT_CONVERTERS, UNBUILT_FETCHES
 _INTEGER = re.compile(r"[+-]?[0-9]{1,99}|0[xX][0-9a-fA-F]{1,99}")
 TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _NAME = re.compile(r"[A-Za-z0-9_.-]+")
+_ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "\\": "\\", '"': '"', "'": "'", " ": " "}
 _UNITS = {"s": 1_000_000, "ms": 1_000, "us": 1}
 
 # Numbers of arg_t.kind.
@@ -129,7 +130,8 @@ def _converter(name: str, at: int) -> Converter:
 def _parenthesis(text: str, i: int, at: int) -> tuple[list[tuple[str, int]], int]:
     """Return the arguments in parentheses, if there are any, with their places, and where they end.
 
-    An argument may be quoted, wholly or in part; a backslash outside single quotes takes the next character as it is.
+    An argument may be quoted, wholly or in part. Outside single quotes a backslash escapes what _ESCAPES has, and is a backslash
+    elsewhere.
     """
     if i >= len(text) or text[i] != "(":
         return [], i
@@ -145,21 +147,21 @@ def _parenthesis(text: str, i: int, at: int) -> tuple[list[tuple[str, int]], int
         if quote:
             if char == quote:
                 quote = ""
-            elif char == "\\" and quote == '"' and i + 1 < len(text):
+            elif char == "\\" and quote == '"' and text[i + 1 : i + 2] in _ESCAPES:
                 i += 1
-                made.append(text[i])
+                made.append(_ESCAPES[text[i]])
             else:
                 made.append(char)
         elif char in "\"'":
             quote = char
-        elif char == "\\" and i + 1 < len(text):
+        elif char == "\\" and text[i + 1 : i + 2] in _ESCAPES:
             i += 1
-            made.append({"n": "\n", "r": "\r", "t": "\t"}.get(text[i], text[i]))
+            made.append(_ESCAPES[text[i]])
         elif char in ",)":
             args.append(("".join(made), at + start))
             made, start = [], i + 1
             if char == ")":
-                return ([] if args == [("", at + begin + 1)] else args), i + 1
+                return args, i + 1
         else:
             made.append(char)
         i += 1
@@ -168,6 +170,8 @@ def _parenthesis(text: str, i: int, at: int) -> tuple[list[tuple[str, int]], int
 def _arguments(
     name: str, wanted: tuple[Argument, ...], given: list[tuple[str, int]], names: Names, at: int
 ) -> tuple[Arg, ...]:
+    if given and not given[0][0] and len(given) == 1 and (not wanted or wanted[0].is_optional):
+        given = []  # `()` is no argument where none is needed, and the empty text where one is
     needed = sum(not each.is_optional for each in wanted)
     if len(given) > len(wanted):
         most = f"at most {len(wanted)}" if wanted else "no"

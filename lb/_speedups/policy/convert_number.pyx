@@ -66,7 +66,7 @@ cdef int convert_number(eval_t *c, const program_t *g, const op_t *op, sample_t 
         return sample_int(s, lb_mul_saturated(s.i, n))
     if code == CONVERT_DIV:
         if n == 0:
-            return sample_int(s, INT64_MAX if s.i > 0 else INT64_MIN)
+            return sample_int(s, INT64_MAX)
         return sample_int(s, INT64_MAX if n == -1 and s.i == INT64_MIN else s.i // n)
     if code == CONVERT_MOD:
         return sample_int(s, 0 if n == 0 or n == -1 else s.i % n)

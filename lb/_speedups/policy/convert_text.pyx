@@ -86,6 +86,8 @@ cdef int piece(eval_t *c, const program_t *g, const op_t *op, sample_t *s, bint 
             while i < n and is_one_of(set_, delimiters.text.len, s.p[n - 1 - i if back else i]):
                 i += 1
             if i >= n:
+                if first >= 0:                # fewer than were asked for: to the end as well
+                    last = n
                 break
         edge = i
         while i < n and not is_one_of(set_, delimiters.text.len, s.p[n - 1 - i if back else i]):
@@ -94,7 +96,7 @@ cdef int piece(eval_t *c, const program_t *g, const op_t *op, sample_t *s, bint 
         if seen == index:
             first = edge
         if first >= 0:
-            last = i
+            last = n if count == 0 else i     # to the end: with the delimiters there
             if count != 0 and seen == index + count - 1:
                 break
         if i >= n:

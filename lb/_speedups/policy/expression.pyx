@@ -124,6 +124,32 @@ cdef ssize_t put_quoted(const sample_t *s, char *out, size_t cap) noexcept nogil
     return <ssize_t> n + 1
 
 
+# Bytes that no header may have are written as `%XX`, and a NUL ends the value, as in HAProxy's formats of HTTP rules. What is
+# written, or -1.
+cdef ssize_t put_encoded(const sample_t *s, char *out, size_t cap) noexcept nogil:
+    cdef const char *hex = b"0123456789ABCDEF"
+    cdef size_t n = 0
+    cdef uint32_t i
+    cdef uint8_t byte
+    for i in range(s.len):
+        byte = <uint8_t> s.p[i]
+        if byte == 0:
+            break
+        if (byte >= 32 or byte == 9) and byte != 127:
+            if n == cap:
+                return -1
+            out[n] = <char> byte
+            n += 1
+            continue
+        if cap - n < 3:
+            return -1
+        out[n] = c'%'
+        out[n + 1] = hex[byte >> 4]
+        out[n + 2] = hex[byte & 15]
+        n += 3
+    return <ssize_t> n
+
+
 cdef ssize_t format_run(eval_t *c, const program_t *g, uint32_t format, char *out, size_t cap) noexcept nogil:
     cdef const format_t *f = (<const format_t *> at(c, g.formats_at)) + format
     cdef const part_t *parts = (<const part_t *> at(c, g.parts_at)) + f.parts
@@ -150,6 +176,12 @@ cdef ssize_t format_run(eval_t *c, const program_t *g, uint32_t format, char *ou
                     return -1
                 n += <size_t> quoted
                 continue
+            quoted = put_encoded(&s, out + n, cap - n)
+            if quoted < 0:
+                c.used = used
+                return -1
+            n += <size_t> quoted
+            continue
         if s.len > cap - n:
             c.used = used
             return -1

@@ -2,12 +2,12 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.string cimport memset
 
 from lb._speedups.policy.fetch cimport arg_at
-from lb._speedups.policy.fields cimport bytes_t, cookie_next, field_at, field_next
+from lb._speedups.policy.fields cimport bytes_t, cookie_next, field_at, field_next, field_values
 from lb._speedups.policy.plan cimport plan_text
 from lb._speedups.policy.program cimport ARG_INT, ARG_TEXT
 from lb._speedups.policy.sample cimport (
-    SAMPLE_CONST, SAMPLE_FOUND, SAMPLE_IPV4, SAMPLE_MORE, SAMPLE_NONE, SAMPLE_SINT, iterator_t, sample_cast, sample_int,
-    sample_read_address, sample_room, sample_text,
+    SAMPLE_CONST, SAMPLE_FOUND, SAMPLE_IPV4, SAMPLE_MORE, SAMPLE_NONE, iterator_t, sample_int,
+    sample_read_address, sample_read_number, sample_room, sample_text,
 )
 from lb._speedups.proto.message cimport FIELD_DELETED, MESSAGE_HTTP10
 
@@ -43,11 +43,7 @@ cdef int head_field_val(eval_t *c, const program_t *g, const op_t *op, const mes
     cdef uint8_t more = s.flags & SAMPLE_MORE
     if r != SAMPLE_FOUND:
         return r
-    if s.len == 0:
-        s.i = 0
-        s.type = SAMPLE_SINT
-    else:
-        sample_cast(c, s, SAMPLE_SINT)
+    sample_int(s, sample_read_number(s.p, s.len))
     s.flags = more
     return SAMPLE_FOUND
 
@@ -91,7 +87,8 @@ cdef int head_field_count(eval_t *c, const program_t *g, const op_t *op, const m
     cdef uint32_t i
     if name.n == 0:
         for i in range(m.nfields):
-            n += not m.fields[i].flags & FIELD_DELETED
+            if not m.fields[i].flags & FIELD_DELETED:
+                n += 1 if whole else field_values(m, i)
         return sample_int(s, n)
     memset(&at, 0, sizeof(at))
     while field_next(m, name.p, name.n, whole, &at, &value):
@@ -160,11 +157,7 @@ cdef int head_cookie_val(eval_t *c, const program_t *g, const op_t *op, const me
     cdef uint8_t more = s.flags & SAMPLE_MORE
     if r != SAMPLE_FOUND:
         return r
-    if s.len == 0:
-        s.i = 0
-        s.type = SAMPLE_SINT
-    else:
-        sample_cast(c, s, SAMPLE_SINT)
+    sample_int(s, sample_read_number(s.p, s.len))
     s.flags = more
     return SAMPLE_FOUND
 

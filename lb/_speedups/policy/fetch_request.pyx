@@ -15,8 +15,8 @@ from lb._speedups.policy.fields cimport bytes_t, field_at, param_next
 from lb._speedups.policy.plan cimport plan_text
 from lb._speedups.policy.program cimport ARG_TEXT, arg_t
 from lb._speedups.policy.sample cimport (
-    SAMPLE_CONST, SAMPLE_FOUND, SAMPLE_METH, SAMPLE_MORE, SAMPLE_NONE, SAMPLE_SINT, iterator_t, sample_bool,
-    sample_cast, sample_room, sample_text,
+    SAMPLE_CONST, SAMPLE_FOUND, SAMPLE_METH, SAMPLE_MORE, SAMPLE_NONE, iterator_t, sample_bool,
+    sample_int, sample_read_number, sample_room, sample_text,
 )
 from lb._speedups.proto.message cimport MESSAGE_STAR, METHOD_OPTIONS, message_t
 
@@ -102,11 +102,7 @@ cdef int param_val(eval_t *c, const program_t *g, const op_t *op, const message_
     cdef uint8_t more = s.flags & SAMPLE_MORE
     if r != SAMPLE_FOUND:
         return r
-    if s.len == 0:
-        s.i = 0
-        s.type = SAMPLE_SINT
-    else:
-        sample_cast(c, s, SAMPLE_SINT)
+    sample_int(s, sample_read_number(s.p, s.len))
     s.flags = more
     return SAMPLE_FOUND
 

@@ -19,6 +19,9 @@ cdef bint field_next(const message_t *m, const char *name, size_t len, bint whol
 cdef bint field_at(const message_t *m, const char *name, size_t len, bint whole, int occurrence,
                    bytes_t *out) noexcept nogil
 
+# Values of the list in field number i.
+cdef uint32_t field_values(const message_t *m, uint32_t i) noexcept nogil
+
 # The next cookie of this name in the fields `cookie` (or, of a response, `set-cookie`, one each).
 cdef bint cookie_next(const message_t *m, bint is_response, const char *name, size_t len, iterator_t *at,
                       bytes_t *out) noexcept nogil

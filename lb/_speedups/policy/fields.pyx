@@ -89,40 +89,59 @@ cdef bint field_at(const message_t *m, const char *name, size_t len, bint whole,
     return True
 
 
-# One pair of a cookie line: name and value, cut at `;`. False at its end.
-cdef bint next_pair(bytes_t line, uint32_t *at, bytes_t *key, bytes_t *value) noexcept nogil:
-    cdef size_t i = 0
-    if at[0] >= line.n:
-        return False
-    key.p = line.p + at[0]
-    key.n = value_end(key.p, line.n - at[0], c';')
-    at[0] += <uint32_t> key.n + 1
-    value.p = key.p + key.n
-    value.n = 0
-    while i < key.n and key.p[i] != c'=':
-        i += 1
-    if i < key.n:
-        value.p = key.p + i + 1
-        value.n = key.n - i - 1
-        key.n = i
-    trim(key)
-    trim(value)
-    return True
+cdef uint32_t field_values(const message_t *m, uint32_t i) noexcept nogil:
+    cdef bytes_t line = value_of(m, i)
+    cdef uint32_t n = 1
+    cdef size_t end = value_end(line.p, line.n, c',')
+    while end < line.n:
+        n += 1
+        line.p += end + 1
+        line.n -= end + 1
+        end = value_end(line.p, line.n, c',')
+    return n
+
+
+cdef size_t cookie_end(const char *p, size_t n) noexcept nogil:
+    cdef size_t end = value_end(p, n, c';')
+    return value_end(p, end, c',')
+
+
+# The next pair of a cookie line that has this name and a `=`. A pair that ends the line with its `=` is not seen, nor is one
+# whose name begins with `$`: HAProxy's http_extract_cookie_value. Of Set-Cookie only the first pair is the cookie.
+cdef bint pair_next(bytes_t line, bint is_response, const char *name, size_t len, uint32_t *from_,
+                    bytes_t *out) noexcept nogil:
+    cdef size_t begin = from_[0], end, equal
+    while begin + len + 1 < line.n:
+        while begin < line.n and is_space(line.p[begin]):
+            begin += 1
+        equal = begin
+        end = begin
+        while equal < line.n and line.p[equal] != c'=' and line.p[equal] != c';' \
+                and (is_response or line.p[equal] != c','):
+            equal += 1
+            if not is_space(line.p[equal - 1]):
+                end = equal
+        from_[0] = <uint32_t> equal + 1
+        if equal < line.n and line.p[equal] == c'=':
+            out.p = line.p + equal + 1
+            out.n = cookie_end(out.p, line.n - equal - 1)
+            from_[0] += <uint32_t> out.n + 1
+            if line.p[begin] != c'$' and end - begin == len and memcmp(line.p + begin, name, len) == 0:
+                trim(out)
+                return True
+            if is_response and line.p[begin] != c'$':
+                break
+        begin = from_[0]
+    return False
 
 
 cdef bint cookie_next(const message_t *m, bint is_response, const char *name, size_t len, iterator_t *at,
                       bytes_t *out) noexcept nogil:
-    cdef bytes_t line, key
     cdef int i
-    cdef bint counts
     while True:
-        while at.field != 0:
-            line = value_of(m, at.field - 1)
-            counts = not is_response or at.at == 0      # of Set-Cookie only the first pair is the cookie
-            if not next_pair(line, &at.at, &key, out) or not counts:
-                break
-            if key.n == len and memcmp(key.p, name, len) == 0:
-                return True
+        if at.field != 0 and not (is_response and at.at != 0) \
+                and pair_next(value_of(m, at.field - 1), is_response, name, len, &at.at, out):
+            return True
         i = message_find(m, b"set-cookie" if is_response else b"cookie", 10 if is_response else 6, at.field)
         if i < 0:
             return False
@@ -131,7 +150,7 @@ cdef bint cookie_next(const message_t *m, bint is_response, const char *name, si
 
 
 cdef inline bint is_separator(char c) noexcept nogil:
-    return c == c'&' or c == c';'
+    return c == c'&' or c == c';' or c == c'?'
 
 
 cdef bint param_next(const char *query, size_t n, const char *name, size_t len, iterator_t *at,

@@ -138,3 +138,7 @@ cdef int sample_read_address(const char *p, size_t n, sample_t *s) noexcept nogi
 
 # A leading signed decimal number, as HAProxy's read_int64 reads it: 0 when there is none, saturated when it is too large.
 cdef int64_t sample_read_int(const char *p, size_t n, size_t *used) noexcept nogil
+
+# What the `_val` fetches make of text, as HAProxy's strl2ic: 32 bits that wrap, up to the first byte behind `9`; bytes before
+# `0` count as digits below it.
+cdef int64_t sample_read_number(const char *p, size_t n) noexcept nogil

@@ -1,3 +1,4 @@
+from libc.stdint cimport int32_t
 from libc.string cimport memcpy, memset
 
 from lb._speedups.proto.message cimport (
@@ -131,6 +132,20 @@ cdef int64_t sample_read_int(const char *p, size_t n, size_t *used) noexcept nog
     return <int64_t> (0 - value) if minus else <int64_t> value
 
 
+cdef int64_t sample_read_number(const char *p, size_t n) noexcept nogil:
+    cdef uint32_t value = 0
+    cdef size_t i = 1 if n != 0 and p[0] == c'-' else 0
+    cdef bint minus = i == 1
+    cdef int digit
+    while i < n:
+        digit = <int> <signed char> p[i] - 48
+        if digit > 9:
+            break
+        value = value * 10 + (0 - <uint32_t> digit if minus else <uint32_t> digit)
+        i += 1
+    return <int32_t> value
+
+
 cdef int sample_read_address(const char *p, size_t n, sample_t *s) noexcept nogil:
     cdef char text[ADDRESS_TEXT]
     if n == 0 or n >= ADDRESS_TEXT:
@@ -183,12 +198,44 @@ cdef int to_ipv6(sample_t *s) noexcept nogil:
     return SAMPLE_FOUND
 
 
+# An IPv4 address that text begins with, as HAProxy's buf2ip: what follows it (a port) does not matter.
+cdef bint read_leading(const char *p, size_t n, uint8_t *out) noexcept nogil:
+    cdef uint8_t four[4]
+    cdef unsigned int octets = 0, value = 0
+    cdef bint in_number = False
+    cdef size_t i = 0
+    while i < n and (c'0' <= p[i] <= c'9' or p[i] == c'.'):
+        if p[i] != c'.':
+            if not in_number:
+                if octets == 4:
+                    return False
+                octets += 1
+                in_number = True
+                value = 0
+            value = value * 10 + <unsigned int> (p[i] - 48)
+            if value > 255:
+                return False
+            four[octets - 1] = <uint8_t> value
+        elif not in_number or octets == 4:
+            return False
+        else:
+            in_number = False
+        i += 1
+    if octets != 4:
+        return False
+    memcpy(out, four, 4)
+    return True
+
+
 cdef int to_address(sample_t *s, uint8_t type) noexcept nogil:
     cdef uint32_t n
     cdef int k
     if s.type == SAMPLE_STR:
-        if sample_read_address(s.p, s.len, s) != 0:
-            return SAMPLE_NONE
+        if not read_leading(s.p, s.len, s.address):
+            if sample_read_address(s.p, s.len, s) != 0 or s.type != SAMPLE_IPV6:
+                return SAMPLE_NONE
+        else:
+            s.type = SAMPLE_IPV4
     elif s.type == SAMPLE_SINT:
         n = <uint32_t> s.i
         for k in range(4):
@@ -213,28 +260,14 @@ cdef int to_int(sample_t *s) noexcept nogil:
 
 
 cdef int to_text(eval_t *c, sample_t *s) noexcept nogil:
-    cdef const char *hex = b"0123456789ABCDEF"
     cdef char *room
-    cdef size_t n, i
+    cdef size_t n
     if s.type == SAMPLE_METH:
         if s.method != METHOD_OTHER:
             s.p = method_name(s.method, &n)
             s.len = <uint32_t> n
         s.flags |= SAMPLE_CONST
-    elif s.type == SAMPLE_BIN:
-        if s.len > SAMPLE_TEXT_MAX // 2:
-            c.overflows += 1
-            return SAMPLE_NONE
-        room = sample_room(c, 2 * <size_t> s.len)
-        if room == NULL:
-            return SAMPLE_NONE
-        for i in range(s.len):
-            room[2 * i] = hex[(<uint8_t> s.p[i]) >> 4]
-            room[2 * i + 1] = hex[(<uint8_t> s.p[i]) & 15]
-        s.p = room
-        s.len *= 2
-        s.flags &= <uint8_t> ~SAMPLE_CONST
-    else:
+    elif s.type != SAMPLE_BIN:                # bytes are text as they are, also where they are not printable
         room = sample_room(c, ADDRESS_TEXT)
         if room == NULL:
             return SAMPLE_NONE

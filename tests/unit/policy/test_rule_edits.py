@@ -29,6 +29,7 @@ def lines(head: bytes | None) -> list[bytes]:
         ({"set_pathq": "/n"}, b"GET /n HTTP/1.1", [], []),
         ({"set_header": ["x-b", "%[path]"], "if": "{ path /b }"}, b"GET /a?q=1 HTTP/1.1", [], []),
         ({"set_header": ["x-b", "%[path]"], "unless": "{ path /b }"}, b"GET /a?q=1 HTTP/1.1", [], [b"x-b: /a"]),
+        ({"set_header": ["x-b", "%[bin(0d0a7f)]%[str(a\nb)]"]}, b"GET /a?q=1 HTTP/1.1", [], [b"x-b: %0D%0A%7Fa%0Ab"]),
     ],
 )
 def test_request_edits(rule: dict[str, Any], first: bytes, gone: list[bytes], new: list[bytes]) -> None:
@@ -48,7 +49,7 @@ def test_request_edits(rule: dict[str, Any], first: bytes, gone: list[bytes], ne
         {"set_method": "%[str('a b')]"},
         {"set_method": "%[str(HEAD)]"},
         {"set_header": ["host", "%[str('a b')]"]},
-        {"set_header": ["x-b", "%[bin(0d0a),bytes(0)]%[str(a\nb)]"]},
+        {"set_header": ["x-b", "%{+Q}[str(a\nb)]"]},
         {"add_header": ["x-b", "%[str(" + "a" * 900 + ")]%[str(" + "b" * 900 + ")]"]},
     ],
 )
