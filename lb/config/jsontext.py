@@ -10,6 +10,8 @@ import re
 from lb.config.marks import DEPTH_MAX, Mark, Problem, ReadError, duplicate
 
 _TOKEN = re.compile(r'[ \t\r\n]*(?:("(?:[^"\\]|\\.)*")|([\[\]{},:])|([^\s\[\]{},:"]+))', re.DOTALL)
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 class _DuplicateKeyError(Exception):
@@ -29,7 +31,7 @@ def read(text: str) -> tuple[object, Mark]:
 def decode(text: str) -> object:
     """Return the data of a JSON text; raise ReadError."""
     try:
-        return json.loads(text, object_pairs_hook=_object, parse_constant=_constant)
+        data = json.loads(text, object_pairs_hook=_object, parse_constant=_constant)
     except json.JSONDecodeError as error:
         line = min(error.lineno, text.rstrip().count("\n") + 1)
         raise ReadError(
@@ -47,6 +49,21 @@ def decode(text: str) -> object:
     except ValueError as error:
         # A number of more digits than int() takes.
         raise ReadError([Problem(1, str(error).partition(";")[0])]) from None
+    if _SURROGATE.search(text):
+        _refuse_halves(text)
+    return data
+
+
+def _refuse_halves(text: str) -> None:
+    """Refuse an escape that is half a character: no encoding has it."""
+    for found in _STRING.finditer(text):
+        try:
+            json.loads(found[0]).encode()
+        except UnicodeEncodeError:
+            line = text.count("\n", 0, found.start()) + 1
+            raise ReadError(
+                [Problem(line, "'\\u' with half of a surrogate pair is no character", "write both")]
+            ) from None
 
 
 def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:

@@ -272,3 +272,15 @@ def test_a_document_that_is_one_variable_is_refused_in_words(tmp_path: Path) -> 
 def test_variables_behind_strange_keys_do_not_matter() -> None:
     errors = said({**LEAST, "frontends": {1.5: {"mode": "${X}"}, 2: {"mode": "${X}"}}}, {"X": "http"})
     assert {each.message for each in errors} >= {"name '1.5' is not a text", "name '2' is not a text"}
+
+
+def test_half_a_character_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "a.json"
+    file.write_text('{"version": 1,\n"frontends": {"web": {"rules": [{"deny": true, "if": "{ path \\ud83d }"}]}}}')
+    with pytest.raises(ConfigError) as caught:
+        load(file)
+    assert "a.json:2: json: '\\u' with half of a surrogate pair" in str(caught.value)
+    file.write_text(file.read_text().replace("ud83d", "ud83d\\ude00"))
+    with pytest.raises(ConfigError) as caught:
+        load(file)
+    assert "surrogate" not in str(caught.value)
