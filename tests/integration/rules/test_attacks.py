@@ -196,3 +196,74 @@ def test_what_rules_leave_no_room_for_is_not_left_out(stage: Stage) -> None:
     assert client.get("/", "X-Big: " + "b" * 900).value("x-request-id") is not None
     assert client.get("/", "X-Big: " + "b" * 1015).status == 500
     assert client.get("/").status == 200
+
+
+UPGRADE = ask("/ws", "Connection: Upgrade", "Upgrade: echo")
+
+
+def upgrading(connection: Connection) -> None:
+    connection.head_only()
+    connection.send(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\ntunnel")
+    connection.read()
+
+
+@pytest.mark.h1_only
+@pytest.mark.parametrize(
+    ("rules", "response_rules", "status"),
+    [
+        ([], [{"deny": True}], 502),
+        ([], [{"set_status": 200}], 500),
+        ([], [{"return": {"status": 200, "body": "no"}}], 200),
+        ([{"set_method": "POST"}, {"set_path": "/x"}], [{"set_header": ["x", "1"]}], 101),
+        ([{"deny": 403}], [], 403),
+    ],
+)
+def test_a_tunnel_begins_only_where_rules_let_the_answer_pass(
+    stage: Stage, rules: list[dict[str, Any]], response_rules: list[dict[str, Any]], status: int
+) -> None:
+    server = stage.server(upgrading)
+    stage.start(
+        {
+            "version": 1,
+            "global": {"workers": 1},
+            "frontends": {
+                "web": {
+                    "bind": [{"address": LOOPBACK}],
+                    "default_backend": "app",
+                    "rules": rules,
+                    "response_rules": response_rules,
+                }
+            },
+            "backends": {"app": {"servers": [server.text]}},
+        }
+    )
+    client = stage.client()
+    client.send(UPGRADE)
+    answer = client.head(upgrade="echo") if status == 101 else client.response()
+    assert answer.status == status
+    if status == 101:
+        assert client.read_exactly(6) == b"tunnel"
+    else:
+        assert b"tunnel" not in answer.body
+        assert client.get("/again").status != 0  # the connection is one for requests still
+
+
+def test_hints_pass_the_rules_by_and_the_answer_behind_them_does_not(stage: Stage) -> None:
+    server = stage.server(
+        lambda c: [(c.request(), c.send(b"HTTP/1.1 103 Early Hints\r\nX: 1\r\n\r\n" + reply(b"app"))) for _ in range(3)]
+    )
+    stage.start(
+        {
+            "version": 1,
+            "global": {"workers": 1},
+            "frontends": {
+                "web": {"bind": [{"address": LOOPBACK}], "default_backend": "app", "response_rules": [{"deny": True}]}
+            },
+            "backends": {"app": {"servers": [server.text]}},
+        }
+    )
+    client = stage.client()
+    client.send(ask("/"))
+    answer = client.response()
+    assert [each.status for each in answer.informational] == [103]
+    assert (answer.status, b"app" in answer.body) == (502, False)
