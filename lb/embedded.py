@@ -22,7 +22,8 @@ from lb.checks.probe import Probes
 from lb.checks.schedule import Schedule
 from lb.checks.states import States
 from lb.config import compile as compile_configuration
-from lb.supervisor.generation import Generation, Retired, number, release
+from lb.supervisor import tables
+from lb.supervisor.generation import Generation, Placed, Retired, number, release
 from lb.supervisor.logs import targets_of
 from lb.supervisor.sockets import Sockets
 from lb.worker import Driver
@@ -149,12 +150,15 @@ class Running:
             before = self._generation
             numbering = await number(self._mapping, compiled.objects, compiled.balances, before)
             this = before.number + 1 if before else 1
+            placed: list[Placed] = []
             try:
-                image = compiled.image(this, numbering.oids, numbering.offsets)
-                self._next = Generation(this, image, compiled.part, numbering)
+                placed = tables.place(self._mapping, compiled.part.tables, 1, this)
+                image = compiled.image(this, numbering.oids, [*numbering.offsets, *(each.offset for each in placed)])
+                self._next = Generation(this, image, compiled.part, numbering, placed)
                 self._put_in_force(self._next)
             except BaseException:
                 self._sockets.rollback()
+                tables.undo(self._mapping, placed)
                 release(self._mapping, numbering, before)
                 if self._next is not None:
                     self._next.close()
@@ -166,6 +170,7 @@ class Running:
             if before is not None:
                 before.close()
                 self._retired.replace(before, generation)
+                tables.collect(self._mapping)
 
     def _put_in_force(self, generation: Generation) -> None:
         part = generation.part

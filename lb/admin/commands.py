@@ -13,7 +13,7 @@ import msgspec
 import orjson
 
 import lb
-from lb.admin import datagrams, information, statistics
+from lb.admin import datagrams, information, statistics, tables
 from lb.admin.process import Process
 
 USER, OPERATOR, ADMIN = range(3)
@@ -86,6 +86,32 @@ def _unbuilt(arguments: Sequence[str]) -> str:
         if word in ("typed", "json", "desc", "float", "up", "no-maint", "domain"):
             return f"'{word}' is not built; only the plain format is.\n"
     return ""
+
+
+async def _show_table(session: Session, arguments: Sequence[str]) -> AsyncIterator[str]:
+    process = session.process
+    generation = process.generation
+    assert generation is not None
+    if not arguments:
+        yield "".join(tables.head(process.mapping, each) for each in generation.tables)
+        return
+    if len(arguments) > 1:
+        yield "Filters of 'show table' are not built; only the name of a table is.\n"
+        return
+    found = [each for each in generation.tables if each.part.name == arguments[0]]
+    if not found:
+        yield "No such table.\n"
+        return
+    piece = tables.head(process.mapping, found[0])
+    if session.level < OPERATOR:
+        yield piece + "# contents not dumped due to insufficient privileges\n"
+        return
+    for line in tables.lines(process.mapping, found[0]):
+        piece += line
+        if len(piece) >= PIECE:
+            yield piece
+            piece = ""
+    yield piece
 
 
 async def _show_udp(session: Session, arguments: Sequence[str]) -> AsyncIterator[str]:
@@ -168,6 +194,13 @@ COMMANDS = (
         "report counters for each proxy and server",
         USER,
         _show_stat,
+    ),
+    Command(
+        ("show", "table"),
+        "show table [<name>]",
+        "report usage of stick tables, or the entries of one",
+        USER,
+        _show_table,
     ),
     Command(("show", "udp"), "show udp", "report sessions and datagrams of mode udp, as JSON", USER, _show_udp),
     Command(("show", "version"), "show version", "show version of the current process", USER, _show_version),

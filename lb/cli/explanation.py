@@ -80,6 +80,7 @@ class _Explainer:
     def __init__(self, compiled: CompiledPlan, source: Source, question: Question) -> None:
         from lb._speedups.face.explain import Explainer
         from lb._speedups.face.mapping import Mapping
+        from lb.supervisor import tables
         from lb.supervisor.generation import number
 
         self.compiled = compiled
@@ -112,7 +113,8 @@ class _Explainer:
         mapping = Mapping.create()
         try:
             numbering = asyncio.run(number(mapping, compiled.objects, compiled.balances, None))
-            fd = compiled.image(1, numbering.oids, numbering.offsets)
+            placed = tables.place(mapping, compiled.part.tables, 1, 1)
+            fd = compiled.image(1, numbering.oids, [*numbering.offsets, *(each.offset for each in placed)])
             with open(fd, "rb") as image:
                 image.seek(0)
                 self.explainer = Explainer(image.read())

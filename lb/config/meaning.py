@@ -18,6 +18,7 @@ from lb.config.logmeaning import review_logs
 from lb.config.routing import RouteReview
 from lb.config.rules import RuleCompiler, names_of
 from lb.config.suggestion import nearest
+from lb.config.tables import table_parts
 from lb.model import (
     Backend,
     Balance,
@@ -104,6 +105,7 @@ class Review:
         for name, backend in configuration.backends.items():
             self._backend(name, backend)
         self._rules()
+        table_parts(configuration.tables, self.findings.append)
 
     def _report(self, path: Path, subject: str, message: str, hint: str = "", at_key: bool = False) -> None:
         self.findings.append(Finding(path, subject, message, hint, at_key))

@@ -29,6 +29,18 @@ class Balance(Struct, frozen=True, array_like=True):
     by_position: bool = False  # or they have them by position
 
 
+class TablePart(Struct, frozen=True, array_like=True):
+    """A stick table to be made in the shared mapping; numbers of `lb/_speedups/policy/table.pxd`."""
+
+    name: str
+    key_type: int  # table_key_type
+    key_size: int  # bytes of the longest; 0 = the type says it
+    size: int
+    expire_ms: int  # 0 = never
+    nopurge: bool
+    stores: tuple[tuple[int, int, int], ...]  # table_store, cells, ms of the period
+
+
 class Admin(Struct, frozen=True):
     """The admin socket."""
 
@@ -173,6 +185,7 @@ class Part(Struct, frozen=True):
     copies: int = 0  # mirrored requests that one worker may have under way
     spread_percent: int = 0  # of an interval: how much sooner or later a check may come
     error_logs: tuple[Log, ...] = ()  # targets of lb's own lines
+    tables: tuple[TablePart, ...] = ()  # by their numbers in the plan
 
 
 class Compilation(Protocol):
@@ -187,4 +200,4 @@ class Compilation(Protocol):
     warnings: list[str]
 
     def image(self, generation: int, oids: list[int], offsets: list[int]) -> int:
-        """Return a sealed memfd with the plan; object ids by `objects`, arena offsets by `balances`."""
+        """Return a sealed memfd with the plan; object ids by `objects`, arena offsets by `balances`, then `part.tables`."""

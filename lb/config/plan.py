@@ -28,6 +28,7 @@ from lb.config.routerows import KEYS, KeyRow, MirrorRow, PlaceRow, RedirectRow, 
 from lb.config.routing import mirrored_to
 from lb.config.rules import RuleCompiler, Sets, judges_paths, names_of
 from lb.config.source import Format, Source
+from lb.config.tables import table_parts
 from lb.language.program import ProgramRows
 from lb.model import Backend as BackendModel
 from lb.model import Balance as BalanceModel
@@ -193,6 +194,7 @@ class Rows(NamedTuple):
     workers: int = 1
     max_idle: int = UNLIMITED
     program: ProgramRows | None = None
+    tables: int = 0
 
 
 @dataclass(slots=True)
@@ -318,6 +320,7 @@ class _Compiler:
             backends=tuple(each[1] for each in self.backends),
             copies=self._copies(),
             spread_percent=process.spread_checks,
+            tables=table_parts(self.configuration.tables, self.findings.append),
         )
         rows = Rows(
             maxconn,
@@ -336,6 +339,7 @@ class _Compiler:
             part.workers,
             _or(process.max_idle, UNLIMITED),
             self.rules.program.rows if self.rules.program.rows.rulesets else None,
+            len(part.tables),
         )
         return CompiledPlan(self.objects, self.balances, part, rows, self._warnings(source))
 

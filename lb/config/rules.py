@@ -13,7 +13,18 @@ from lb.config.suggestion import nearest
 from lb.language.catalog import Needs
 from lb.language.condition import Test, parse_condition, parse_test
 from lb.language.error import LanguageError
-from lb.language.expression import ARG_BACKEND, ARG_FORMAT, ARG_INT, ARG_TEXT, TOKEN, Arg, Names
+from lb.language.expression import (
+    ARG_BACKEND,
+    ARG_EXPR,
+    ARG_FORMAT,
+    ARG_INT,
+    ARG_TABLE,
+    ARG_TEXT,
+    TOKEN,
+    Arg,
+    Names,
+    parse,
+)
 from lb.language.format import Format, parse_format
 from lb.language.program import Program, RuleRow
 from lb.model import Backend, Configuration, Frontend
@@ -24,8 +35,8 @@ from lb.model.rule import Return, Rule, RuleRedirect, SetStatus
 # Numbers of action_id.
 (
     ALLOW, DENY, REJECT, SILENT_DROP, RETURN, REDIRECT, SET_HEADER, ADD_HEADER, DEL_HEADER, SET_METHOD, SET_PATH, SET_QUERY,
-    SET_PATHQ, SET_STATUS, USE_BACKEND, TARPIT,
-) = range(1, 17)  # fmt: skip
+    SET_PATHQ, SET_STATUS, USE_BACKEND, TARPIT, TRACK,
+) = range(1, 18)  # fmt: skip
 ACTION_NAMES = {
     ALLOW: "allow", DENY: "deny", REJECT: "reject", SILENT_DROP: "silent_drop", RETURN: "return", REDIRECT: "redirect",
     TARPIT: "tarpit",
@@ -83,6 +94,7 @@ _WHERE = {
     "set_query": (Phase.REQUEST,),
     "set_status": (Phase.RESPONSE,),
     "use_backend": (Phase.REQUEST,),
+    "track": (Phase.REQUEST,),
 }
 
 
@@ -108,6 +120,7 @@ def names_of(configuration: Configuration, folder: str | None = None) -> Names:
         {name: index for index, name in enumerate(configuration.backends)},
         {name: index for index, name in enumerate(servers)},
         folder,
+        {name: index for index, name in enumerate(configuration.tables)},
     )
 
 
@@ -166,7 +179,7 @@ class RuleCompiler:
         return rows
 
 
-ACTIONS = [each.encode_name for each in fields(Rule) if each.encode_name not in ("if", "unless")]
+ACTIONS = [each.encode_name for each in fields(Rule) if each.encode_name not in ("if", "unless", "table", "as")]
 
 
 class _RuleCompiler:
@@ -200,6 +213,10 @@ class _RuleCompiler:
         if action == "use_backend" and not self.owner._is_frontend:
             self._wrong((action,), "'use_backend' belongs to a frontend: this is a backend already")
             return None
+        if action != "track":
+            for word, given in (("table", self.rule.table), ("as", self.rule.as_)):
+                if given is not UNSET:
+                    self._wrong((word,), f"'{word}' belongs to 'track'", "remove it")
         cond, flags = self._condition()
         number, args = self._action(action, getattr(self.rule, actions[0].name))
         if not self.is_sound:
@@ -305,6 +322,8 @@ class _RuleCompiler:
         assert isinstance(given, str)
         if action == "del_header":
             return DEL_HEADER, [self._name((action,), given)]
+        if action == "track":
+            return TRACK, self._track(given)
         if action == "use_backend":
             return USE_BACKEND, [self._backend(given)]
         number, check = {
@@ -314,6 +333,30 @@ class _RuleCompiler:
             "set_pathq": (SET_PATHQ, _pathq),
         }[action]
         return number, [self._text((action,), given, check)]
+
+    def _track(self, text: str) -> list[Arg]:
+        known = self.owner.names.tables
+        which = 0 if self.rule.as_ is UNSET else self.rule.as_
+        table = self.rule.table
+        if table is UNSET:
+            self._wrong(("track",), "'track' needs a table", "write 'table' and the name of one")
+            return []
+        if table not in known:
+            near = nearest(table, known)
+            hint = f"did you mean '{near}'?" if near else "define it under 'tables'"
+            self._wrong(("table",), f"unknown table '{table}'", hint)
+            return []
+        try:
+            key = parse(text, self.owner.names)
+        except LanguageError as error:
+            self._wrong(("track",), f"'track': {error}", error.hint)
+            return []
+        self._needs(key.needs, ("track",))
+        return [
+            Arg(ARG_INT, which),
+            Arg(ARG_EXPR, self.owner.program.expression(key)),
+            Arg(ARG_TABLE, known[table]),
+        ]
 
     def _backend(self, name: str) -> Arg:
         known = self.owner.names.backends

@@ -68,8 +68,8 @@ class Needs(IntEnum):
 class Argument:
     """One argument of a fetch or converter.
 
-    Kinds: `int`, `text`, `name` (a token), `unit` (of a date), `frontend`, `backend`, `server`, `ipv4`, `ipv6`, `hex`, `mask4`,
-    `mask6`, `flag` (0 or 1).
+    Kinds: `int`, `text`, `name` (a token), `unit` (of a date), `frontend`, `backend`, `server`, `table`, `ipv4`, `ipv6`, `hex`,
+    `mask4`, `mask6`, `flag` (0 or 1).
     """
 
     kind: str
@@ -139,7 +139,7 @@ def _converters(family: int, table: str) -> list[Converter]:
     return made
 
 
-INTERNAL, CONNECTION, REQUEST, RESPONSE = 1, 2, 3, 4
+INTERNAL, CONNECTION, REQUEST, RESPONSE, TRACKED, SOURCE = 1, 2, 3, 4, 5, 6
 
 FETCHES: dict[str, Fetch] = {
     each.name: each
@@ -232,6 +232,58 @@ FETCHES: dict[str, Fetch] = {
             res.cook STR text
             res.cook_cnt SINT text
             res.cook_val SINT text
+            """,
+        ),
+        *_fetches(
+            TRACKED,
+            Needs.CONNECTION,
+            """
+            sc_conn_cnt SINT int[0..2] table?
+            sc_conn_cur SINT int[0..2] table?
+            sc_conn_rate SINT int[0..2] table?
+            sc_http_req_cnt SINT int[0..2] table?
+            sc_http_req_rate SINT int[0..2] table?
+            sc_http_err_cnt SINT int[0..2] table?
+            sc_http_err_rate SINT int[0..2] table?
+            sc_bytes_in_rate SINT int[0..2] table?
+            sc_bytes_out_rate SINT int[0..2] table?
+            sc_kbytes_in SINT int[0..2] table?
+            sc_kbytes_out SINT int[0..2] table?
+            sc_get_gpc0 SINT int[0..2] table?
+            sc_get_gpc1 SINT int[0..2] table?
+            sc_gpc0_rate SINT int[0..2] table?
+            sc_gpc1_rate SINT int[0..2] table?
+            sc_inc_gpc0 SINT int[0..2] table?
+            sc_inc_gpc1 SINT int[0..2] table?
+            sc_clr_gpc0 SINT int[0..2] table?
+            sc_clr_gpc1 SINT int[0..2] table?
+            sc_trackers SINT int[0..2] table?
+            sc_tracked BOOL int[0..2] table?
+            """,
+        ),
+        *_fetches(
+            SOURCE,
+            Needs.CONNECTION,
+            """
+            src_conn_cnt SINT table
+            src_conn_cur SINT table
+            src_conn_rate SINT table
+            src_http_req_cnt SINT table
+            src_http_req_rate SINT table
+            src_http_err_cnt SINT table
+            src_http_err_rate SINT table
+            src_bytes_in_rate SINT table
+            src_bytes_out_rate SINT table
+            src_kbytes_in SINT table
+            src_kbytes_out SINT table
+            src_get_gpc0 SINT table
+            src_get_gpc1 SINT table
+            src_gpc0_rate SINT table
+            src_gpc1_rate SINT table
+            src_inc_gpc0 SINT table
+            src_inc_gpc1 SINT table
+            src_clr_gpc0 SINT table
+            src_clr_gpc1 SINT table
             """,
         ),
     ]

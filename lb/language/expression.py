@@ -3,7 +3,7 @@
 import ipaddress
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from lb.config.suggestion import did_you_mean, nearest
 from lb.language.catalog import ALIASES, CASTS, CONVERTERS, DERIVED, FETCHES, Argument, Converter, Fetch, Needs, Type
@@ -17,7 +17,7 @@ _ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "\\": "\\", '"': '"', "'": "'", " "
 _UNITS = {"s": 1_000_000, "ms": 1_000, "us": 1}
 
 # Numbers of arg_t.kind.
-ARG_NONE, ARG_INT, ARG_TEXT, ARG_FRONTEND, ARG_BACKEND, ARG_SERVER, ARG_EXPR, ARG_FORMAT, ARG_NET = range(9)
+ARG_NONE, ARG_INT, ARG_TEXT, ARG_FRONTEND, ARG_BACKEND, ARG_SERVER, ARG_EXPR, ARG_FORMAT, ARG_NET, ARG_TABLE = range(10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +55,7 @@ class Names:
     backends: dict[str, int]
     servers: dict[str, int]  # "backend/server"
     folder: str | None = None  # where relative paths of pattern files begin; None: files are not looked at
+    tables: dict[str, int] = field(default_factory=dict)
 
 
 def fetch_named(name: str, at: int) -> Fetch:
@@ -226,6 +227,7 @@ def _argument(name: str, wanted: Argument, text: str, at: int, names: Names) -> 
         "frontend": (names.frontends, ARG_FRONTEND),
         "backend": (names.backends, ARG_BACKEND),
         "server": (names.servers, ARG_SERVER),
+        "table": (names.tables, ARG_TABLE),
     }[kind]
     if text not in table:
         raise LanguageError(f"'{name}': unknown {kind} '{text}'", at, did_you_mean(text, table) if table else "")

@@ -25,13 +25,13 @@ UNBUILT_FETCHES = _names(
     txn.sess_term_state txn.id32 txn.conn_retries txn.redispatched txn.queue_time last_rule_file last_rule_line last_entity
     waiting_entity bytes_in bytes_out req.bytes_in req.bytes_out res.bytes_in res.bytes_out req.timer.hdr req.timer.idle
     req.timer.queue req.timer.tq res.timer.data res.timer.hdr bc.timer.connect fc.timer.handshake fc.timer.total
-    sc_bytes_in_rate sc_bytes_out_rate sc_clr_gpc sc_clr_gpc0 sc_clr_gpc1 sc_conn_cnt sc_conn_cur sc_conn_rate sc_get_gpc
-    sc_get_gpc0 sc_get_gpc1 sc_get_gpt sc_get_gpt0 sc_gpc_rate sc_gpc0_rate sc_gpc1_rate sc_http_err_cnt sc_http_err_rate
-    sc_http_fail_cnt sc_http_fail_rate sc_http_req_cnt sc_http_req_rate sc_inc_gpc sc_inc_gpc0 sc_inc_gpc1 sc_kbytes_in
-    sc_kbytes_out sc_sess_cnt sc_sess_rate sc_tracked sc_trackers sc_glitch_cnt sc_glitch_rate src_bytes_in_rate
-    src_bytes_out_rate src_clr_gpc src_clr_gpc0 src_conn_cnt src_conn_cur src_conn_rate src_get_gpc src_get_gpc0 src_get_gpt
-    src_get_gpt0 src_gpc_rate src_gpc0_rate src_http_err_cnt src_http_err_rate src_http_fail_cnt src_http_fail_rate
-    src_http_req_cnt src_http_req_rate src_inc_gpc src_inc_gpc0 src_kbytes_in src_kbytes_out src_sess_cnt src_sess_rate
+    sc_clr_gpc sc_get_gpc
+    sc_get_gpt sc_get_gpt0 sc_gpc_rate
+    sc_http_fail_cnt sc_http_fail_rate sc_inc_gpc
+    sc_sess_cnt sc_sess_rate sc_glitch_cnt sc_glitch_rate
+    src_clr_gpc src_get_gpc src_get_gpt
+    src_get_gpt0 src_gpc_rate src_http_fail_cnt src_http_fail_rate
+    src_inc_gpc src_sess_cnt src_sess_rate
     src_updt_conn_cnt sc0_conn_cnt sc0_conn_cur sc0_conn_rate sc0_get_gpc0 sc0_http_err_rate sc0_http_req_cnt
     sc0_http_req_rate sc0_inc_gpc0 sc0_sess_rate sc0_tracked sc1_conn_rate sc1_http_req_rate sc1_get_gpc0 sc1_inc_gpc0
     sc2_conn_rate sc2_http_req_rate ssl_fc ssl_fc_sni ssl_fc_alpn ssl_fc_cipher ssl_fc_protocol ssl_fc_has_crt ssl_c_used

@@ -12,6 +12,7 @@ from lb.model.backend import Backend
 from lb.model.frontend import Frontend
 from lb.model.kinds import Name
 from lb.model.process import Global
+from lb.model.table import Table
 from lb.model.traffic import Defaults
 
 VERSION = 1
@@ -25,5 +26,6 @@ class Configuration(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         name="global", default=Global()
     )
     defaults: Annotated[Defaults, Meta(description="What frontends and backends inherit.")] = Defaults()
+    tables: Annotated[dict[Name, Table], Meta(description="Stick tables, by name.")] = {}
     frontends: Annotated[dict[Name, Frontend], Meta(description="Where clients connect, by name.")]
     backends: Annotated[dict[Name, Backend], Meta(description="Groups of servers, by name.")] = {}

@@ -27,7 +27,6 @@ CHAPTERS = {
 
 UNBUILT: dict[str, dict[str, str]] = {
     "Configuration": {
-        "tables": "tables",
         "acls": "rules",
         "maps": "rules",
         "rules": "rules",
@@ -89,6 +88,13 @@ UNBUILT: dict[str, dict[str, str]] = {
     },
     "FrontendTimeouts": {"client_hs": "tls"},
     "BackendTimeouts": {"queue": "balance"},
+    "Table": {
+        "peers": "tables",
+        "write_to": "tables",
+        "recv_only": "tables",
+        "srvkey": "tables",
+        "brates_factor": "tables",
+    },
     "Frontend": {
         "tcp_rules": "rules",
         "captures": "rules",
@@ -132,7 +138,6 @@ UNBUILT: dict[str, dict[str, str]] = {
     "Rule": {
         "silent_drop": "rules",
         "auth": "rules",
-        "track": "tables",
         "replace_header": "rules",
         "replace_value": "rules",
         "replace_path": "rules",
@@ -301,6 +306,10 @@ _PROXY_WORDS = {
 
 # What people try, from HAProxy, nginx, Envoy or English: {section: {word: way out}}.
 INSTEAD: dict[str, dict[str, str]] = {
+    "Table": {
+        "type": "write 'key'",
+        "len": "write the length behind the type, such as 'string(32)'",
+    },
     "Configuration": {
         "frontend": "write 'frontends'",
         "backend": "write 'backends'",

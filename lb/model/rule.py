@@ -87,6 +87,18 @@ class Rule(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         str | UnsetType, Meta(description="Another query without `?`, a format; empty removes it.")
     ] = UNSET
     set_status: Annotated[Status | SetStatus | UnsetType, Meta(description="Another status of the response.")] = UNSET
+    track: Annotated[
+        Text | UnsetType,
+        Meta(
+            description="Count this request, until it ends, in a stick table: the expression of the key.",
+            examples=["src"],
+        ),
+    ] = UNSET
+    table: Annotated[Name | UnsetType, Meta(description="With `track`: the table.")] = UNSET
+    as_: Annotated[
+        Annotated[int, Meta(ge=0, le=2)] | UnsetType,
+        Meta(description="With `track`: 0, 1 or 2, by which `sc_...` fetches name it; 0 if not given."),
+    ] = field(name="as", default=UNSET)
     use_backend: Annotated[
         Name | UnsetType,
         Meta(description="The backend, whatever routes say.", extra={"kind": "backend"}),

@@ -20,7 +20,7 @@ from lb._speedups.face.mapping import (
     OBJECT_SERVER,
     Mapping,
 )
-from lb.config.part import Balance, ObjectKind, Part
+from lb.config.part import Balance, ObjectKind, Part, TablePart
 from lb.supervisor.messages import Listening
 from lb.supervisor.sockets import Sockets
 
@@ -42,6 +42,14 @@ class Made(NamedTuple):
     members: tuple[int, ...]  # object ids
     shape: tuple[object, ...]  # all else that was asked for
     offset: int  # in the mapping, 0 = there was nothing to balance
+
+
+class Placed(NamedTuple):
+    """A stick table in the mapping."""
+
+    part: TablePart
+    offset: int
+    outcome: str  # "made", "kept", "resized", "emptied"
 
 
 class NoRoom(Exception):
@@ -70,6 +78,7 @@ class Generation:
     image: int  # descriptor of the sealed plan
     part: Part
     numbering: Numbering
+    tables: Sequence[Placed] = ()
 
     def oid(self, index: int) -> int:
         """Return the object id of the compiler's object `index`."""

@@ -23,8 +23,9 @@ from lb.checks.probe import Probes
 from lb.checks.schedule import Schedule
 from lb.checks.states import States
 from lb.config.part import Bind, Part
+from lb.supervisor import tables
 from lb.supervisor.compiler import Compiler, Refused
-from lb.supervisor.generation import Generation, NoRoom, Retired, number, release
+from lb.supervisor.generation import Generation, NoRoom, Placed, Retired, number, release
 from lb.supervisor.journal import Journal
 from lb.supervisor.limits import descriptors_needed
 from lb.supervisor.logs import Complaints, error_targets_of, targets_of
@@ -286,9 +287,14 @@ class Supervisor:
             self._check(reading.part)
             numbering = await number(self.mapping, reading.objects, reading.balances, before)
             this = self._number() + 1
+            placed: list[Placed] = []
             try:
-                image = await compiler.write(this, numbering.oids, numbering.offsets)
+                placed = tables.place(self.mapping, reading.part.tables, reading.part.workers, this)
+                image = await compiler.write(
+                    this, numbering.oids, [*numbering.offsets, *(each.offset for each in placed)]
+                )
             except BaseException:
+                tables.undo(self.mapping, placed)
                 release(self.mapping, numbering, before)
                 raise
         except Refused as error:
@@ -299,17 +305,21 @@ class Supervisor:
             raise Failed(f"lb: error: {why(error, 'process')}") from error
         finally:
             await compiler.close()
-        generation = Generation(this, image, reading.part, numbering)
+        generation = Generation(this, image, reading.part, numbering, placed)
         try:
             await self._put_in_force(generation)
         except BaseException:
             if self.generation is not generation:
                 generation.close()
+                tables.undo(self.mapping, placed)
                 release(self.mapping, numbering, before)
             raise
+        for line in tables.remarks(placed):
+            self.journal.warn(line)
         if before is not None:
             before.close()
             self._retired.replace(before, generation)
+            tables.collect(self.mapping)
         return generation
 
     def _check(self, part: Part) -> None:

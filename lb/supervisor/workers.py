@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from lb._speedups.face.mapping import WORKER_DRAINING, WORKER_RUNNING, WORKER_STARTING
+from lb._speedups.face.tables import bury_tables
 from lb.supervisor.channel import DESCRIPTORS, Channel, pair
 from lb.supervisor.child import Child, ending_text
 from lb.supervisor.generation import Generation
@@ -215,6 +216,7 @@ class Workers:
             del self._by_slot[worker.slot]
         # Its rows become part of the base row and its share leaves every gauge.
         self._heritage.mapping.bury(worker.slot)
+        bury_tables(self._heritage.mapping, worker.slot)
         was_leaving = worker.state in (State.DRAINING, State.STOPPING)
         if not was_leaving or status not in (0, -signal.SIGKILL):
             line = f"worker {worker.slot} (pid {worker.child.pid}) {ending_text(status)}"

@@ -590,8 +590,8 @@ def build(generation, rows, oids, offsets):
     cdef Image image = Image()
     cdef plan_t *p
     cdef Routing routing = Routing()
-    if len(offsets) != len(rows.backends):
-        raise ValueError(f"{len(offsets)} balances for {len(rows.backends)} backends")
+    if len(offsets) != len(rows.backends) + rows.tables:
+        raise ValueError(f"{len(offsets)} places for {len(rows.backends)} backends and {rows.tables} tables")
     # The method counts as one condition.
     ranks = [len(route.conditions) + bool(route.methods) for route in rows.routes]
     trees = [Tree(row, ranks) if row.places else None for row in rows.frontends]
@@ -662,7 +662,7 @@ def build(generation, rows, oids, offsets):
     put_sockets(image, p, rows.sockets)
     put_logs(image, p, rows.logs)
     if program is not None:
-        p.program_at = put_program(image, rows.program, program)
+        p.program_at = put_program(image, rows.program, program, offsets[len(rows.backends):])
     made = image.finish()
     if plan_check(<char *> made, len(made)):
         raise ValueError("the rows do not fit together: an index points at nothing")

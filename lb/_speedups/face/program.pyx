@@ -5,8 +5,8 @@ from libc.string cimport memcpy
 from lb._speedups.face.plan cimport Image
 from lb._speedups.policy.fetch cimport FETCH_DST, FETCH_DST_PORT, FETCH_UNIQUE_ID
 from lb._speedups.policy.program cimport (
-    FETCHES_CONNECTION, FETCHES_REQUEST, MATCH_END, PROGRAM_DESTINATION, PROGRAM_ID, WORD_ROLLED, WORD_SEED, acl_t, arg_t,
-    cond_t, expr_t, format_t, net_t, op_t, part_t, program_t, range_t, rule_t,
+    ARG_TABLE, FETCHES_CONNECTION, FETCHES_REQUEST, MATCH_END, PROGRAM_DESTINATION, PROGRAM_ID, WORD_ROLLED, WORD_SEED, acl_t,
+    arg_t, cond_t, expr_t, format_t, net_t, op_t, part_t, program_t, range_t, rule_t,
     ruleset_t, set_t, term_t, test_t, word_is_rolled, word_roll, word_slot, word_step, word_t,
 )
 
@@ -100,11 +100,11 @@ cdef put_sets(Image image, uint32_t at, rows, places):
         out[i].nets6_at, out[i].nets6 = nets6_at, len(row.nets6)
 
 
-cdef put_args(Image image, uint32_t at, rows):
+cdef put_args(Image image, uint32_t at, rows, tables):
     cdef arg_t *out = <arg_t *> (image.base + at)
     for i, row in enumerate(rows):
         out[i].kind = row.kind
-        out[i].i = row.number
+        out[i].i = tables[row.number] if row.kind == ARG_TABLE else row.number
         image.text(&out[i].text, row.text)
 
 
@@ -150,7 +150,7 @@ cdef put_ops(Image image, uint32_t ops_at, uint32_t exprs_at, rows):
         exprs[i].type = kind
 
 
-def put(Image image, rows, placed):
+def put(Image image, rows, placed, tables):
     """Fill what place() took room for; return the offset of the program_t."""
     cdef program_t *g
     at, arrays, sets = placed
@@ -164,7 +164,7 @@ def put(Image image, rows, placed):
             g.uses |= PROGRAM_DESTINATION
         elif code == FETCHES_REQUEST << 8 | FETCH_UNIQUE_ID:
             g.uses |= PROGRAM_ID
-    put_args(image, g.args_at, rows.args)
+    put_args(image, g.args_at, rows.args, tables)
     put_ops(image, g.ops_at, g.exprs_at, rows)
     put_sets(image, g.sets_at, rows.sets, sets)
     put_pairs(image, g.tests_at, rows.tests)

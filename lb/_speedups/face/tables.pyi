@@ -34,6 +34,9 @@ def place_table(
     `stores` are (number of table_store, cells, ms of the period). Raise OSError: no memory for it.
     """
 
+def unmake_table(mapping: Mapping, at: int) -> None:
+    """Give back a table that was made for a generation that did not come into force."""
+
 def collect_tables(mapping: Mapping) -> None:
     """Give back the tables that no generation in use names and nobody holds."""
 

@@ -12,7 +12,7 @@ from lb._speedups.policy.table cimport (
     TABLE_NOPURGE, TABLE_SIZE_MAX, TABLE_STRING, table_add_locked, table_agrees, table_at, table_bytes, table_copy,
     table_drop_locked, table_enter, table_entry, table_entry_t, table_hold, table_key, table_key_t, table_leave, table_make,
     table_named, table_purge_locked, table_read_locked, table_release, table_set_locked, table_shard, table_spec_t,
-    table_stores, table_t, table_take, table_used, tables_bury, tables_collect, tables_of,
+    table_stores, table_t, table_take, table_unmake, table_used, tables_bury, tables_collect, tables_of,
 )
 
 import os
@@ -122,10 +122,13 @@ def place_table(
             with nogil:
                 table_copy(m, t, old)
             outcome = "resized"
-        old.retired = 1
     t.next_at = tables_of(m).first_at
     tables_of(m).first_at = at
     return at, outcome
+
+
+def unmake_table(Mapping mapping, uint64_t at):
+    table_unmake(mapping_in(mapping), table_in(mapping, at))
 
 
 def collect_tables(Mapping mapping):
@@ -138,8 +141,7 @@ def table_places(Mapping mapping):
     found = {}
     while at != 0:
         t = table_at(m, at)
-        if not t.retired:
-            found[t.name.decode("utf-8", "surrogateescape")] = at
+        found.setdefault(t.name.decode("utf-8", "surrogateescape"), at)
         at = t.next_at
     return found
 
@@ -296,7 +298,7 @@ def hold(Mapping mapping, uint64_t at, uint32_t slot, bytes key, *, now_ms=None)
     cdef table_t *t = table_in(mapping, at)
     cdef table_key_t k
     key_in(t, &k, key)
-    return table_hold(mapping.m, t, ledger_in(mapping, slot), &k, moment(now_ms))
+    return table_hold(mapping.m, t, ledger_in(mapping, slot), &k, moment(now_ms), NULL)
 
 
 def release(Mapping mapping, uint32_t slot, uint32_t place, *, now_ms=None):

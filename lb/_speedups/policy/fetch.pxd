@@ -84,6 +84,52 @@ cdef enum:                       # FETCHES_RESPONSE
     FETCH_RES_COOK_VAL
     FETCHES_RESPONSE_END
 
+cdef enum:                       # FETCHES_TRACKED
+    FETCH_SC_CONN_CNT = 1
+    FETCH_SC_CONN_CUR
+    FETCH_SC_CONN_RATE
+    FETCH_SC_HTTP_REQ_CNT
+    FETCH_SC_HTTP_REQ_RATE
+    FETCH_SC_HTTP_ERR_CNT
+    FETCH_SC_HTTP_ERR_RATE
+    FETCH_SC_BYTES_IN_RATE
+    FETCH_SC_BYTES_OUT_RATE
+    FETCH_SC_KBYTES_IN
+    FETCH_SC_KBYTES_OUT
+    FETCH_SC_GET_GPC0
+    FETCH_SC_GET_GPC1
+    FETCH_SC_GPC0_RATE
+    FETCH_SC_GPC1_RATE
+    FETCH_SC_INC_GPC0
+    FETCH_SC_INC_GPC1
+    FETCH_SC_CLR_GPC0
+    FETCH_SC_CLR_GPC1
+    FETCH_SC_TRACKERS
+    FETCH_SC_TRACKED
+    FETCHES_TRACKED_END
+
+cdef enum:                       # FETCHES_SOURCE: the same numbers
+    FETCH_SRC_CONN_CNT = 1
+    FETCH_SRC_CONN_CUR
+    FETCH_SRC_CONN_RATE
+    FETCH_SRC_HTTP_REQ_CNT
+    FETCH_SRC_HTTP_REQ_RATE
+    FETCH_SRC_HTTP_ERR_CNT
+    FETCH_SRC_HTTP_ERR_RATE
+    FETCH_SRC_BYTES_IN_RATE
+    FETCH_SRC_BYTES_OUT_RATE
+    FETCH_SRC_KBYTES_IN
+    FETCH_SRC_KBYTES_OUT
+    FETCH_SRC_GET_GPC0
+    FETCH_SRC_GET_GPC1
+    FETCH_SRC_GPC0_RATE
+    FETCH_SRC_GPC1_RATE
+    FETCH_SRC_INC_GPC0
+    FETCH_SRC_INC_GPC1
+    FETCH_SRC_CLR_GPC0
+    FETCH_SRC_CLR_GPC1
+    FETCHES_SOURCE_END
+
 # Take the sample that `op` names. SAMPLE_*. The sample is whole on SAMPLE_FOUND; flags have SAMPLE_MORE when the evaluation
 # iterates and another value follows.
 cdef int fetch_run(eval_t *c, const program_t *g, const op_t *op, sample_t *s) noexcept nogil

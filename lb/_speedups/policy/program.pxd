@@ -16,6 +16,8 @@ cdef enum:                       # families of fetches
     FETCHES_CONNECTION           # addresses and ports
     FETCHES_REQUEST              # what a request says
     FETCHES_RESPONSE
+    FETCHES_TRACKED              # of the entries the stream tracks
+    FETCHES_SOURCE               # of the entry of the client's address
 
 cdef enum:                       # families of converters
     CONVERTERS_TEXT = 1
@@ -35,6 +37,7 @@ cdef enum:                       # arg_t.kind
     ARG_EXPR                     # i = index
     ARG_FORMAT
     ARG_NET                      # i = bits of the mask; text = 4 or 16 bytes
+    ARG_TABLE                    # i = place of the stick table in the mapping
 
 ctypedef struct arg_t:
     uint8_t kind                 # ARG_*
@@ -156,6 +159,7 @@ cdef enum action_id:             # rule_t.action
     ACTION_SET_STATUS            # args: status, reason text
     ACTION_USE_BACKEND           # args: backend
     ACTION_TARPIT                # args: status, ms
+    ACTION_TRACK                 # args: which of a stream's tracks, expression of the key, table
     ACTIONS
 
 cdef enum:                       # rule_t.flags

@@ -1,17 +1,20 @@
-from libc.stdint cimport uint16_t, uint64_t
+from libc.stdint cimport int64_t, uint16_t, uint64_t
 
+from lb._speedups.base.mapping cimport MAPPING_ARENA, MAPPING_ARENA_AT
 from lb._speedups.policy.convert cimport CONVERTERS_NUMBER_END, CONVERTERS_TEXT_END
 from lb._speedups.policy.fetch cimport (
-    FETCHES_CONNECTION_END, FETCHES_INTERNAL_END, FETCHES_REQUEST_END, FETCHES_RESPONSE_END,
+    FETCHES_CONNECTION_END, FETCHES_INTERNAL_END, FETCHES_REQUEST_END, FETCHES_RESPONSE_END, FETCHES_SOURCE_END,
+    FETCHES_TRACKED_END,
 )
 from lb._speedups.policy.pattern cimport set_check
 from lb._speedups.policy.plan cimport plan_array_fits, plan_text_fits
 from lb._speedups.policy.program cimport (
-    ACTIONS, ARG_BACKEND, ARG_EXPR, ARG_FORMAT, ARG_FRONTEND, ARG_NET, ARG_SERVER, CONVERTERS_NUMBER, CONVERTERS_TEXT,
-    FETCHES_CONNECTION, FETCHES_INTERNAL, FETCHES_REQUEST, FETCHES_RESPONSE, PART_EXPR, PART_TEXT, acl_t, arg_t, cond_t,
+    ACTIONS, ARG_BACKEND, ARG_EXPR, ARG_FORMAT, ARG_FRONTEND, ARG_NET, ARG_SERVER, ARG_TABLE, CONVERTERS_NUMBER, CONVERTERS_TEXT,
+    FETCHES_CONNECTION, FETCHES_INTERNAL, FETCHES_REQUEST, FETCHES_RESPONSE, FETCHES_SOURCE, FETCHES_TRACKED, PART_EXPR, PART_TEXT, acl_t, arg_t, cond_t,
     expr_t, format_t, op_t, part_t, program_of, program_t, rule_t, ruleset_t, set_t, term_t, test_t,
 )
 from lb._speedups.policy.sample cimport SAMPLE_TYPES
+from lb._speedups.policy.table cimport table_t
 
 
 cdef inline const char *at(const plan_t *p, uint32_t offset) noexcept nogil:
@@ -33,6 +36,10 @@ cdef bint is_fetch(uint16_t code) noexcept nogil:
         end = FETCHES_REQUEST_END
     elif family == FETCHES_RESPONSE:
         end = FETCHES_RESPONSE_END
+    elif family == FETCHES_TRACKED:
+        end = FETCHES_TRACKED_END
+    elif family == FETCHES_SOURCE:
+        end = FETCHES_SOURCE_END
     return 0 < (code & 255) < end
 
 
@@ -68,7 +75,7 @@ cdef int check_args(const plan_t *p, const program_t *g) noexcept nogil:
     cdef uint64_t limit
     cdef uint32_t i
     for i in range(g.args):
-        if args[i].kind > ARG_NET or not plan_text_fits(p, args[i].text):
+        if args[i].kind > ARG_TABLE or not plan_text_fits(p, args[i].text):
             return -1
         if args[i].kind == ARG_FRONTEND:
             limit = p.nfrontends
@@ -80,6 +87,11 @@ cdef int check_args(const plan_t *p, const program_t *g) noexcept nogil:
             limit = g.exprs
         elif args[i].kind == ARG_FORMAT:
             limit = g.formats
+        elif args[i].kind == ARG_TABLE:
+            if (args[i].i < MAPPING_ARENA_AT or args[i].i % 64 != 0
+                    or args[i].i > MAPPING_ARENA_AT + MAPPING_ARENA - <int64_t> sizeof(table_t)):
+                return -1
+            continue
         else:
             continue
         if <uint64_t> args[i].i >= limit:

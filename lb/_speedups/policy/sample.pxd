@@ -12,8 +12,10 @@
 # a fetch that needs it finds nothing.
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
+from lb._speedups.base.ledger cimport ledger_t
 from lb._speedups.base.mapping cimport counters_t, mapping_t
 from lb._speedups.policy.plan cimport plan_backend_t, plan_frontend_t, plan_server_t, plan_t, text_t
+from lb._speedups.policy.table cimport track_t
 from lb._speedups.proto.message cimport message_t
 
 cdef enum:
@@ -60,6 +62,8 @@ ctypedef struct view_t:
     const plan_t *plan
     mapping_t *mapping
     counters_t *rows             # of this worker
+    ledger_t *ledger             # of this worker, NULL = there are no tables
+    track_t *tracks              # the stream's TABLE_TRACKS, NULL = there is no stream
     const plan_frontend_t *frontend
     const plan_backend_t *backend    # NULL = none chosen yet
     const plan_server_t *server      # NULL = none chosen yet

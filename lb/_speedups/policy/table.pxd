@@ -134,7 +134,6 @@ ctypedef struct table_t:
     # supervisor
     uint64_t next_at             # next table of the mapping, 0 = the last
     uint64_t generation          # last generation that names it
-    uint64_t retired             # 1 = another table has its name now
 
 ctypedef struct tables_t:        # supervisor
     uint64_t first_at            # place of the first table, 0 = none
@@ -151,6 +150,14 @@ ctypedef struct table_spec_t:
     uint64_t expire_ms
     uint16_t cells[STORES]       # 0 = not stored
     uint64_t periods[STORES]     # of rates
+
+cdef enum:
+    TABLE_TRACKS = 3             # keys a stream can track
+
+# One of them.
+ctypedef struct track_t:
+    uint32_t place               # in the worker's ledger, 0 = none
+    uint32_t number              # of the stream among the requests of the key, as it was counted
 
 # A key as a table wants it.
 ctypedef struct table_key_t:
@@ -186,8 +193,11 @@ cdef bint table_agrees(const table_t *t, const table_spec_t *spec) noexcept nogi
 # Supervisor. Copy what is in another table that agrees with it, oldest first; nobody else knows `t` yet. Holders are not copied.
 cdef void table_copy(mapping_t *m, table_t *t, table_t *from_) noexcept nogil
 
-# Supervisor. The table of this name that is not retired, or NULL.
+# Supervisor. The youngest table of this name, or NULL.
 cdef table_t *table_named(mapping_t *m, const char *name, size_t len) noexcept nogil
+
+# Supervisor. Give back a table that no worker was told of.
+cdef void table_unmake(mapping_t *m, table_t *t) noexcept nogil
 
 # Supervisor. Give back what no generation in use names and nobody holds.
 cdef void tables_collect(mapping_t *m) noexcept nogil
@@ -206,14 +216,20 @@ cdef table_entry_t *table_enter(
 
 cdef void table_leave(table_t *t, uint32_t shard) noexcept nogil
 
-# Hold the entry of a key, which is made if need be: the place in the worker's ledger, 0 = no room.
+# Hold the entry of a key, which is made if need be: the place in the worker's ledger, 0 = no room. With `number` the holder
+# is a request: connections and requests are counted, and it gets the number it has among the requests (1 = the first).
 cdef uint32_t table_hold(
-    mapping_t *m, table_t *t, ledger_t *ledger, const table_key_t *key, uint64_t now_ms
+    mapping_t *m, table_t *t, ledger_t *ledger, const table_key_t *key, uint64_t now_ms, uint32_t *number
 ) noexcept nogil
 
 # Lock what is held at this place: its entry, table and shard; NULL with no lock when the lock is lost.
 cdef table_entry_t *table_held(
     mapping_t *m, ledger_t *ledger, uint32_t place, table_t **t, uint32_t *shard
+) noexcept nogil
+
+# Of what table_held returned: give it back, and the lock too.
+cdef void table_release_locked(
+    table_t *t, uint32_t shard, table_entry_t *e, ledger_t *ledger, uint32_t place, uint64_t now_ms
 ) noexcept nogil
 
 cdef void table_release(mapping_t *m, ledger_t *ledger, uint32_t place, uint64_t now_ms) noexcept nogil

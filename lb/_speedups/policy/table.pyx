@@ -473,7 +473,7 @@ cdef void table_leave(table_t *t, uint32_t shard) noexcept nogil:
 
 
 cdef uint32_t table_hold(
-    mapping_t *m, table_t *t, ledger_t *ledger, const table_key_t *key, uint64_t now_ms
+    mapping_t *m, table_t *t, ledger_t *ledger, const table_key_t *key, uint64_t now_ms, uint32_t *number
 ) noexcept nogil:
     cdef uint32_t place = ledger_take(ledger)
     cdef table_entry_t *e
@@ -492,6 +492,12 @@ cdef uint32_t table_hold(
     if e.refs == 0:
         age_remove(t, key.shard, e)
     e.refs += 1
+    if number != NULL:
+        table_add_locked(t, e, STORE_CONN_CNT, 0, 1, now_ms)
+        table_add_locked(t, e, STORE_CONN_RATE, 0, 1, now_ms)
+        table_add_locked(t, e, STORE_HTTP_REQ_CNT, 0, 1, now_ms)
+        table_add_locked(t, e, STORE_HTTP_REQ_RATE, 0, 1, now_ms)
+        number[0] = <uint32_t> table_read_locked(t, e, STORE_HTTP_REQ_CNT, 0, now_ms)
     lock_give(&table_shard(t, key.shard).lock)
     return place
 
@@ -517,15 +523,21 @@ cdef void release_locked(table_t *t, uint32_t shard, table_entry_t *e, held_t *h
         age_add(t, shard, e)
 
 
+cdef void table_release_locked(
+    table_t *t, uint32_t shard, table_entry_t *e, ledger_t *ledger, uint32_t place, uint64_t now_ms
+) noexcept nogil:
+    release_locked(t, shard, e, &ledger.held[place - 1], now_ms)
+    lock_give(&table_shard(t, shard).lock)
+    ledger_give(ledger, place)
+
+
 cdef void table_release(mapping_t *m, ledger_t *ledger, uint32_t place, uint64_t now_ms) noexcept nogil:
     cdef table_t *t
     cdef uint32_t shard
     cdef table_entry_t *e = table_held(m, ledger, place, &t, &shard)
     if e == NULL:
         return
-    release_locked(t, shard, e, &ledger.held[place - 1], now_ms)
-    lock_give(&table_shard(t, shard).lock)
-    ledger_give(ledger, place)
+    table_release_locked(t, shard, e, ledger, place, now_ms)
 
 
 cdef uint32_t table_used(mapping_t *m, table_t *t, uint64_t now_ms) noexcept nogil:
@@ -625,7 +637,7 @@ cdef table_t *table_named(mapping_t *m, const char *name, size_t len) noexcept n
     cdef table_t *t
     while at != 0:
         t = table_at(m, at)
-        if not t.retired and len < TABLE_NAME and memcmp(t.name, name, len) == 0 and t.name[len] == 0:
+        if len < TABLE_NAME and memcmp(t.name, name, len) == 0 and t.name[len] == 0:
             return t
         at = t.next_at
     return NULL
@@ -674,6 +686,14 @@ cdef bint is_held(mapping_t *m, uint64_t at) noexcept nogil:
             if lb_load_u64(&ledger.held[i].object) == at:
                 return True
     return False
+
+
+cdef void table_unmake(mapping_t *m, table_t *t) noexcept nogil:
+    cdef uint64_t *link = &tables_of(m).first_at
+    while link[0] != t.self_at:
+        link = &table_at(m, link[0]).next_at
+    link[0] = t.next_at
+    mapping_release(m, t.self_at, t.bytes)
 
 
 cdef void tables_collect(mapping_t *m) noexcept nogil:

@@ -24,6 +24,7 @@ from lb._speedups.io.conn cimport conn_t, loop_t
 from lb._speedups.io.flow cimport flow_pool_t, flow_t
 from lb._speedups.io.sys cimport sockaddr_storage
 from lb._speedups.policy.logline cimport log_end_t, logline_t
+from lb._speedups.policy.table cimport TABLE_TRACKS, track_t
 from lb._speedups.policy.plan cimport (
     LOG_TARGETS, plan_backend_t, plan_frontend_t, plan_mirror_t, plan_route_t, plan_server_t, plan_split_t, plan_t,
 )
@@ -305,6 +306,7 @@ ctypedef struct stream_t:
     stream_t *next               # the engine's list
     stream_t *prev
     mirror_t *mirror             # what is gathered for a copy of its request, NULL = nothing
+    track_t tracks[TABLE_TRACKS]  # keys of stick tables that it holds
     # Not zeroed, from `up` on, because a stream costs a memset: whoever sets the condition writes them first.
     flow_t up                    # STREAM_UP_FLOW: client to server, unseen (TCP, tunnel, large bodies)
     flow_t down                  # STREAM_DOWN_FLOW: server to client

@@ -1,6 +1,7 @@
 from libc.string cimport memcmp, memcpy, memset
 
 from lb._speedups.base.clock cimport clock_real_us
+from lb._speedups.base.ledger cimport ledger_of
 from lb._speedups.io.sys cimport AF_INET, AF_INET6, getsockname, ntohs, sockaddr, sockaddr_in, sockaddr_in6, \
     sockaddr_storage, socklen_t
 from lb._speedups.policy.program cimport ARG_BACKEND, PROGRAM_DESTINATION, PROGRAM_ID, program_of
@@ -44,6 +45,8 @@ cdef void look(stream_t *st) noexcept nogil:
     v.plan = st.plan.plan
     v.mapping = e.mapping
     v.rows = e.rows
+    v.ledger = ledger_of(e.mapping, e.slot)
+    v.tracks = st.tracks
     v.frontend = st.frontend
     v.backend = st.backend
     v.server = st.server_at

@@ -3,6 +3,7 @@ from libc.stdlib cimport free
 from libc.string cimport memcpy, memset
 from posix.mman cimport munmap
 from lb._speedups.base.clock cimport clock_real_us
+from lb._speedups.base.ledger cimport ledger_of, ledger_t
 from lb._speedups.base.logring cimport logring_commit, logring_reserve
 from lb._speedups.base.mapping cimport counters_t, mapping_object
 from lb._speedups.base.pool cimport pool_give, pool_take
@@ -18,6 +19,10 @@ from lb._speedups.policy.plan cimport (
     FRONTEND_FORWARDING, FRONTEND_LOG, ID_HEX32, ID_UUID4, LOGS_ENDS, LOGS_NO_NORMAL, LOGS_NO_NULL, LOGS_SEPARATE,
     LOG_JSON, LOG_NUMBERED, LOG_PROGRAM, LOG_SKIP_ERRORS, LOG_SKIP_NORMAL, MODE_HTTP, plan_forwarding,
     plan_frontend_t, plan_log, plan_log_t, plan_t, plan_text, text_t,
+)
+from lb._speedups.policy.table cimport (
+    STORE_BYTES_IN_CNT, STORE_BYTES_IN_RATE, STORE_BYTES_OUT_CNT, STORE_BYTES_OUT_RATE, STORE_HTTP_ERR_CNT,
+    STORE_HTTP_ERR_RATE, TABLE_TRACKS, table_add_locked, table_entry_t, table_held, table_release_locked, table_t,
 )
 from lb._speedups.proto.h1 cimport h1_reason_text
 from lb._speedups.proto.proxy cimport PROXY_NOT_ONE, proxy_reason_text
@@ -376,10 +381,37 @@ cdef bint stream_half_closed(stream_t *st, bint up_ended) noexcept nogil:
     return True
 
 
+# What the stream tracks gets what came of it, and is given back.
+cdef void untrack(stream_t *st) noexcept nogil:
+    cdef engine_t *e = st.engine
+    cdef ledger_t *ledger = ledger_of(e.mapping, e.slot)
+    cdef table_entry_t *entry
+    cdef table_t *t
+    cdef uint32_t shard
+    cdef int i
+    for i in range(TABLE_TRACKS):
+        if st.tracks[i].place == 0:
+            continue
+        entry = table_held(e.mapping, ledger, st.tracks[i].place, &t, &shard)
+        if entry == NULL:
+            continue
+        if 400 <= st.status < 500:
+            table_add_locked(t, entry, STORE_HTTP_ERR_CNT, 0, 1, e.now_ms)
+            table_add_locked(t, entry, STORE_HTTP_ERR_RATE, 0, 1, e.now_ms)
+        table_add_locked(t, entry, STORE_BYTES_IN_CNT, 0, st.bytes_in, e.now_ms)
+        table_add_locked(t, entry, STORE_BYTES_IN_RATE, 0, st.bytes_in, e.now_ms)
+        table_add_locked(t, entry, STORE_BYTES_OUT_CNT, 0, st.bytes_out, e.now_ms)
+        table_add_locked(t, entry, STORE_BYTES_OUT_RATE, 0, st.bytes_out, e.now_ms)
+        table_release_locked(t, shard, entry, ledger, st.tracks[i].place, e.now_ms)
+        st.tracks[i].place = 0
+
+
 cdef void stream_account(stream_t *st) noexcept nogil:
     if st.flags & STREAM_LOGGED:
         return
     st.flags |= STREAM_LOGGED
+    if UNLIKELY(st.tracks[0].place | st.tracks[1].place | st.tracks[2].place):
+        untrack(st)
     server_left(st)
     if st.backend != NULL:
         st.engine.rows[st.backend.oid].cur -= 1

@@ -19,6 +19,7 @@ DOCUMENT: dict[str, Any] = {
         "error_log": [{"to": "stderr"}],
     },
     "defaults": {"timeouts": {}, "x_forwarded": ["proto"]},
+    "tables": {"t": {"key": "ip", "size": "1k"}},
     "frontends": {
         "web": {
             "bind": [{"address": ":80", "accept_proxy": {"from": ["10.0.0.0/8"]}}],
@@ -64,6 +65,7 @@ PLACES: dict[str, tuple[str | int, ...]] = {
     "FrontendLog": ("frontends", "web", "log"),
     "Defaults": ("defaults",),
     "Timeouts": ("defaults", "timeouts"),
+    "Table": ("tables", "t"),
     "Frontend": ("frontends", "web"),
     "FrontendTimeouts": ("frontends", "web", "timeouts"),
     "Keepalive": ("frontends", "web", "tcp_keepalive"),

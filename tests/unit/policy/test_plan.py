@@ -536,7 +536,7 @@ def test_tlvs_are_kept_where_some_server_gets_them() -> None:
 def test_rows_that_do_not_fit_together_are_refused(compiled: CompiledPlan) -> None:
     oids, offsets = numbers(compiled)
     rows = compiled.rows
-    with pytest.raises(ValueError, match="balances for 3 backends"):
+    with pytest.raises(ValueError, match="places for 3 backends"):
         build(1, rows, oids, offsets[:2])
     bad = [
         rows._replace(frontends=[rows.frontends[0]._replace(default_route=8)]),
