@@ -6,7 +6,8 @@ from lb._speedups.policy.fetch_table cimport fetch_key
 from lb._speedups.policy.plan cimport plan_text
 from lb._speedups.policy.program cimport (
     ACTION_ADD_HEADER, ACTION_ALLOW, ACTION_DEL_HEADER, ACTION_SET_HEADER, ACTION_SET_METHOD, ACTION_SET_PATH,
-    ACTION_SET_QUERY, ACTION_SET_STATUS, ACTION_TRACK, ARG_EXPR, ARG_FORMAT, ARG_INT, ARG_TABLE, ARG_TEXT, RULE_UNLESS, arg_t, ruleset_t,
+    ACTION_SET_QUERY, ACTION_SET_STATUS, ACTION_TRACK, ARG_EXPR, ARG_FORMAT, ARG_INT, ARG_TABLE, ARG_TEXT, RULE_UNLESS, arg_t,
+    ruleset_t,
 )
 from lb._speedups.policy.sample cimport SAMPLE_FOUND, sample_t
 from lb._speedups.policy.table cimport TABLE_TRACKS, table_at, table_hold, table_key_t, table_t, track_t
