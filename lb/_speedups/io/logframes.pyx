@@ -265,4 +265,4 @@ cdef void frames_put(target_t *t, const stamp_t *now, uint32_t priority, const c
         size = snprintf(header, sizeof(header), b"<%u>1 %s.%06d%s%s", priority, now.iso, now.us, now.zone, t.sender)
     else:
         size = snprintf(header, sizeof(header), b"<%u>%s%s", priority, now.bsd, t.sender)
-    put_frame(t, header, size, text, len, NULL, 0)
+    put_frame(t, header, size, text, len, b"", 0)
