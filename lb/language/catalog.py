@@ -69,7 +69,7 @@ class Argument:
     """One argument of a fetch or converter.
 
     Kinds: `int`, `text`, `name` (a token), `unit` (of a date), `frontend`, `backend`, `server`, `table`, `ipv4`, `ipv6`, `hex`,
-    `mask4`, `mask6`, `flag` (0 or 1).
+    `mask4`, `mask6` (a mask or its bits), `flag` (0 or 1), `query` (this word).
     """
 
     kind: str
@@ -350,6 +350,40 @@ CONVERTERS: dict[str, Converter] = {
             bool SINT BOOL
             odd SINT BOOL
             even SINT BOOL
+            """,
+        ),
+        *_converters(
+            3,
+            """
+            hex BIN STR
+            hex2i STR SINT
+            base64 BIN STR
+            b64dec STR BIN
+            ub64enc BIN STR
+            ub64dec STR BIN
+            be2dec BIN STR text int[1..8] flag?
+            be2hex BIN STR text? int?[1..65535] flag?
+            htonl SINT BIN
+            url_enc STR STR query?
+            """,
+        ),
+        *_converters(
+            4,
+            """
+            crc32 BIN SINT int?
+            crc32c BIN SINT int?
+            djb2 BIN SINT int?
+            sdbm BIN SINT int?
+            wt6 BIN SINT int?
+            xxh3 BIN SINT int?[0..0]
+            """,
+        ),
+        *_converters(
+            5,
+            """
+            ipmask ADDR = mask4 mask6?
+            host_only STR STR
+            port_only STR SINT
             """,
         ),
     ]

@@ -215,6 +215,12 @@ def _argument(name: str, wanted: Argument, text: str, at: int, names: Names) -> 
             return Arg(ARG_TEXT, 0, bytes.fromhex(text))
         except ValueError:
             raise LanguageError(f"'{name}' needs pairs of hexadecimal digits, not '{text}'", at) from None
+    if kind in ("mask4", "mask6"):
+        return _mask(name, kind, text, at)
+    if kind == "query":
+        if text != "query":
+            raise LanguageError(f"'{name}': unknown kind '{text}'", at, "known: query")
+        return Arg(ARG_NONE)
     if kind in ("ipv4", "ipv6"):
         try:
             address = ipaddress.IPv4Address(text) if kind == "ipv4" else ipaddress.IPv6Address(text)
@@ -232,6 +238,20 @@ def _argument(name: str, wanted: Argument, text: str, at: int, names: Names) -> 
     if text not in table:
         raise LanguageError(f"'{name}': unknown {kind} '{text}'", at, did_you_mean(text, table) if table else "")
     return Arg(number, table[text])
+
+
+def _mask(name: str, kind: str, text: str, at: int) -> Arg:
+    """Read a mask, as an address or as the number of its bits."""
+    family, bits = (ipaddress.IPv4Address, 32) if kind == "mask4" else (ipaddress.IPv6Address, 128)
+    if text.isascii() and text.isdigit() and int(text) <= bits:
+        mask = ((1 << bits) - 1) ^ ((1 << (bits - int(text))) - 1)
+        return Arg(ARG_NET, bits, mask.to_bytes(bits // 8, "big"))
+    try:
+        return Arg(ARG_NET, bits, family(text).packed)
+    except ValueError:
+        raise LanguageError(
+            f"'{name}' needs an {family.__name__[:4]} mask, not '{text}'", at, f"or 0 to {bits}"
+        ) from None
 
 
 def _integer(name: str, wanted: Argument, text: str, at: int) -> int:

@@ -35,5 +35,33 @@ cdef enum:                       # CONVERTERS_NUMBER
     CONVERT_EVEN
     CONVERTERS_NUMBER_END
 
+cdef enum:                       # CONVERTERS_CODEC
+    CONVERT_HEX = 1
+    CONVERT_HEX2I
+    CONVERT_BASE64
+    CONVERT_B64DEC
+    CONVERT_UB64ENC
+    CONVERT_UB64DEC
+    CONVERT_BE2DEC
+    CONVERT_BE2HEX
+    CONVERT_HTONL
+    CONVERT_URL_ENC
+    CONVERTERS_CODEC_END
+
+cdef enum:                       # CONVERTERS_HASH
+    CONVERT_CRC32 = 1
+    CONVERT_CRC32C
+    CONVERT_DJB2
+    CONVERT_SDBM
+    CONVERT_WT6
+    CONVERT_XXH3
+    CONVERTERS_HASH_END
+
+cdef enum:                       # CONVERTERS_NET
+    CONVERT_IPMASK = 1
+    CONVERT_HOST_ONLY
+    CONVERT_PORT_ONLY
+    CONVERTERS_NET_END
+
 # Convert `s` in place. SAMPLE_*.
 cdef int convert_run(eval_t *c, const program_t *g, const op_t *op, sample_t *s) noexcept nogil

@@ -1,6 +1,11 @@
+from lb._speedups.policy.convert_codec cimport convert_codec
+from lb._speedups.policy.convert_hash cimport convert_hash
+from lb._speedups.policy.convert_net cimport convert_net
 from lb._speedups.policy.convert_number cimport convert_number
 from lb._speedups.policy.convert_text cimport convert_text
-from lb._speedups.policy.program cimport CONVERTERS_NUMBER, CONVERTERS_TEXT
+from lb._speedups.policy.program cimport (
+    CONVERTERS_CODEC, CONVERTERS_HASH, CONVERTERS_NET, CONVERTERS_NUMBER, CONVERTERS_TEXT,
+)
 from lb._speedups.policy.sample cimport SAMPLE_FOUND, SAMPLE_NONE, sample_cast
 
 
@@ -12,4 +17,10 @@ cdef int convert_run(eval_t *c, const program_t *g, const op_t *op, sample_t *s)
         return convert_text(c, g, op, s)
     if family == CONVERTERS_NUMBER:
         return convert_number(c, g, op, s)
+    if family == CONVERTERS_CODEC:
+        return convert_codec(c, g, op, s)
+    if family == CONVERTERS_HASH:
+        return convert_hash(c, g, op, s)
+    if family == CONVERTERS_NET:
+        return convert_net(c, g, op, s)
     return SAMPLE_NONE

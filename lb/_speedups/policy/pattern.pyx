@@ -159,6 +159,14 @@ cdef bint match_net(const eval_t *c, uint32_t offset, uint32_t count, const uint
     return False
 
 
+cdef bint is_zero(const uint8_t *p, size_t n) noexcept nogil:
+    cdef size_t i
+    for i in range(n):
+        if p[i] != 0:
+            return False
+    return True
+
+
 # An address matches networks of its own kind, and of the other one where it can be written as one (HAProxy's pat_match_ip).
 cdef bint match_address(eval_t *c, const set_t *set_, sample_t *s) noexcept nogil:
     cdef sample_t other
@@ -177,6 +185,8 @@ cdef bint match_address(eval_t *c, const set_t *set_, sample_t *s) noexcept nogi
     if set_.nets4 == 0:
         return False
     memcpy(&other, s, sizeof(sample_t))
+    if is_zero(s.address, 12):                # the old IPv4-compatible form, which only patterns know
+        return match_net(c, set_.nets4_at, set_.nets4, s.address + 12, 4)
     return sample_cast(c, &other, SAMPLE_IPV4) == SAMPLE_FOUND \
         and match_net(c, set_.nets4_at, set_.nets4, other.address, 4)
 

@@ -125,6 +125,29 @@ CONVERTERS = """
     req.hdr(x-n,3),add(1) req.hdr(x-n,4),add(1) urlp(big),add(1) always_true,add(5) bin(61),lower path,lower,upper,length
     str(10.0.0.1),add(0) method,lower method,length meth(BREW),lower req.hdr_ip(x-ip),add(1) req.hdr_ip(x-ip),lower
     int(258),bytes(6) src,bytes(0,2) ipv6(2001:db8::1),bytes(0,2) ipv6(2001:db8::1),upper req.hdr_cnt(x-a),mul(2),sub(1)
+    url,hex path,hex,length bin(00ff1a),hex int(5),hex src,hex str(ff),hex2i str(fg),hex2i str(),hex2i str(FFffFFffFFffFFffF),hex2i
+    str(),base64 str(a),base64 str(ab),base64 str(abc),base64 url,base64 bin(fbff),base64 src,base64 req.hdr(x-a,1),base64
+    str(YWI=),b64dec str(YWI),b64dec str(YQ==),b64dec str(====),b64dec str(Y===),b64dec str(YW=I),b64dec str(Y-_I),b64dec
+    str(),b64dec
+    str(YWJj),b64dec,hex str(YWIK),b64dec str(+/+/),b64dec,hex str(a),ub64enc str(ab),ub64enc bin(fbff),ub64enc url,ub64enc
+    str(-_8),ub64dec,hex str(YQ),ub64dec str(YWI),ub64dec str(YWJj),ub64dec str(Y),ub64dec str(+/8),ub64dec url,base64,b64dec
+    bin(01020304050607),be2dec(:,2) bin(01020304050607),be2dec(:,2,1) bin(010203),be2dec(-,8) bin(ffffffffffffffff),be2dec(-,8)
+    bin(01),be2dec(,1) bin(0102),be2dec(,1) url,be2dec(.,1) bin(01020304050607),be2hex bin(01020304050607),be2hex(:,2)
+    bin(01020304050607),be2hex(:,2,1) bin(0102),be2hex(,1) bin(010203),be2hex(--,1) str(),be2hex(:,2) str(),be2dec(:,2)
+    int(258),htonl,hex int(-1),htonl,hex int(4294967297),htonl,hex src,htonl,hex url,url_enc query,url_enc(query)
+    str(a+b&c=~_-.),url_enc
+    req.fhdr(x-a),url_enc bin(00ff2041),url_enc bin(2041ff),url_enc
+    url,crc32 url,crc32(1) url,crc32c url,crc32c(1) url,djb2 url,djb2(1) url,sdbm url,sdbm(1) url,wt6 url,wt6(1) url,xxh3 str(),xxh3
+    str(),crc32 str(),djb2 str(),sdbm str(),wt6 src,crc32 src,xxh3 int(5),crc32 req.fhdr(x-a),xxh3 req.fhdr(x-a),sdbm(0)
+    str(abcd),xxh3 str(abcdefghijklmnop),xxh3 str(abcdefghijklmnopqrstuvwxyz0123456789),xxh3 query,djb2(2)
+    src,ipmask(24) src,ipmask(255.255.0.0) src,ipmask(0) src,ipmask(32) ipv6(2001:db8::1),ipmask(24,32) ipv6(2001:db8::1),ipmask(24)
+    ipv6(2001:db8:ffff::1),ipmask(24,ffff:ffff:f000::) req.hdr_ip(x-ip),ipmask(8,16) str(10.1.2.3),ipmask(8)
+    hdr(host),host_only hdr(host),port_only str(A.b:80),host_only str(a.b:),host_only str(a.b:),port_only str(:80),host_only
+    str(:80),port_only str([::1]),host_only str([::1]:80),host_only str([::1]:80),port_only str([::1]),port_only str(a:b),host_only
+    str(a:b),port_only str(80),host_only str(80),port_only str(),host_only str(),port_only str(a:99999),port_only
+    str(a:b:c),host_only str(1:22:333),port_only str(::1),host_only str([::1),host_only str([a]b:80),host_only
+    str([a]b:80),port_only
+    str(a]),host_only str(:),host_only str(:),port_only ipv6(::ffff:1.2.3.4),ipmask(16) ipv6(2002:102:304::),ipmask(16,8)
     str(a_b_),word(1,_,9) str(_a_b),word(-1,_,9) str(a_b_),field(1,_,9) str(_a_b),field(-1,_,9) str(a__),word(1,_,0)
 """.split()  # noqa: SIM905
 
@@ -238,6 +261,12 @@ CONDITIONS = [
     hdr_cnt(x-a) -m bool
     always_true
     int(5) -m str 5
+    ipv6(2002:102:304::) 1.2.3.4
+    ipv6(::ffff:1.2.3.4) 1.2.3.0/24
+    ipv6(::1.2.3.4) 1.2.3.4
+    ipv4(1.2.3.4) ::ffff:1.2.3.0/120
+    ipv4(1.2.3.4) 2002:102:304::/48
+    ipv6(2001:db8::1) 2001:db8::/32 10.0.0.0/8
     int(5) -m beg 5
     path,length gt 8
     hdr(x-a),length gt 3

@@ -20,7 +20,7 @@ EXPRESSIONS = [
     ("src(x)", 5, "takes no argument"),
     ("src,", 5, "a converter is missing"),
     ("src,lowr", 5, "unknown converter 'lowr'"),
-    ("src,base64", 5, "not built yet"),
+    ("src,sha2", 5, "not built yet"),
     ("sc_sess_rate(0)", 1, "not built yet"),
     ("bin(1)", 5, "hexadecimal"),
     ("bin(01),add(1)", 9, "takes an integer"),
