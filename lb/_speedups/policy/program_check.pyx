@@ -11,7 +11,7 @@ from lb._speedups.policy.fetch cimport (
 from lb._speedups.policy.pattern cimport set_check
 from lb._speedups.policy.plan cimport plan_array_fits, plan_text_fits
 from lb._speedups.policy.program cimport (
-    ACTIONS, ARG_BACKEND, ARG_EXPR, ARG_FORMAT, ARG_FRONTEND, ARG_NET, ARG_SERVER, ARG_TABLE, CONVERTERS_CODEC,
+    ACTIONS, ARG_BACKEND, ARG_EXPR, ARG_FORMAT, ARG_FRONTEND, ARG_SERVER, ARG_TABLE, CONVERTERS_CODEC,
     CONVERTERS_HASH, CONVERTERS_NET, CONVERTERS_NUMBER, CONVERTERS_TEXT, FETCHES_CONNECTION, FETCHES_INTERNAL,
     FETCHES_REQUEST, FETCHES_RESPONSE, FETCHES_SOURCE, FETCHES_TRACKED, PART_EXPR, PART_TEXT, acl_t, arg_t, cond_t,
     expr_t, format_t, op_t, part_t, program_of, program_t, rule_t, ruleset_t, set_t, term_t, test_t,
