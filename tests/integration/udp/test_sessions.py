@@ -251,7 +251,9 @@ def test_a_flood_of_clients_at_maxconn_leaves_nothing_behind(net: Stage) -> None
         with client(at(net)) as c:
             c.send(b"x")
     eventually(lambda: counters(net, "dns")["datagrams_in"] == 500, "all datagrams")
-    eventually(lambda: counters(net, "dns")["sess_evicted"] == 495, "the evictions")
+    # A client whose port is that of a session still open, by the kernel's choice, goes on in it.
+    assert 450 <= counters(net, "dns")["sess_evicted"] <= 495
+    assert counters(net, "dns")["sess_evicted"] == counters(net, "dns")["sess_total"]
     assert counters(net, "dns")["cur"] == 5
     assert counters(net, "resolvers/s1")["cur"] == 5
     expire(net)
