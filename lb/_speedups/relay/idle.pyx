@@ -14,6 +14,10 @@ cdef extern from "lb.h" nogil:
     bint UNLIKELY(bint x)
 
 
+cdef enum:
+    ASKED_MOST = 16              # times a link is asked whether it is quiet; the kernel answers the first time
+
+
 # --- taking ---
 
 
@@ -65,12 +69,17 @@ cdef inline link_t *candidate(stream_t *st, const plan_server_t *s) noexcept nog
 # because the event of the close may still lie in this batch.
 cdef link_t *idle_find(stream_t *st, const plan_server_t *s) noexcept nogil:
     cdef link_t *l = candidate(st, s)
+    cdef int _i
     if st.flags & STREAM_REPLAY:
         return l
     while l != NULL and l.stream == NULL and l.state == NULL:
         l.conn.flags |= CONN_READABLE
-        if link_quiet(l):
-            return l
+        for _i in range(ASKED_MOST):
+            if not link_quiet(l):
+                break
+            if not l.conn.flags & CONN_READABLE:
+                return l
+            # Still readable: the transport has held the answer back.
         link_close(l)
         l = candidate(st, s)
     return l

@@ -105,9 +105,6 @@ def test_a_server_that_has_begun_to_answer_is_not_asked_again(stage: Stage) -> N
 
 
 def test_a_connection_closed_while_idle_is_not_used(stage: Stage) -> None:
-    if stage.plane.name == "chaos":
-        pytest.skip("a read that chaos answers with EAGAIN sees no end")
-
     def script(connection: Connection) -> None:
         connection.request()
         connection.send(reply(b"hello"))
