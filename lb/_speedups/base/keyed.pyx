@@ -2,43 +2,11 @@ from libc.stdint cimport uint64_t
 from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memset
 
-
-cdef inline uint64_t rotate(uint64_t x, int by) noexcept nogil:
-    return (x << by) | (x >> (64 - by))
-
-
-cdef inline void round_(uint64_t *v) noexcept nogil:
-    v[0] += v[1]
-    v[1] = rotate(v[1], 13) ^ v[0]
-    v[0] = rotate(v[0], 32)
-    v[2] += v[3]
-    v[3] = rotate(v[3], 16) ^ v[2]
-    v[0] += v[3]
-    v[3] = rotate(v[3], 21) ^ v[0]
-    v[2] += v[1]
-    v[1] = rotate(v[1], 17) ^ v[2]
-    v[2] = rotate(v[2], 32)
+from lb._speedups.base.siphash cimport siphash13
 
 
 cdef uint64_t keyed_hash(const keyed_t *t, const uint64_t *key) noexcept nogil:
-    cdef uint64_t v[4]
-    cdef uint64_t last = <uint64_t> (8 * KEYED_WORDS) << 56    # SipHash's closing word: the length
-    cdef int i, _i
-    v[0] = t.secret[0] ^ <uint64_t> 0x736f6d6570736575ULL
-    v[1] = t.secret[1] ^ <uint64_t> 0x646f72616e646f6dULL
-    v[2] = t.secret[0] ^ <uint64_t> 0x6c7967656e657261ULL
-    v[3] = t.secret[1] ^ <uint64_t> 0x7465646279746573ULL
-    for i in range(KEYED_WORDS):
-        v[3] ^= key[i]
-        round_(v)
-        v[0] ^= key[i]
-    v[3] ^= last
-    round_(v)
-    v[0] ^= last
-    v[2] ^= 0xff
-    for _i in range(3):
-        round_(v)
-    return v[0] ^ v[1] ^ v[2] ^ v[3]
+    return siphash13(t.secret, key, KEYED_WORDS, <uint64_t> (8 * KEYED_WORDS) << 56)
 
 
 cdef int keyed_init(keyed_t *t, uint64_t secret0, uint64_t secret1) noexcept nogil:

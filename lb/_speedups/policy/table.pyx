@@ -6,6 +6,7 @@ from lb._speedups.base.lock cimport LOCK_LOST, LOCK_OK, lock_give, lock_init, lo
 from lb._speedups.base.mapping cimport (
     MAPPING_WORKERS, mapping_allocate, mapping_oldest, mapping_release, set_errno,
 )
+from lb._speedups.base.siphash cimport siphash13
 
 
 cdef extern from "lb.h" nogil:
@@ -161,43 +162,9 @@ cdef bint table_agrees(const table_t *t, const table_spec_t *spec) noexcept nogi
 # ---- keys ----
 
 
-cdef inline uint64_t rotate(uint64_t x, int by) noexcept nogil:
-    return (x << by) | (x >> (64 - by))
-
-
-cdef inline void round_(uint64_t *v) noexcept nogil:
-    v[0] += v[1]
-    v[1] = rotate(v[1], 13) ^ v[0]
-    v[0] = rotate(v[0], 32)
-    v[2] += v[3]
-    v[3] = rotate(v[3], 16) ^ v[2]
-    v[0] += v[3]
-    v[3] = rotate(v[3], 21) ^ v[0]
-    v[2] += v[1]
-    v[1] = rotate(v[1], 17) ^ v[2]
-    v[2] = rotate(v[2], 32)
-
-
-# SipHash-1-3 of whole words; the closing word has the key's own length.
-cdef uint64_t hash_of(const table_t *t, const uint64_t *words, uint32_t len) noexcept nogil:
-    cdef uint64_t v[4]
-    cdef uint64_t last = <uint64_t> len << 56 | <uint64_t> len
-    cdef uint32_t i, _i
-    v[0] = t.secret[0] ^ <uint64_t> 0x736f6d6570736575ULL
-    v[1] = t.secret[1] ^ <uint64_t> 0x646f72616e646f6dULL
-    v[2] = t.secret[0] ^ <uint64_t> 0x6c7967656e657261ULL
-    v[3] = t.secret[1] ^ <uint64_t> 0x7465646279746573ULL
-    for i in range((len + 7) // 8):
-        v[3] ^= words[i]
-        round_(v)
-        v[0] ^= words[i]
-    v[3] ^= last
-    round_(v)
-    v[0] ^= last
-    v[2] ^= 0xff
-    for _i in range(3):
-        round_(v)
-    return v[0] ^ v[1] ^ v[2] ^ v[3]
+# The closing word has the key's own length.
+cdef inline uint64_t hash_of(const table_t *t, const uint64_t *words, uint32_t len) noexcept nogil:
+    return siphash13(t.secret, words, (len + 7) // 8, <uint64_t> len << 56 | <uint64_t> len)
 
 
 cdef void table_key(const table_t *t, table_key_t *key, const char *p, size_t n) noexcept nogil:
