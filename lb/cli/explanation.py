@@ -12,10 +12,10 @@ import msgspec
 from lb.cli import fail
 from lb.cli.configuration import describe_failure
 from lb.config import ConfigError, compile, read  # noqa: A004
+from lb.config.actions.number import Action
 from lb.config.diagnostic import Finding
 from lb.config.plan import CompiledPlan
 from lb.config.routerows import TARGET_BACKEND, TARGET_REDIRECT, TARGET_REPLY, ConditionRow, RouteRow
-from lb.config.rules import ACTION_NAMES
 from lb.config.source import Source
 
 # plan.pxd.
@@ -185,7 +185,7 @@ class _Explainer:
         if chosen is not None:
             said.append(f"{self._rule(path, chosen[1])}: use_backend {self.rows.backends[chosen[0]].name.decode()}")
         if answer == "verdict":
-            name = ACTION_NAMES[action]
+            name = Action(action).name.lower()
             said.append(f"{self._rule(path, at)}: {name}" + (f" {status}" if status else ""))
         elif answer == "error":
             said.append(f"{self._rule(path, at)}: an edit that is not possible")
@@ -193,7 +193,7 @@ class _Explainer:
             more["rules"] = tuple(said)
         if answer == "done":
             return None, None if chosen is None else chosen[0]
-        is_answer = answer == "verdict" and ACTION_NAMES[action] in ("return", "redirect")
+        is_answer = answer == "verdict" and action in (Action.RETURN, Action.REDIRECT)
         reason = "" if is_answer else "a rule ends it"
         status = 500 if answer == "error" else status
         return Explanation(self.request, is_answer, **self.base, **more, status=status, reason=reason), None

@@ -7,12 +7,13 @@ from libc.string cimport memcpy, memset
 
 from lb._speedups.base.clock cimport clock_init, clock_mono_ms, clock_real_us, clock_t_
 from lb._speedups.face.mapping cimport Mapping
+from lb._speedups.policy.action cimport ACTION_USE_BACKEND
 from lb._speedups.policy.hashkey cimport hashkey_find
 from lb._speedups.policy.plan cimport (
     FRONTEND_NO_DOTS, KEY_NONE, TARGET_BACKEND, TARGET_SPLIT, plan_backend, plan_check, plan_frontend, plan_route, plan_route_t,
     plan_split, plan_t,
 )
-from lb._speedups.policy.program cimport ACTION_USE_BACKEND, ARG_BACKEND, arg_t, program_of
+from lb._speedups.policy.program cimport ARG_BACKEND, arg_t, program_of
 from lb._speedups.policy.route cimport (
     ROUTE_METHOD, route_allow, route_find, route_found_t, route_is_plain, route_trace_t,
 )

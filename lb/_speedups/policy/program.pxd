@@ -7,6 +7,7 @@
 # lb/language makes the rows, face/program.pyx writes them, program_check.pyx looks at every index before a worker does. An
 # operation's code says its family in the high byte (`code >> 8`): a family is a module, fetch_*.pyx or convert_*.pyx, and
 # numbers the operations in the low byte. Codes are matched by number with lb/language/catalog.py; a test compares them.
+# Actions have families in the same way: action.pxd.
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from lb._speedups.policy.plan cimport plan_t, text_t
@@ -18,6 +19,14 @@ cdef enum:                       # families of fetches
     FETCHES_RESPONSE
     FETCHES_TRACKED              # of the entries the stream tracks
     FETCHES_SOURCE               # of the entry of the client's address
+    FETCHES_VARIABLE             # variables and captures
+    FETCHES_PAYLOAD              # bytes that have not been given a meaning yet
+    FETCHES_BODY
+    FETCHES_TRANSACTION          # how the stream goes: times, bytes, states
+    FETCHES_AUTH                 # who the client says he is
+    FETCHES_SOCKET               # what the kernel knows of a connection
+    FETCHES_PROCESS              # of the process and of proxies
+    FETCHES_TABLE                # of stick tables as such
 
 cdef enum:                       # families of converters
     CONVERTERS_TEXT = 1
@@ -26,6 +35,12 @@ cdef enum:                       # families of converters
     CONVERTERS_HASH
     CONVERTERS_NET
     CONVERTERS_TIME
+    CONVERTERS_REGEX
+    CONVERTERS_MAP
+    CONVERTERS_TABLE
+    CONVERTERS_DIGEST            # libcrypto's
+    CONVERTERS_JSON              # and other structured text
+    CONVERTERS_VARIABLE
 
 cdef enum:                       # arg_t.kind
     ARG_NONE = 0
@@ -142,36 +157,16 @@ ctypedef struct format_t:
     uint32_t parts
     uint32_t nparts
 
-cdef enum action_id:             # rule_t.action
-    ACTION_ALLOW = 1             # no more rules of this set
-    ACTION_DENY                  # args: status
-    ACTION_REJECT                # close without a word
-    ACTION_SILENT_DROP           # forget the connection: the client is not told
-    ACTION_RETURN                # args: status, content type, body format, then name and format of each header
-    ACTION_REDIRECT              # args: status, kind, format
-    ACTION_SET_HEADER            # args: name, format
-    ACTION_ADD_HEADER
-    ACTION_DEL_HEADER            # args: name
-    ACTION_SET_METHOD            # args: format
-    ACTION_SET_PATH
-    ACTION_SET_QUERY
-    ACTION_SET_PATHQ
-    ACTION_SET_STATUS            # args: status, reason text
-    ACTION_USE_BACKEND           # args: backend
-    ACTION_TARPIT                # args: status, ms
-    ACTION_TRACK                 # args: which of a stream's tracks, expression of the key, table
-    ACTIONS
-
 cdef enum:                       # rule_t.flags
     RULE_UNLESS = 1 << 0
 
 ctypedef struct rule_t:
-    uint8_t action               # action_id
-    uint8_t flags                # RULE_*
+    uint16_t action              # ACTION_* (policy/action.pxd)
     uint16_t nargs
     uint32_t args                # index of the first
     uint32_t cond                # index + 1, 0 = always
     uint32_t line                # of the file, for explain and logs; 0 = not known
+    uint32_t flags               # RULE_*
 
 ctypedef struct ruleset_t:
     uint32_t rules               # index of the first

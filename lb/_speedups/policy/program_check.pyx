@@ -1,6 +1,7 @@
 from libc.stdint cimport int64_t, uint16_t, uint64_t
 
 from lb._speedups.base.mapping cimport MAPPING_ARENA, MAPPING_ARENA_AT
+from lb._speedups.policy.action cimport action_is_known
 from lb._speedups.policy.convert cimport (
     CONVERTERS_CODEC_END, CONVERTERS_HASH_END, CONVERTERS_NET_END, CONVERTERS_NUMBER_END, CONVERTERS_TEXT_END,
 )
@@ -11,7 +12,7 @@ from lb._speedups.policy.fetch cimport (
 from lb._speedups.policy.pattern cimport set_check
 from lb._speedups.policy.plan cimport plan_array_fits, plan_text_fits
 from lb._speedups.policy.program cimport (
-    ACTIONS, ARG_BACKEND, ARG_EXPR, ARG_FORMAT, ARG_FRONTEND, ARG_SERVER, ARG_TABLE, CONVERTERS_CODEC,
+    ARG_BACKEND, ARG_EXPR, ARG_FORMAT, ARG_FRONTEND, ARG_SERVER, ARG_TABLE, CONVERTERS_CODEC,
     CONVERTERS_HASH, CONVERTERS_NET, CONVERTERS_NUMBER, CONVERTERS_TEXT, FETCHES_CONNECTION, FETCHES_INTERNAL,
     FETCHES_REQUEST, FETCHES_RESPONSE, FETCHES_SOURCE, FETCHES_TRACKED, PART_EXPR, PART_TEXT, acl_t, arg_t, cond_t,
     expr_t, format_t, op_t, part_t, program_of, program_t, rule_t, ruleset_t, set_t, term_t, test_t,
@@ -172,7 +173,7 @@ cdef int check_rules(const plan_t *p, const program_t *g) noexcept nogil:
     cdef const ruleset_t *rulesets = <const ruleset_t *> at(p, g.rulesets_at)
     cdef uint32_t i
     for i in range(g.rules):
-        if not 0 < rules[i].action < ACTIONS or rules[i].cond > g.conds:
+        if not action_is_known(rules[i].action) or rules[i].cond > g.conds:
             return -1
         if not is_range(rules[i].args, rules[i].nargs, g.args):
             return -1

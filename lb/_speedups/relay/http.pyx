@@ -8,12 +8,13 @@ from lb._speedups.io.flow cimport (
     FLOW_WRITE_ERROR, flow_free, flow_held, flow_init, flow_preload, flow_run, flow_t,
 )
 from lb._speedups.base.timers cimport lb_timer_t
+from lb._speedups.policy.action cimport ACTION_DENY, ACTION_REJECT, ACTION_TARPIT, ACTION_USE_BACKEND
 from lb._speedups.policy.balance cimport balance_t, balance_usable
 from lb._speedups.policy.plan cimport (
     FRONTEND_FORWARDING, FRONTEND_MARKS_RESPONSE, FRONTEND_MONITOR, FRONTEND_NO_DOTS, ROUTE_TIMES, TARGET_SPLIT,
     monitor_need_t, monitor_t, plan_backend, plan_mirror, plan_mirror_t, plan_monitor, plan_route, plan_route_t, plan_t, plan_text,
 )
-from lb._speedups.policy.program cimport ACTION_DENY, ACTION_REJECT, ACTION_TARPIT, ACTION_USE_BACKEND, arg_t
+from lb._speedups.policy.program cimport arg_t
 from lb._speedups.policy.route cimport route_find, route_found_t, route_is_plain
 from lb._speedups.policy.rule cimport RULES_DONE, RULES_VERDICT, verdict_t
 from lb._speedups.proto.h1 cimport H1_BAD_TARGET, H1_UNASKED_UPGRADE

@@ -2,12 +2,12 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t
 from libc.string cimport memcpy, strlen
 from lb._speedups.base.clock cimport clock_real_us
 from lb._speedups.base.pool cimport pool_give, pool_take
+from lb._speedups.policy.action cimport ACTION_REDIRECT
 from lb._speedups.policy.plan cimport (
     FORWARDING_ID_RESPONSE, FRONTEND_FORWARDING, FRONTEND_MARKS_RESPONSE, REDIRECT_DROP_QUERY, REDIRECT_LOCATION,
     REDIRECT_SCHEME, TARGET_REDIRECT, forwarding_t, plan_forwarding, plan_piece, plan_piece_t, plan_redirect,
     plan_redirect_t, plan_reply, plan_reply_t, plan_t, plan_text, plan_texts, text_t,
 )
-from lb._speedups.policy.program cimport ACTION_REDIRECT
 from lb._speedups.policy.route cimport route_allow, route_segment
 from lb._speedups.proto.date cimport DATE_LEN, date_write
 from lb._speedups.proto.edit cimport edit_add

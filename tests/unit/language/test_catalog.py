@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lb.config import rules as actions
+from lb.config.actions.number import Action
 from lb.language import catalog, condition, expression, format, pattern  # noqa: A004
 from lb.language.unbuilt import UNBUILT_CONVERTERS, UNBUILT_FETCHES
 
@@ -65,9 +65,11 @@ def test_types_matches_arguments_and_actions() -> None:
     assert {f"MATCH_{each.name}": each.value for each in catalog.Match} | {"MATCH_METHODS": 13} == matches
     args = only("program.pxd", "ARG_")
     assert {name: getattr(expression, name) for name in args} == args
-    numbers = only("program.pxd", "ACTION")
-    ours = {name.removeprefix("ACTION_"): value for name, value in numbers.items() if name != "ACTIONS"}
-    assert {name: getattr(actions, name) for name in ours} == ours
+    families, *members = enums("action.pxd", "ACTION")
+    assert {f"ACTION_{each.name}": each.value for each in Action} == {
+        name: value for names in members for name, value in names.items() if name.startswith("ACTION_")
+    }
+    assert {each >> 8 for each in Action} <= set(families.values())
     terms = only("program.pxd", "TERM_")
     assert terms == {"TERM_NOT": condition.TERM_NOT, "TERM_OR": condition.TERM_OR}
     parts = next(each for each in enums("program.pxd", "PART_") if "PART_TEXT" in each)

@@ -1,0 +1,44 @@
+# Actions of rules. A code has its family in the high byte (`code >> 8`): a family is a module, action_*.pyx, and numbers its
+# actions in the low byte. Codes are matched by number with lb/config/actions/number.py; a test compares them.
+from libc.stdint cimport uint16_t
+
+cdef enum:                       # families
+    ACTIONS_VERDICT = 1          # what ends a stream or steers it: relay carries them out
+    ACTIONS_EDIT                 # of the head
+    ACTIONS_REWRITE              # of the head, by regular expressions and normalizers
+    ACTIONS_VARIABLE             # variables and captures
+    ACTIONS_MAP                  # changes of maps and pattern files
+    ACTIONS_TABLE                # of stick tables
+    ACTIONS_STREAM               # how the stream goes on: log level, timeouts, addresses; relay carries them out too
+
+cdef enum:                       # ACTIONS_VERDICT
+    ACTION_ALLOW = 0x101         # no more rules of this set
+    ACTION_DENY                  # args: status
+    ACTION_REJECT                # close without a word
+    ACTION_RETURN                # args: status, content type, body format, then name and format of each header
+    ACTION_REDIRECT              # args: status, kind, format
+    ACTION_USE_BACKEND           # args: backend
+    ACTION_TARPIT                # args: status, ms
+    ACTIONS_VERDICT_END
+
+cdef enum:                       # ACTIONS_EDIT
+    ACTION_SET_HEADER = 0x201    # args: name, format
+    ACTION_ADD_HEADER
+    ACTION_DEL_HEADER            # args: name
+    ACTION_SET_METHOD            # args: format
+    ACTION_SET_PATH
+    ACTION_SET_QUERY
+    ACTION_SET_PATHQ
+    ACTION_SET_STATUS            # args: status, reason text
+    ACTIONS_EDIT_END
+
+cdef enum:                       # ACTIONS_TABLE
+    ACTION_TRACK = 0x601         # args: which of a stream's tracks, expression of the key, table
+    ACTIONS_TABLE_END
+
+cdef inline bint action_is_known(uint16_t code) noexcept nogil:
+    return (
+        ACTION_ALLOW <= code < ACTIONS_VERDICT_END
+        or ACTION_SET_HEADER <= code < ACTIONS_EDIT_END
+        or ACTION_TRACK <= code < ACTIONS_TABLE_END
+    )

@@ -1,0 +1,47 @@
+"""What each action of a rule is compiled to.
+
+An action is a keyword of `lb.model.rule.Rule`, a number of `policy/action.pxd`, and a function here that checks what is given
+and returns the number with its arguments. To add one: the keyword, the number, the function, the line below, and its body
+in the module of its family (`policy/action_*.pyx`) or in relay.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from lb.config.actions import answer, check, edit, steer, table
+from lb.config.actions.context import Made, Phase, RuleContext
+from lb.config.actions.number import Action
+
+_EVERYWHERE = tuple(Phase)
+_REQUEST = (Phase.REQUEST,)
+_RESPONSE = (Phase.RESPONSE,)
+
+
+class Kind(NamedTuple):
+    """How an action is compiled, and in which lists it may stand."""
+
+    compile: Callable[[RuleContext, object], Made]
+    phases: tuple[Phase, ...] = _EVERYWHERE
+
+
+ACTIONS = {
+    "allow": Kind(answer.allow),
+    "deny": Kind(answer.deny),
+    "reject": Kind(answer.reject, _REQUEST),
+    "tarpit": Kind(answer.tarpit, _REQUEST),
+    "return": Kind(answer.return_),
+    "redirect": Kind(answer.redirect, _REQUEST),
+    "set_header": Kind(edit.set_header),
+    "add_header": Kind(edit.add_header),
+    "del_header": Kind(edit.del_header),
+    "set_method": Kind(edit.line("set_method", Action.SET_METHOD, check.method), _REQUEST),
+    "set_path": Kind(edit.line("set_path", Action.SET_PATH, check.path), _REQUEST),
+    "set_pathq": Kind(edit.line("set_pathq", Action.SET_PATHQ, check.pathq), _REQUEST),
+    "set_query": Kind(edit.line("set_query", Action.SET_QUERY, check.target), _REQUEST),
+    "set_status": Kind(edit.set_status, _RESPONSE),
+    "track": Kind(table.track, _REQUEST),
+    "use_backend": Kind(steer.use_backend, _REQUEST),
+}
+
+COMPANIONS = {"table": ("track",), "as": ("track",)}
+"""Words that only say more of an action."""

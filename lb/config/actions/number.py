@@ -1,0 +1,26 @@
+"""Numbers of actions: those of `lb/_speedups/policy/action.pxd`; a test compares them."""
+
+from enum import IntEnum
+
+
+class Action(IntEnum):
+    """What a rule does; the high byte is its family."""
+
+    ALLOW = 0x101
+    DENY = 0x102
+    REJECT = 0x103
+    RETURN = 0x104
+    REDIRECT = 0x105
+    USE_BACKEND = 0x106
+    TARPIT = 0x107
+
+    SET_HEADER = 0x201
+    ADD_HEADER = 0x202
+    DEL_HEADER = 0x203
+    SET_METHOD = 0x204
+    SET_PATH = 0x205
+    SET_QUERY = 0x206
+    SET_PATHQ = 0x207
+    SET_STATUS = 0x208
+
+    TRACK = 0x601
