@@ -43,7 +43,7 @@ from bench.machine import (
     pin_self,
     tree_cpu,
 )
-from bench.proxies import PROXIES, USUAL, LbEmbedded, Proxy, start_proxy
+from bench.proxies import PROXIES, USUAL, LbEmbedded, Proxy, can, start_proxy
 from bench.scenarios import SCENARIOS, Scenario
 
 _CLIENTS = 8
@@ -187,6 +187,8 @@ def main(argv: list[str] | None = None) -> int:
             result["peers"] = {name: {} for name in peers}
             for scenario in scenarios:
                 for name in peers:
+                    if not can(PROXIES[name], SCENARIOS[scenario]):
+                        continue
                     found = count(name, SCENARIOS[scenario], options.requests, options.keep)
                     result["peers"][name][scenario] = found
                     print(f"{scenario:12} {name:12} {found['instructions']:10,.0f} instructions a request")

@@ -39,7 +39,7 @@ from bench.machine import (
     one_at_a_time,
     pin_self,
 )
-from bench.proxies import PROXIES, USUAL, start_proxy
+from bench.proxies import PROXIES, USUAL, can, start_proxy
 from bench.scenarios import SCENARIOS, Scenario
 from bench.stats import median, percentile, slope
 
@@ -186,7 +186,7 @@ def _run_load(scenario: Scenario, options: argparse.Namespace) -> dict[str, Any]
             _backend, server = datagrams.start_server(stage)
         else:
             _backend, server = start_backend(stage, fds, scenario.servers)
-        names = [name for name in options.peers if scenario.mode in PROXIES[name].modes]
+        names = [name for name in options.peers if can(PROXIES[name], scenario)]
         entrants = [Entrant(name, *start_proxy(stage, PROXIES[name], scenario, server, fds)) for name in names]
         for entrant in entrants:
             _one_run(stage, scenario, entrant, 1)  # warms pools and caches

@@ -43,6 +43,7 @@ class Scenario:
     bar: float = 1.0
     kind: str = "load"  # "load", or "idle" for the memory of idle connections
     detail: bool = False  # user share and p99 belong to the full programme
+    rules: bool = False  # the rules, the table and the JSON log of `bench/rules.py`
     half_close: bool = True  # lb keeps a direction open when the other has ended
 
 
@@ -56,6 +57,15 @@ SCENARIOS: dict[str, Scenario] = {
             "http",
             headers=BROWSER_HEADERS,
             bar=0.80,
+            detail=True,
+        ),
+        Scenario(
+            "h1-rules",
+            "as h1-browser, with 20 rules, a stick table that counts the client, and a JSON log",
+            "http",
+            headers=BROWSER_HEADERS,
+            rules=True,
+            bar=0.75,
             detail=True,
         ),
         Scenario(
