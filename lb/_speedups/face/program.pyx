@@ -5,8 +5,8 @@ from libc.string cimport memcpy
 from lb._speedups.face.plan cimport Image
 from lb._speedups.policy.fetch cimport FETCH_DST, FETCH_DST_PORT, FETCH_UNIQUE_ID
 from lb._speedups.policy.program cimport (
-    ARG_TABLE, FETCHES_CONNECTION, FETCHES_REQUEST, MATCH_END, PROGRAM_DESTINATION, PROGRAM_ID, WORD_ROLLED, WORD_SEED, acl_t,
-    arg_t, cond_t, expr_t, format_t, net_t, op_t, part_t, program_t, range_t, rule_t,
+    ARG_TABLE, FETCHES_CONNECTION, FETCHES_REQUEST, MATCH_END, PROGRAM_DESTINATION, PROGRAM_ID, SET_IGNORE_CASE, WORD_ROLLED, WORD_SEED, acl_t,
+    arg_t, bits_put, cond_t, expr_t, format_t, net_t, op_t, part_t, program_t, range_t, rule_t,
     ruleset_t, set_t, term_t, test_t, word_is_rolled, word_roll, word_slot, word_step, word_t,
 )
 
@@ -41,6 +41,19 @@ def place(Image image, rows):
     return at, arrays, sets
 
 
+# Words of a set that ignores case are in lower case.
+cdef put_start(set_t *out, bytes word):
+    cdef bint folds = out.flags & SET_IGNORE_CASE
+    bits_put(out.firsts, word[0])
+    for byte in word[1:2] or range(256):
+        bits_put(out.seconds, byte)
+    if folds:
+        upper = word[:2].upper()
+        bits_put(out.firsts, upper[0])
+        for byte in upper[1:2]:
+            bits_put(out.seconds, byte)
+
+
 cdef put_words(Image image, set_t *out, row, uint32_t at):
     cdef word_t *words = <word_t *> (image.base + at)
     cdef bytes word
@@ -68,8 +81,9 @@ cdef put_words(Image image, set_t *out, row, uint32_t at):
         words[i].hash = h
         image.text(&words[i].text, word)
         out.longest = max(out.longest, n)
-        n = min(n, 255)
-        out.lengths[n >> 6] |= (<unsigned long long> 1) << (n & 63)
+        bits_put(out.lengths, min(n, 255))
+        if word_is_rolled(row.method):
+            put_start(out, word)
 
 
 cdef put_nets(Image image, uint32_t at, nets):

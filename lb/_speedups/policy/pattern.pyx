@@ -4,8 +4,8 @@ from libc.string cimport memcmp, memcpy
 from lb._speedups.policy.plan cimport plan_array_fits, plan_text_fits
 from lb._speedups.policy.program cimport (
     MATCH_BEG, MATCH_BIN, MATCH_BOOL, MATCH_DOM, MATCH_END, MATCH_FOUND, MATCH_INT, MATCH_IP, MATCH_LEN,
-    MATCH_METHODS, MATCH_STR, MATCH_SUB, SET_IGNORE_CASE, WORD_BASE, WORD_ROLLED, WORD_SEED, net_t, range_t,
-    set_has_length, word_fold, word_roll, word_slot, word_step, word_t,
+    MATCH_METHODS, MATCH_STR, MATCH_SUB, SET_IGNORE_CASE, WORD_BASE, WORD_ROLLED, WORD_SEED, WORD_SLOTS_FEW, net_t, range_t,
+    set_has_length, set_has_start, word_fold, word_roll, word_slot, word_step, word_t,
 )
 from lb._speedups.policy.sample cimport SAMPLE_FOUND, SAMPLE_IPV4, SAMPLE_IPV6, SAMPLE_TYPES, sample_cast
 
@@ -17,24 +17,25 @@ cdef inline const char *at(const eval_t *c, uint32_t offset) noexcept nogil:
 # ---- words ----
 
 
+# Whether n bytes are this word of the set.
+cdef inline bint same(const set_t *set_, const char *word, const char *p, size_t n) noexcept nogil:
+    cdef size_t k
+    if not set_.flags & SET_IGNORE_CASE:
+        return memcmp(word, p, n) == 0
+    for k in range(n):
+        if <uint8_t> word[k] != word_fold(<uint8_t> p[k], SET_IGNORE_CASE):
+            return False
+    return True
+
+
 # Whether these n bytes are a word of the set; `back` reads them from the last one on.
-cdef bint is_word(const eval_t *c, const set_t *set_, const char *p, size_t n, uint32_t hash_) noexcept nogil:
+cdef inline bint is_word(const eval_t *c, const set_t *set_, const char *p, size_t n, uint32_t hash_) noexcept nogil:
     cdef const word_t *words = <const word_t *> at(c, set_.words_at)
     cdef uint32_t mask = set_.size - 1
     cdef uint32_t i = word_slot(hash_, mask)
-    cdef const char *text
-    cdef size_t k
     while words[i].text.len != 0:
-        if words[i].hash == hash_ and words[i].text.len == n:
-            text = at(c, words[i].text.at)
-            if set_.flags & SET_IGNORE_CASE:
-                k = 0
-                while k < n and <uint8_t> text[k] == word_fold(<uint8_t> p[k], set_.flags):
-                    k += 1
-                if k == n:
-                    return True
-            elif memcmp(text, p, n) == 0:
-                return True
+        if words[i].hash == hash_ and words[i].text.len == n and same(set_, at(c, words[i].text.at), p, n):
+            return True
         i = (i + 1) & mask
     return False
 
@@ -104,8 +105,43 @@ cdef bint match_length(const eval_t *c, const set_t *set_, const char *p, size_t
         i += 1
 
 
+# Whether a word of a small set stands at p[i] of p[0:end]. What was compared is taken from the budget.
+cdef bint stands_at(const eval_t *c, const set_t *set_, const char *p, size_t end, size_t i, int64_t *budget) noexcept nogil:
+    cdef const word_t *words = <const word_t *> at(c, set_.words_at)
+    cdef bint bounded = set_.method != MATCH_SUB
+    cdef uint32_t k
+    cdef size_t n
+    for k in range(set_.size):
+        n = words[k].text.len
+        if n == 0 or n > end - i:
+            continue
+        if same(set_, at(c, words[k].text.at), p + i, n) and (not bounded or is_piece(set_.method, p, end, i, n)):
+            return True
+        budget[0] -= n
+    return False
+
+
+# Small sets: only where two bytes look like the beginning of a word is there more to do. A text made to look so everywhere
+# exhausts the budget; -1 says so.
+cdef int match_few(const eval_t *c, const set_t *set_, const char *p, size_t n) noexcept nogil:
+    cdef int64_t budget = <int64_t> (16 * n)
+    cdef size_t i
+    for i in range(n - 1):
+        if set_has_start(set_, p + i):
+            if stands_at(c, set_, p, n, i, &budget):
+                return True
+            if budget < 0:
+                return -1
+    return stands_at(c, set_, p, n, n - 1, &budget)
+
+
 cdef bint match_inside(const eval_t *c, const set_t *set_, const char *p, size_t n) noexcept nogil:
     cdef size_t len
+    cdef int found
+    if n != 0 and set_.size <= WORD_SLOTS_FEW:
+        found = match_few(c, set_, p, n)
+        if found >= 0:
+            return found
     for len in range(1, WORD_ROLLED + 1):
         if len > n or len > set_.longest:
             return False

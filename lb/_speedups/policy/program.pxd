@@ -118,6 +118,8 @@ ctypedef struct set_t:           # the patterns of one test
     uint32_t nets6_at
     uint32_t nets6
     uint64_t lengths[4]          # words: bit per length below 256 that one has (bit 255 also stands for longer ones)
+    uint64_t firsts[4]           # rolled words: bit per byte that may begin one, in either case if that is ignored
+    uint64_t seconds[4]          # and per byte that may follow it; all, if a word is a single byte
 
 ctypedef struct test_t:
     uint32_t expr
@@ -219,10 +221,12 @@ cdef inline uint32_t word_step(uint32_t h, uint8_t c) noexcept nogil:
     return (h ^ c) * <uint32_t> WORD_PRIME
 
 # Words of sub, dir and dom stand anywhere in a value: a sum that moves on by a byte finds them, one pass per length that a
-# word has. They are WORD_ROLLED bytes at most, so what a pass costs is bounded whatever a client sends.
+# word has. They are WORD_ROLLED bytes at most, so what a pass costs is bounded whatever a client sends. Sets of up to
+# WORD_SLOTS_FEW slots are looked for by the bytes that words begin with first.
 cdef enum:
     WORD_ROLLED = 255
     WORD_BASE = 0x2c1b3c6d
+    WORD_SLOTS_FEW = 32
 
 cdef inline bint word_is_rolled(uint8_t method) noexcept nogil:
     return method == MATCH_SUB or method == MATCH_DIR or method == MATCH_DOM
@@ -236,8 +240,17 @@ cdef inline uint32_t word_slot(uint32_t h, uint32_t mask) noexcept nogil:
     h *= <uint32_t> 0x85ebca6b
     return (h ^ h >> 13) & mask
 
+# Of sets of 256 bits.
+cdef inline bint bits_have(const uint64_t *bits, uint8_t i) noexcept nogil:
+    return (bits[i >> 6] >> (i & 63)) & 1
+
+cdef inline void bits_put(uint64_t *bits, uint8_t i) noexcept nogil:
+    bits[i >> 6] |= <uint64_t> 1 << (i & 63)
+
 # Whether this length has a bit in set_t.lengths.
 cdef inline bint set_has_length(const set_t *s, size_t n) noexcept nogil:
-    if n > 255:
-        n = 255
-    return (s.lengths[n >> 6] >> (n & 63)) & 1
+    return bits_have(s.lengths, 255 if n > 255 else <uint8_t> n)
+
+# Whether a rolled word may begin with these two bytes.
+cdef inline bint set_has_start(const set_t *s, const char *p) noexcept nogil:
+    return bits_have(s.firsts, <uint8_t> p[0]) and bits_have(s.seconds, <uint8_t> p[1])
