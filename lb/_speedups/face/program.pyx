@@ -5,8 +5,8 @@ from libc.string cimport memcpy
 from lb._speedups.face.plan cimport Image
 from lb._speedups.policy.fetch cimport FETCH_DST, FETCH_DST_PORT, FETCH_UNIQUE_ID
 from lb._speedups.policy.program cimport (
-    ARG_TABLE, FETCHES_CONNECTION, FETCHES_REQUEST, MATCH_END, PROGRAM_DESTINATION, PROGRAM_ID, SET_IGNORE_CASE, WORD_ROLLED, WORD_SEED, acl_t,
-    arg_t, bits_put, cond_t, expr_t, format_t, net_t, op_t, part_t, program_t, range_t, rule_t,
+    ARG_TABLE, FETCHES_CONNECTION, FETCHES_REQUEST, MATCH_END, PROGRAM_DESTINATION, PROGRAM_ID, SET_IGNORE_CASE,
+    WORD_ROLLED, WORD_SEED, acl_t, arg_t, bits_put, cond_t, expr_t, format_t, net_t, op_t, part_t, program_t, range_t, rule_t,
     ruleset_t, set_t, term_t, test_t, word_is_rolled, word_roll, word_slot, word_step, word_t,
 )
 

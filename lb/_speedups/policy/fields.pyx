@@ -1,4 +1,4 @@
-from libc.string cimport memcmp
+from libc.string cimport memchr, memcmp
 
 from lb._speedups.proto.message cimport message_find
 
@@ -22,6 +22,10 @@ cdef void trim(bytes_t *b) noexcept nogil:
 cdef size_t value_end(const char *p, size_t n, char delimiter) noexcept nogil:
     cdef bint quoted = False
     cdef size_t i = 0
+    cdef const char *found = <const char *> memchr(p, delimiter, n)
+    cdef size_t end = <size_t> (found - p) if found != NULL else n
+    if memchr(p, c'"', end) == NULL:          # nearly always
+        return end
     while i < n:
         if quoted:
             if p[i] == c'\\':

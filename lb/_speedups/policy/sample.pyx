@@ -1,6 +1,7 @@
 from libc.stdint cimport int32_t
 from libc.string cimport memcpy, memset
 
+from lb._speedups.policy.logtext cimport put_ipv4, put_ipv6
 from lb._speedups.proto.message cimport (
     METHOD_CONNECT, METHOD_DELETE, METHOD_GET, METHOD_HEAD, METHOD_OPTIONS, METHOD_OTHER, METHOD_PATCH, METHOD_POST,
     METHOD_PUT, METHOD_TRACE,
@@ -12,7 +13,6 @@ cdef extern from "<arpa/inet.h>" nogil:
         AF_INET
         AF_INET6
     int inet_pton(int family, const char *text, void *out)
-    const char *inet_ntop(int family, const void *address, char *out, unsigned int size)
 
 
 cdef enum:
@@ -70,12 +70,7 @@ cdef size_t sample_put_int(int64_t n, char *out) noexcept nogil:
 
 
 cdef size_t sample_put_address(const sample_t *s, char *out) noexcept nogil:
-    cdef size_t n = 0
-    if inet_ntop(AF_INET if s.type == SAMPLE_IPV4 else AF_INET6, s.address, out, ADDRESS_TEXT) == NULL:
-        return 0
-    while out[n] != 0:
-        n += 1
-    return n
+    return (put_ipv4(out, s.address) if s.type == SAMPLE_IPV4 else put_ipv6(out, s.address)) - out
 
 
 cdef const char *method_name(uint8_t method, size_t *n) noexcept nogil:
