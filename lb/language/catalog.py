@@ -69,7 +69,8 @@ class Argument:
     """One argument of a fetch or converter.
 
     Kinds: `int`, `text`, `name` (a token), `unit` (of a date), `frontend`, `backend`, `server`, `table`, `ipv4`, `ipv6`, `hex`,
-    `mask4`, `mask6` (a mask or its bits), `flag` (0 or 1), `query` (this word).
+    `mask4`, `mask6` (a mask or its bits), `flag` (0 or 1), `query` (this word), `char` (one character), `json_path`; of a few words
+    one: `asint` (`int`), `input_code`, `forwarded` (a parameter).
     """
 
     kind: str
@@ -331,6 +332,9 @@ CONVERTERS: dict[str, Converter] = {
             reverse STR STR
             iif BOOL STR text text
             url_dec STR STR flag?
+            cut_crlf STR STR
+            param STR STR text char?
+            language STR STR text text?
             """,
         ),
         *_converters(
@@ -365,6 +369,8 @@ CONVERTERS: dict[str, Converter] = {
             be2hex BIN STR text? int?[1..65535] flag?
             htonl SINT BIN
             url_enc STR STR query?
+            base2 BIN STR
+            le2dec BIN STR text int[1..8] flag?
             """,
         ),
         *_converters(
@@ -375,7 +381,9 @@ CONVERTERS: dict[str, Converter] = {
             djb2 BIN SINT int?
             sdbm BIN SINT int?
             wt6 BIN SINT int?
-            xxh3 BIN SINT int?[0..0]
+            xxh3 BIN SINT int?
+            xxh32 BIN SINT int?
+            xxh64 BIN SINT int?
             """,
         ),
         *_converters(
@@ -384,6 +392,31 @@ CONVERTERS: dict[str, Converter] = {
             ipmask ADDR = mask4 mask6?
             host_only STR STR
             port_only STR SINT
+            """,
+        ),
+        *_converters(
+            6,
+            """
+            http_date SINT STR int? unit?
+            ltime SINT STR text int?
+            utime SINT STR text int?
+            ms_ltime SINT STR text int?
+            ms_utime SINT STR text int?
+            us_ltime SINT STR text int?
+            us_utime SINT STR text int?
+            """,
+        ),
+        *_converters(
+            11,
+            """
+            json STR STR input_code?
+            json_query STR ANY json_path asint?
+            jwt_header_query BIN ANY json_path? asint?
+            jwt_payload_query BIN ANY json_path? asint?
+            rfc7239_is_valid STR BOOL
+            rfc7239_field STR STR forwarded
+            rfc7239_n2nn STR ANY
+            rfc7239_n2np STR ANY
             """,
         ),
     ]

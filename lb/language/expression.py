@@ -14,7 +14,14 @@ _INTEGER = re.compile(r"[+-]?[0-9]{1,99}|0[xX][0-9a-fA-F]{1,99}")
 TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _NAME = re.compile(r"[A-Za-z0-9_.-]+")
 _ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "\\": "\\", '"': '"', "'": "'", " ": " "}
-_UNITS = {"s": 1_000_000, "ms": 1_000, "us": 1}
+_JSON_PATH = re.compile(r"\$(?:\.(?:[^.\[\\\0]|\\[^\0])*|\[(?:0|[1-9][0-9]{0,8})\])*")
+_WORDS: dict[str, tuple[str, dict[str, int]]] = {
+    "unit": ("unit", {"s": 1_000_000, "ms": 1_000, "us": 1}),
+    "asint": ("type", {"int": 0}),
+    "input_code": ("input code", {"ascii": 0, "utf8": 1, "utf8s": 2, "utf8p": 3, "utf8ps": 4}),
+    "forwarded": ("parameter", {"for": 0, "by": 1, "host": 2, "proto": 3}),
+}
+"""Kinds of arguments that are one of a few words: what they are called, and the number of each."""
 
 # Numbers of arg_t.kind.
 ARG_NONE, ARG_INT, ARG_TEXT, ARG_FRONTEND, ARG_BACKEND, ARG_SERVER, ARG_EXPR, ARG_FORMAT, ARG_NET, ARG_TABLE = range(10)
@@ -202,10 +209,19 @@ def _argument(name: str, wanted: Argument, text: str, at: int, names: Names) -> 
         if not TOKEN.fullmatch(text) or len(text) > 255:
             raise LanguageError(f"'{name}' needs the name of a header, not '{text}'", at)
         return Arg(ARG_TEXT, 0, text.encode())
-    if kind == "unit":
-        if text not in _UNITS:
-            raise LanguageError(f"'{name}': unknown unit '{text}'", at, did_you_mean(text, _UNITS))
-        return Arg(ARG_INT, _UNITS[text])
+    if kind in _WORDS:
+        what, words = _WORDS[kind]
+        if text not in words:
+            raise LanguageError(f"'{name}': unknown {what} '{text}'", at, did_you_mean(text, words))
+        return Arg(ARG_INT, words[text])
+    if kind == "char":
+        if len(text) != 1 or not text.isascii():
+            raise LanguageError(f"'{name}' needs one character, not '{text}'", at)
+        return Arg(ARG_TEXT, 0, text.encode())
+    if kind == "json_path":
+        if not _JSON_PATH.fullmatch(text):
+            raise LanguageError(f"'{name}': '{text}' is no path", at, "such as '$.user.roles[0]'")
+        return Arg(ARG_TEXT, 0, text.encode("utf-8", "surrogateescape"))
     if kind == "flag":
         if text.lower() not in ("0", "1", "true", "false"):
             raise LanguageError(f"'{name}' needs 1 or 0, not '{text}'", at)

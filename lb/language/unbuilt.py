@@ -41,16 +41,16 @@ UNBUILT_FETCHES = _names(
 
 UNBUILT_CONVERTERS = _names(
     """
-    51d.single aes_cbc_dec aes_cbc_enc aes_gcm_dec aes_gcm_enc add_item base2 bytes_in concat
-    cut debug digest fix_is_valid fix_tag_value hmac http_date in_table
-    json json_query jwt_header_query jwt_payload_query jwt_verify language le2dec ltime map map_beg map_dir map_dom map_end
+    51d.single aes_cbc_dec aes_cbc_enc aes_gcm_dec aes_gcm_enc add_item bytes_in concat
+    debug digest fix_is_valid fix_tag_value hmac in_table
+    jwt_verify map map_beg map_dir map_dom map_end
     map_int map_ip map_key map_len map_reg map_regm map_str map_sub map_str_int map_str_ip map_ip_int map_beg_int map_reg_int
-    mqtt_field_value mqtt_is_valid ms_ltime ms_utime param protobuf ungrpc regsub rfc7239_field rfc7239_is_valid
-    rfc7239_n2nn rfc7239_n2np rfc7239_nn rfc7239_np secure_memcmp set-var sha1 sha2 md5 srv_queue strcmp
+    mqtt_field_value mqtt_is_valid protobuf ungrpc regsub
+    secure_memcmp set-var sha1 sha2 md5 srv_queue strcmp
     table_bytes_in_rate table_bytes_out_rate table_clr_gpc table_clr_gpc0 table_conn_cnt table_conn_cur table_conn_rate
     table_expire table_gpc table_gpc0 table_gpc_rate table_gpc0_rate table_gpt table_gpt0 table_http_err_cnt
     table_http_err_rate table_http_fail_cnt table_http_fail_rate table_http_req_cnt table_http_req_rate table_idle
     table_inc_gpc table_inc_gpc0 table_kbytes_in table_kbytes_out table_server_id table_sess_cnt table_sess_rate
-    table_trackers unset-var us_ltime us_utime utime when x509_v_err_str xxh32 xxh64
+    table_trackers unset-var when x509_v_err_str
     """
 )

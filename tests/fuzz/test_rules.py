@@ -106,6 +106,11 @@ def argument(dice: random.Random, each: Argument) -> str:
         "mask4": ["8", "24"],
         "mask6": ["64"],
         "flag": ["0", "1"],
+        "char": ["&", ";", "b"],
+        "json_path": ["$", "$.a", "$.a[0].b", "$[1]"],
+        "asint": ["int"],
+        "input_code": ["ascii", "utf8", "utf8s", "utf8p", "utf8ps"],
+        "forwarded": ["for", "by", "host", "proto"],
     }
     if each.kind == "int":
         low = -(2**63) if each.low is None else each.low
@@ -184,7 +189,7 @@ def head(dice: random.Random) -> bytes:
     method = b"OPTIONS" if target == b"*" else dice.choice([b"GET", b"HEAD", b"POST", b"ODD", b"OPTIONS"])
     made = method + b" " + target + b" HTTP/1.1\r\nHost: h\r\n"
     for _ in range(dice.randrange(0, 8)):
-        value = bytes(dice.choices(b'ab,"\\; =1-:.\xff/', k=dice.choice([0, 1, 5, 40, 900])))
+        value = bytes(dice.choices(b'ab,"\\; =1-:.\xff/{}[]', k=dice.choice([0, 1, 5, 40, 900])))
         made += dice.choice([b"x-a", b"X-A", b"cookie", b"x-ip", b"Foo"]) + b": " + value + b"\r\n"
     return made + b"\r\n"
 

@@ -16,6 +16,9 @@ cdef enum:                       # CONVERTERS_TEXT
     CONVERT_REVERSE
     CONVERT_IIF
     CONVERT_URL_DEC
+    CONVERT_CUT_CRLF
+    CONVERT_PARAM
+    CONVERT_LANGUAGE
     CONVERTERS_TEXT_END
 
 cdef enum:                       # CONVERTERS_NUMBER
@@ -46,6 +49,8 @@ cdef enum:                       # CONVERTERS_CODEC
     CONVERT_BE2HEX
     CONVERT_HTONL
     CONVERT_URL_ENC
+    CONVERT_BASE2
+    CONVERT_LE2DEC
     CONVERTERS_CODEC_END
 
 cdef enum:                       # CONVERTERS_HASH
@@ -55,6 +60,8 @@ cdef enum:                       # CONVERTERS_HASH
     CONVERT_SDBM
     CONVERT_WT6
     CONVERT_XXH3
+    CONVERT_XXH32
+    CONVERT_XXH64
     CONVERTERS_HASH_END
 
 cdef enum:                       # CONVERTERS_NET
@@ -62,6 +69,27 @@ cdef enum:                       # CONVERTERS_NET
     CONVERT_HOST_ONLY
     CONVERT_PORT_ONLY
     CONVERTERS_NET_END
+
+cdef enum:                       # CONVERTERS_TIME
+    CONVERT_HTTP_DATE = 1
+    CONVERT_LTIME
+    CONVERT_UTIME
+    CONVERT_MS_LTIME
+    CONVERT_MS_UTIME
+    CONVERT_US_LTIME
+    CONVERT_US_UTIME
+    CONVERTERS_TIME_END
+
+cdef enum:                       # CONVERTERS_JSON
+    CONVERT_JSON = 1
+    CONVERT_JSON_QUERY
+    CONVERT_JWT_HEADER_QUERY
+    CONVERT_JWT_PAYLOAD_QUERY
+    CONVERT_RFC7239_IS_VALID
+    CONVERT_RFC7239_FIELD
+    CONVERT_RFC7239_N2NN
+    CONVERT_RFC7239_N2NP
+    CONVERTERS_JSON_END
 
 # Convert `s` in place. SAMPLE_*.
 cdef int convert_run(eval_t *c, const program_t *g, const op_t *op, sample_t *s) noexcept nogil

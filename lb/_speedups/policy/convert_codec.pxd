@@ -3,3 +3,6 @@ from lb._speedups.policy.program cimport op_t, program_t
 from lb._speedups.policy.sample cimport eval_t, sample_t
 
 cdef int convert_codec(eval_t *c, const program_t *g, const op_t *op, sample_t *s) noexcept nogil
+
+# base64 (RFC 4648, 4), or with `url` its form for URLs without padding (5), decoded into the scratch.
+cdef int codec_from_base64(eval_t *c, sample_t *s, bint url) noexcept nogil

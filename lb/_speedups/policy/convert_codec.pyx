@@ -2,8 +2,8 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from lb._speedups.policy.convert cimport (
-    CONVERT_B64DEC, CONVERT_BASE64, CONVERT_BE2DEC, CONVERT_BE2HEX, CONVERT_HEX, CONVERT_HEX2I, CONVERT_HTONL,
-    CONVERT_UB64DEC, CONVERT_UB64ENC, CONVERT_URL_ENC,
+    CONVERT_B64DEC, CONVERT_BASE2, CONVERT_BASE64, CONVERT_BE2DEC, CONVERT_BE2HEX, CONVERT_HEX, CONVERT_HEX2I,
+    CONVERT_HTONL, CONVERT_LE2DEC, CONVERT_UB64DEC, CONVERT_UB64ENC, CONVERT_URL_ENC,
 )
 from lb._speedups.policy.fetch cimport arg_at
 from lb._speedups.policy.plan cimport plan_text
@@ -60,16 +60,17 @@ cdef size_t put_unsigned(uint64_t n, char *out) noexcept nogil:
     return NUMBER_TEXT - at
 
 
-# be2dec and be2hex: chunks of so many bytes, as big-endian numbers or as digits, with a separator between them. With the
-# flag the last one is left out when it is not whole.
-cdef int chunks(eval_t *c, const program_t *g, const op_t *op, sample_t *s, bint decimal) noexcept nogil:
+# be2dec, le2dec and be2hex: chunks of so many bytes, as numbers or as digits, with a separator between them. With the flag
+# the last one is left out when it is not whole.
+cdef int chunks(eval_t *c, const program_t *g, const op_t *op, sample_t *s, unsigned int code) noexcept nogil:
     cdef const char *hex = b"0123456789ABCDEF"
     cdef const arg_t *separator = arg_at(c, g, op, 0, ARG_TEXT)
     cdef const arg_t *arg = arg_at(c, g, op, 1, ARG_INT)
     cdef const arg_t *whole = arg_at(c, g, op, 2, ARG_INT)
     cdef size_t size = <size_t> arg.i if arg != NULL and arg.i > 0 else s.len
     cdef size_t between = separator.text.len if separator != NULL else 0
-    cdef size_t i = 0, k, n, count = 0, used = 0
+    cdef size_t i = 0, k, n, first, count = 0, used = 0
+    cdef bint decimal = code == CONVERT_BE2DEC or code == CONVERT_LE2DEC
     cdef uint64_t number
     cdef char *room
     if s.len != 0:
@@ -83,9 +84,12 @@ cdef int chunks(eval_t *c, const program_t *g, const op_t *op, sample_t *s, bint
             memcpy(room + used, plan_text(c.view.plan, separator.text), between)
             used += between
         number = 0
+        first = i
         n = i + size if i + size < s.len else s.len
         while i < n:
-            if decimal:
+            if code == CONVERT_LE2DEC:
+                number |= <uint64_t> <uint8_t> s.p[i] << (8 * (i - first) & 63)
+            elif decimal:
                 number = number << 8 | <uint8_t> s.p[i]
             else:
                 room[used] = hex[<uint8_t> s.p[i] >> 4]
@@ -150,7 +154,7 @@ cdef inline int base64_value(char c, bint url) noexcept nogil:
     return -1
 
 
-cdef int from_base64(eval_t *c, sample_t *s, bint url) noexcept nogil:
+cdef int codec_from_base64(eval_t *c, sample_t *s, bint url) noexcept nogil:
     cdef size_t n = s.len, i, used = 0
     cdef uint32_t bits = 0
     cdef int value
@@ -177,6 +181,19 @@ cdef int from_base64(eval_t *c, sample_t *s, bint url) noexcept nogil:
             used += 1
     sample_text(s, room, used, 0)
     s.type = SAMPLE_BIN
+    return SAMPLE_FOUND
+
+
+cdef int to_bits(eval_t *c, sample_t *s) noexcept nogil:
+    cdef char *room = room_of(c, 8 * <size_t> s.len)
+    cdef uint32_t i
+    cdef int k
+    if room == NULL:
+        return SAMPLE_NONE
+    for i in range(s.len):
+        for k in range(8):
+            room[8 * i + k] = c'1' if s.p[i] & (0x80 >> k) else c'0'
+    sample_text(s, room, 8 * <size_t> s.len, 0)
     return SAMPLE_FOUND
 
 
@@ -221,14 +238,16 @@ cdef int htonl(eval_t *c, sample_t *s) noexcept nogil:
 
 cdef int convert_codec(eval_t *c, const program_t *g, const op_t *op, sample_t *s) noexcept nogil:
     cdef unsigned int code = op.code & 255
-    if code == CONVERT_HEX or code == CONVERT_BE2HEX or code == CONVERT_BE2DEC:
-        return chunks(c, g, op, s, code == CONVERT_BE2DEC)
+    if code == CONVERT_HEX or code == CONVERT_BE2HEX or code == CONVERT_BE2DEC or code == CONVERT_LE2DEC:
+        return chunks(c, g, op, s, code)
+    if code == CONVERT_BASE2:
+        return to_bits(c, s)
     if code == CONVERT_HEX2I:
         return from_hex(s)
     if code == CONVERT_BASE64 or code == CONVERT_UB64ENC:
         return to_base64(c, s, code == CONVERT_UB64ENC)
     if code == CONVERT_B64DEC or code == CONVERT_UB64DEC:
-        return from_base64(c, s, code == CONVERT_UB64DEC)
+        return codec_from_base64(c, s, code == CONVERT_UB64DEC)
     if code == CONVERT_URL_ENC:
         return url_enc(c, s)
     if code == CONVERT_HTONL:

@@ -1,10 +1,13 @@
-from libc.stdint cimport int64_t, uint8_t, uint32_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from lb._speedups.policy.convert cimport (
     CONVERT_CRC32, CONVERT_CRC32C, CONVERT_DJB2, CONVERT_SDBM, CONVERT_WT6, CONVERT_XXH3,
+    CONVERT_XXH32, CONVERT_XXH64,
 )
 from lb._speedups.policy.fetch cimport arg_at
-from lb._speedups.policy.hash cimport hash_avalanche, hash_crc32, hash_djb2, hash_sdbm, hash_wt6, hash_xxh3
+from lb._speedups.policy.hash cimport (
+    hash_avalanche, hash_crc32, hash_djb2, hash_sdbm, hash_wt6, hash_xxh3_seeded, hash_xxh32, hash_xxh64,
+)
 from lb._speedups.policy.program cimport ARG_INT, arg_t
 from lb._speedups.policy.sample cimport SAMPLE_NONE, sample_int
 
@@ -21,13 +24,19 @@ cdef uint32_t crc32c(const char *p, size_t n) noexcept nogil:
     return ~crc
 
 
-# With an argument that is not 0 the hash is mixed once more: what HAProxy's hash-type calls avalanche.
+# With an argument that is not 0 the hash is mixed once more: what HAProxy's hash-type calls avalanche. That of the xxh functions
+# is their seed.
 cdef int convert_hash(eval_t *c, const program_t *g, const op_t *op, sample_t *s) noexcept nogil:
     cdef unsigned int code = op.code & 255
-    cdef const arg_t *mixed = arg_at(c, g, op, 0, ARG_INT)
+    cdef const arg_t *arg = arg_at(c, g, op, 0, ARG_INT)
+    cdef int64_t given = arg.i if arg != NULL else 0
     cdef uint32_t h
     if code == CONVERT_XXH3:
-        return sample_int(s, <int64_t> hash_xxh3(s.p, s.len))
+        return sample_int(s, <int64_t> hash_xxh3_seeded(s.p, s.len, <uint64_t> given))
+    if code == CONVERT_XXH64:
+        return sample_int(s, <int64_t> hash_xxh64(s.p, s.len, <uint64_t> given))
+    if code == CONVERT_XXH32:
+        return sample_int(s, hash_xxh32(s.p, s.len, <uint32_t> given))
     if code == CONVERT_DJB2:
         h = hash_djb2(s.p, s.len)
     elif code == CONVERT_SDBM:
@@ -40,4 +49,4 @@ cdef int convert_hash(eval_t *c, const program_t *g, const op_t *op, sample_t *s
         h = crc32c(s.p, s.len)
     else:
         return SAMPLE_NONE
-    return sample_int(s, hash_avalanche(h) if mixed != NULL and mixed.i != 0 else h)
+    return sample_int(s, hash_avalanche(h) if given != 0 else h)

@@ -1,12 +1,12 @@
 from libc.stdint cimport int64_t, uint8_t, uint32_t
-from libc.string cimport memchr, memcpy
+from libc.string cimport memchr, memcmp, memcpy
 
 from lb._speedups.policy.convert cimport (
-    CONVERT_BYTES, CONVERT_FIELD, CONVERT_IIF, CONVERT_LENGTH, CONVERT_LOWER, CONVERT_LTRIM, CONVERT_REVERSE,
-    CONVERT_RTRIM, CONVERT_UPPER, CONVERT_URL_DEC, CONVERT_WORD,
+    CONVERT_BYTES, CONVERT_CUT_CRLF, CONVERT_FIELD, CONVERT_IIF, CONVERT_LANGUAGE, CONVERT_LENGTH, CONVERT_LOWER,
+    CONVERT_LTRIM, CONVERT_PARAM, CONVERT_REVERSE, CONVERT_RTRIM, CONVERT_UPPER, CONVERT_URL_DEC, CONVERT_WORD,
 )
 from lb._speedups.policy.fetch cimport arg_at
-from lb._speedups.policy.plan cimport plan_text
+from lb._speedups.policy.plan cimport plan_text, text_t
 from lb._speedups.policy.program cimport ARG_INT, ARG_TEXT, arg_t
 from lb._speedups.policy.sample cimport (
     SAMPLE_CONST, SAMPLE_FOUND, SAMPLE_NONE, SAMPLE_TEXT_MAX, sample_int, sample_plan_text, sample_room,
@@ -175,6 +175,149 @@ cdef int url_dec(eval_t *c, const program_t *g, const op_t *op, sample_t *s) noe
     return SAMPLE_FOUND
 
 
+cdef int cut_crlf(sample_t *s) noexcept nogil:
+    cdef uint32_t i = 0
+    while i < s.len and s.p[i] != c'\r' and s.p[i] != c'\n':
+        i += 1
+    s.len = i
+    return SAMPLE_FOUND
+
+
+# param(name[,delimiter]): the value behind the first `name=`, empty behind a name alone. A piece that has another name and ends
+# where this one would is skipped whole, as in HAProxy.
+cdef int param(eval_t *c, const program_t *g, const op_t *op, sample_t *s) noexcept nogil:
+    cdef const arg_t *name = arg_at(c, g, op, 0, ARG_TEXT)
+    cdef const arg_t *between = arg_at(c, g, op, 1, ARG_TEXT)
+    cdef char delimiter = c'&'
+    cdef const char *word
+    cdef const char *end
+    cdef size_t at = 0, n
+    if name == NULL:
+        return SAMPLE_NONE
+    if between != NULL and between.text.len == 1:
+        delimiter = plan_text(c.view.plan, between.text)[0]
+    word = plan_text(c.view.plan, name.text)
+    n = name.text.len
+    while at < s.len and n <= s.len - at:
+        if at + n == s.len or s.p[at + n] == delimiter:
+            if memcmp(s.p + at, word, n) == 0:
+                s.len = 0
+                return SAMPLE_FOUND
+            at += n + 1
+            continue
+        if s.p[at + n] == c'=' and memcmp(s.p + at, word, n) == 0:
+            at += n + 1
+            s.p += at
+            s.len -= <uint32_t> at
+            end = <const char *> memchr(s.p, <uint8_t> delimiter, s.len)
+            if end != NULL:
+                s.len = <uint32_t> (end - s.p)
+            return SAMPLE_FOUND
+        end = <const char *> memchr(s.p + at, <uint8_t> delimiter, s.len - at)
+        if end == NULL:
+            break
+        at = <size_t> (end - s.p) + 1
+    return SAMPLE_NONE
+
+
+cdef inline bint is_blank(char c) noexcept nogil:
+    return c == c' ' or 9 <= c <= 13
+
+
+cdef uint32_t skip_blanks(const sample_t *s, uint32_t i) noexcept nogil:
+    while i < s.len and is_blank(s.p[i]):
+        i += 1
+    return i
+
+
+# Thousandths of a quality (RFC 9110 12.4.2): a digit, a dot and three digits; 1000 when there is none. `i` moves behind what was
+# read, and that is, as in HAProxy, also the character that stands where the dot should: so `a;q=0,b;q=1` has no `b`.
+cdef int quality(const sample_t *s, uint32_t *i) noexcept nogil:
+    cdef int value, unit = 100
+    cdef uint32_t at = i[0]
+    if at >= s.len or not c'0' <= s.p[at] <= c'9':
+        return 1000
+    value = (s.p[at] - 48) * 1000
+    i[0] = at + 2
+    if at + 1 < s.len and s.p[at + 1] == c'.':
+        at += 2
+        while unit and at < s.len and c'0' <= s.p[at] <= c'9':
+            value += (s.p[at] - 48) * unit
+            unit //= 10
+            at += 1
+        i[0] = at
+    return value if value < 1000 else 1000
+
+
+# What a range's parameter says: the quality behind `;q=`, 1000 when something else is there; -1: the range does not count.
+cdef int weight_of(const sample_t *s, uint32_t *i) noexcept nogil:
+    i[0] = skip_blanks(s, i[0])
+    if i[0] >= s.len or s.p[i[0]] == c',':
+        return 1000
+    if s.p[i[0]] != c';':
+        return -1
+    i[0] = skip_blanks(s, i[0] + 1)
+    if i[0] >= s.len or s.p[i[0]] != c'q':
+        return 1000
+    i[0] = skip_blanks(s, i[0] + 1)
+    if i[0] >= s.len or s.p[i[0]] != c'=':
+        return 1000
+    i[0] = skip_blanks(s, i[0] + 1)
+    return quality(s, i)
+
+
+# The first of the words between `;` that a language range fits (RFC 4647 3.3.1, with its case): where, and how long; n < 0: none.
+cdef ssize_t word_for(const char *range_, size_t n, const char *words, size_t len_, size_t *at) noexcept nogil:
+    cdef size_t begin = 0, end
+    while begin <= len_:
+        end = begin
+        while end < len_ and words[end] != c';':
+            end += 1
+        if end - begin <= n and memcmp(range_, words + begin, end - begin) == 0 \
+                and (n == end - begin or range_[end - begin] == c'-'):
+            at[0] = begin
+            return <ssize_t> (end - begin)
+        begin = end + 1
+    return -1
+
+
+# language(known[,otherwise]): of the languages between `;` the one that Accept-Language likes best.
+cdef int language(eval_t *c, const program_t *g, const op_t *op, sample_t *s) noexcept nogil:
+    cdef const arg_t *known = arg_at(c, g, op, 0, ARG_TEXT)
+    cdef const arg_t *otherwise = arg_at(c, g, op, 1, ARG_TEXT)
+    cdef const char *words
+    cdef text_t best
+    cdef uint32_t i = 0, begin
+    cdef size_t at = 0
+    cdef ssize_t n
+    cdef int weight, most = 0
+    if known == NULL:
+        return SAMPLE_NONE
+    words = plan_text(c.view.plan, known.text)
+    best.at = known.text.at
+    best.len = 0
+    while most < 1000:
+        i = skip_blanks(s, i)
+        if i >= s.len:
+            break
+        begin = i
+        while i < s.len and s.p[i] != c';' and s.p[i] != c',' and not is_blank(s.p[i]):
+            i += 1
+        if i != begin:
+            n = word_for(s.p + begin, i - begin, words, known.text.len, &at)
+            weight = weight_of(s, &i) if n >= 0 else -1
+            if weight > most:
+                most = weight
+                best.at = known.text.at + <uint32_t> at
+                best.len = <uint32_t> n
+        while i < s.len and s.p[i] != c',':
+            i += 1
+        i += 1
+    if best.len == 0 and otherwise != NULL:
+        best = otherwise.text
+    return sample_plan_text(c, best, s) if best.len != 0 else SAMPLE_NONE
+
+
 cdef int convert_text(eval_t *c, const program_t *g, const op_t *op, sample_t *s) noexcept nogil:
     cdef unsigned int code = op.code & 255
     cdef const arg_t *arg
@@ -195,4 +338,10 @@ cdef int convert_text(eval_t *c, const program_t *g, const op_t *op, sample_t *s
         return sample_plan_text(c, arg.text, s) if arg != NULL else SAMPLE_NONE
     if code == CONVERT_URL_DEC:
         return url_dec(c, g, op, s)
+    if code == CONVERT_CUT_CRLF:
+        return cut_crlf(s)
+    if code == CONVERT_PARAM:
+        return param(c, g, op, s)
+    if code == CONVERT_LANGUAGE:
+        return language(c, g, op, s)
     return SAMPLE_NONE

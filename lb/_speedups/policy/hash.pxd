@@ -17,8 +17,14 @@ cdef uint32_t hash_djb2(const char *p, size_t n) noexcept nogil
 cdef uint32_t hash_wt6(const char *p, size_t n) noexcept nogil
 cdef uint32_t hash_crc32(const char *p, size_t n) noexcept nogil
 
-# XXH3_64bits with seed 0 and the default secret.
-cdef uint64_t hash_xxh3(const char *p, size_t n) noexcept nogil
+# XXH3_64bits_withSeed.
+cdef uint64_t hash_xxh3_seeded(const char *p, size_t n, uint64_t seed) noexcept nogil
+
+cdef inline uint64_t hash_xxh3(const char *p, size_t n) noexcept nogil:
+    return hash_xxh3_seeded(p, n, 0)
+
+cdef uint32_t hash_xxh32(const char *p, size_t n, uint32_t seed) noexcept nogil
+cdef uint64_t hash_xxh64(const char *p, size_t n, uint64_t seed) noexcept nogil
 
 # By one of the above.
 cdef uint32_t hash_bytes(uint32_t function, const char *p, size_t n) noexcept nogil

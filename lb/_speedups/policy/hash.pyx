@@ -6,6 +6,7 @@ cdef extern from "policy/hash_tables.h" nogil:
     const unsigned char hash_xxh3_secret[192]
     uint32_t hash_read32(const void *p)
     uint64_t hash_read64(const void *p)
+    void hash_write64(void *p, uint64_t v)
     uint64_t hash_fold(uint64_t a, uint64_t b)
     uint32_t hash_swap32(uint32_t v)
     uint64_t hash_swap64(uint64_t v)
@@ -68,6 +69,8 @@ cdef enum:
     PRIME32_1 = 0x9e3779b1
     PRIME32_2 = 0x85ebca77
     PRIME32_3 = 0xc2b2ae3d
+    PRIME32_4 = 0x27d4eb2f
+    PRIME32_5 = 0x165667b1
 
 
 cdef inline uint64_t prime(int number) noexcept nogil:
@@ -100,20 +103,21 @@ cdef inline uint64_t avalanche64(uint64_t h) noexcept nogil:
     return h ^ (h >> 32)
 
 
-cdef inline uint64_t mix16(const char *p, const unsigned char *secret) noexcept nogil:
-    return hash_fold(hash_read64(p) ^ hash_read64(secret), hash_read64(p + 8) ^ hash_read64(secret + 8))
+cdef inline uint64_t mix16(const char *p, const unsigned char *secret, uint64_t seed) noexcept nogil:
+    return hash_fold(hash_read64(p) ^ (hash_read64(secret) + seed), hash_read64(p + 8) ^ (hash_read64(secret + 8) - seed))
 
 
-cdef uint64_t upto16(const char *p, size_t n) noexcept nogil:
+cdef uint64_t upto16(const char *p, size_t n, uint64_t seed) noexcept nogil:
     cdef const unsigned char *secret = hash_xxh3_secret
     cdef uint64_t low, high, h
     if n > 8:
-        low = hash_read64(p) ^ hash_read64(secret + 24) ^ hash_read64(secret + 32)
-        high = hash_read64(p + n - 8) ^ hash_read64(secret + 40) ^ hash_read64(secret + 48)
+        low = hash_read64(p) ^ ((hash_read64(secret + 24) ^ hash_read64(secret + 32)) + seed)
+        high = hash_read64(p + n - 8) ^ ((hash_read64(secret + 40) ^ hash_read64(secret + 48)) - seed)
         return avalanche(n + hash_swap64(low) + high + hash_fold(low, high))
     if n >= 4:
+        seed ^= <uint64_t> hash_swap32(<uint32_t> seed) << 32
         h = hash_read32(p + n - 4) + (<uint64_t> hash_read32(p) << 32)
-        h ^= hash_read64(secret + 8) ^ hash_read64(secret + 16)
+        h ^= (hash_read64(secret + 8) ^ hash_read64(secret + 16)) - seed
         h ^= rotate64(h, 49) ^ rotate64(h, 24)
         h *= <uint64_t> 0x9fb21c651e98df25
         h ^= (h >> 35) + n
@@ -121,27 +125,27 @@ cdef uint64_t upto16(const char *p, size_t n) noexcept nogil:
         return h ^ (h >> 28)
     if n > 0:
         h = <uint64_t> <uint8_t> p[0] << 16 | <uint64_t> <uint8_t> p[n >> 1] << 24 | <uint8_t> p[n - 1] | <uint64_t> n << 8
-        return avalanche64(h ^ hash_read32(secret) ^ hash_read32(secret + 4))
-    return avalanche64(hash_read64(secret + 56) ^ hash_read64(secret + 64))
+        return avalanche64(h ^ (<uint64_t> (hash_read32(secret) ^ hash_read32(secret + 4)) + seed))
+    return avalanche64(seed ^ hash_read64(secret + 56) ^ hash_read64(secret + 64))
 
 
-cdef uint64_t upto240(const char *p, size_t n) noexcept nogil:
+cdef uint64_t upto240(const char *p, size_t n, uint64_t seed) noexcept nogil:
     cdef const unsigned char *secret = hash_xxh3_secret
     cdef uint64_t acc = n * prime(1)
     cdef size_t i, rounds
     if n <= 128:
         rounds = (n - 1) // 32
         for i in range(rounds + 1):
-            acc += mix16(p + 16 * i, secret + 32 * i)
-            acc += mix16(p + n - 16 * (i + 1), secret + 32 * i + 16)
+            acc += mix16(p + 16 * i, secret + 32 * i, seed)
+            acc += mix16(p + n - 16 * (i + 1), secret + 32 * i + 16, seed)
         return avalanche(acc)
     rounds = n // 16
     for i in range(8):
-        acc += mix16(p + 16 * i, secret + 16 * i)
+        acc += mix16(p + 16 * i, secret + 16 * i, seed)
     acc = avalanche(acc)
     for i in range(8, rounds):
-        acc += mix16(p + 16 * i, secret + 16 * (i - 8) + 3)
-    acc += mix16(p + n - 16, secret + 136 - 17)
+        acc += mix16(p + 16 * i, secret + 16 * (i - 8) + 3, seed)
+    acc += mix16(p + n - 16, secret + 136 - 17, seed)
     return avalanche(acc)
 
 
@@ -155,8 +159,7 @@ cdef inline void accumulate(uint64_t *acc, const char *p, const unsigned char *s
         acc[i] += <uint64_t> <uint32_t> key * (key >> 32)
 
 
-cdef uint64_t long_input(const char *p, size_t n) noexcept nogil:
-    cdef const unsigned char *secret = hash_xxh3_secret
+cdef uint64_t long_input(const char *p, size_t n, const unsigned char *secret) noexcept nogil:
     cdef uint64_t acc[8]
     cdef uint64_t h
     cdef size_t block, blocks = (n - 1) // BLOCK
@@ -182,12 +185,90 @@ cdef uint64_t long_input(const char *p, size_t n) noexcept nogil:
     return avalanche(h)
 
 
-cdef uint64_t hash_xxh3(const char *p, size_t n) noexcept nogil:
+cdef uint64_t long_seeded(const char *p, size_t n, uint64_t seed) noexcept nogil:
+    # a secret of its own: words of the default one plus and minus the seed
+    cdef unsigned char secret[192]
+    cdef int i
+    for i in range(12):
+        hash_write64(secret + 16 * i, hash_read64(hash_xxh3_secret + 16 * i) + seed)
+        hash_write64(secret + 16 * i + 8, hash_read64(hash_xxh3_secret + 16 * i + 8) - seed)
+    return long_input(p, n, secret)
+
+
+cdef uint64_t hash_xxh3_seeded(const char *p, size_t n, uint64_t seed) noexcept nogil:
     if n <= 16:
-        return upto16(p, n)
+        return upto16(p, n, seed)
     if n <= 240:
-        return upto240(p, n)
-    return long_input(p, n)
+        return upto240(p, n, seed)
+    return long_seeded(p, n, seed) if seed else long_input(p, n, hash_xxh3_secret)
+
+
+# ---- XXH32 and XXH64 ----
+
+
+cdef inline uint32_t round32(uint32_t acc, const char *p) noexcept nogil:
+    return rotate32(acc + hash_read32(p) * <uint32_t> PRIME32_2, 13) * <uint32_t> PRIME32_1
+
+
+cdef uint32_t hash_xxh32(const char *p, size_t n, uint32_t seed) noexcept nogil:
+    cdef uint32_t a = seed + <uint32_t> PRIME32_1 + <uint32_t> PRIME32_2
+    cdef uint32_t b = seed + <uint32_t> PRIME32_2
+    cdef uint32_t c = seed
+    cdef uint32_t d = seed - <uint32_t> PRIME32_1
+    cdef uint32_t h = seed + <uint32_t> PRIME32_5
+    cdef const char *end = p + n
+    if n >= 16:
+        while end - p >= 16:
+            a = round32(a, p)
+            b = round32(b, p + 4)
+            c = round32(c, p + 8)
+            d = round32(d, p + 12)
+            p += 16
+        h = rotate32(a, 1) + rotate32(b, 7) + rotate32(c, 12) + rotate32(d, 18)
+    h += <uint32_t> n
+    while end - p >= 4:
+        h = rotate32(h + hash_read32(p) * <uint32_t> PRIME32_3, 17) * <uint32_t> PRIME32_4
+        p += 4
+    while p < end:
+        h = rotate32(h + <uint8_t> p[0] * <uint32_t> PRIME32_5, 11) * <uint32_t> PRIME32_1
+        p += 1
+    h = (h ^ h >> 15) * <uint32_t> PRIME32_2
+    h = (h ^ h >> 13) * <uint32_t> PRIME32_3
+    return h ^ h >> 16
+
+
+cdef inline uint64_t round64(uint64_t acc, uint64_t value) noexcept nogil:
+    return rotate64(acc + value * prime(2), 31) * prime(1)
+
+
+cdef uint64_t hash_xxh64(const char *p, size_t n, uint64_t seed) noexcept nogil:
+    cdef uint64_t acc[4]
+    cdef uint64_t h = seed + prime(5)
+    cdef const char *end = p + n
+    cdef int i
+    if n >= 32:
+        acc[0] = seed + prime(1) + prime(2)
+        acc[1] = seed + prime(2)
+        acc[2] = seed
+        acc[3] = seed - prime(1)
+        while end - p >= 32:
+            for i in range(4):
+                acc[i] = round64(acc[i], hash_read64(p + 8 * i))
+            p += 32
+        h = rotate64(acc[0], 1) + rotate64(acc[1], 7) + rotate64(acc[2], 12) + rotate64(acc[3], 18)
+        for i in range(4):
+            h = (h ^ round64(0, acc[i])) * prime(1) + prime(4)
+    h += n
+    while end - p >= 8:
+        h = rotate64(h ^ round64(0, hash_read64(p)), 27) * prime(1) + prime(4)
+        p += 8
+    if end - p >= 4:
+        h = rotate64(h ^ hash_read32(p) * prime(1), 23) * prime(2) + prime(3)
+        p += 4
+    while p < end:
+        h = rotate64(h ^ <uint8_t> p[0] * prime(5), 11) * prime(1)
+        p += 1
+    return avalanche64(h)
 
 
 cdef uint32_t hash_bytes(uint32_t function, const char *p, size_t n) noexcept nogil:

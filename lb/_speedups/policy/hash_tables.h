@@ -80,6 +80,14 @@ static inline uint64_t hash_read64(const void *p)
     return v;
 }
 
+static inline void hash_write64(void *p, uint64_t v)
+{
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    v = __builtin_bswap64(v);
+#endif
+    memcpy(p, &v, sizeof(v));
+}
+
 /* Both halves of the 128-bit product, XORed. */
 static inline uint64_t hash_fold(uint64_t a, uint64_t b)
 {

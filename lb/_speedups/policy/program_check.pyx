@@ -3,7 +3,8 @@ from libc.stdint cimport int64_t, uint16_t, uint64_t
 from lb._speedups.base.mapping cimport MAPPING_ARENA, MAPPING_ARENA_AT
 from lb._speedups.policy.action cimport action_is_known
 from lb._speedups.policy.convert cimport (
-    CONVERTERS_CODEC_END, CONVERTERS_HASH_END, CONVERTERS_NET_END, CONVERTERS_NUMBER_END, CONVERTERS_TEXT_END,
+    CONVERTERS_CODEC_END, CONVERTERS_HASH_END, CONVERTERS_JSON_END, CONVERTERS_NET_END, CONVERTERS_NUMBER_END,
+    CONVERTERS_TEXT_END, CONVERTERS_TIME_END,
 )
 from lb._speedups.policy.fetch cimport (
     FETCHES_CONNECTION_END, FETCHES_INTERNAL_END, FETCHES_REQUEST_END, FETCHES_RESPONSE_END, FETCHES_SOURCE_END,
@@ -13,7 +14,8 @@ from lb._speedups.policy.pattern cimport set_check
 from lb._speedups.policy.plan cimport plan_array_fits, plan_text_fits
 from lb._speedups.policy.program cimport (
     ARG_BACKEND, ARG_EXPR, ARG_FORMAT, ARG_FRONTEND, ARG_SERVER, ARG_TABLE, CONVERTERS_CODEC,
-    CONVERTERS_HASH, CONVERTERS_NET, CONVERTERS_NUMBER, CONVERTERS_TEXT, FETCHES_CONNECTION, FETCHES_INTERNAL,
+    CONVERTERS_HASH, CONVERTERS_JSON, CONVERTERS_NET, CONVERTERS_NUMBER, CONVERTERS_TEXT, CONVERTERS_TIME,
+    FETCHES_CONNECTION, FETCHES_INTERNAL,
     FETCHES_REQUEST, FETCHES_RESPONSE, FETCHES_SOURCE, FETCHES_TRACKED, PART_EXPR, PART_TEXT, acl_t, arg_t, cond_t,
     expr_t, format_t, op_t, part_t, program_of, program_t, rule_t, ruleset_t, set_t, term_t, test_t,
 )
@@ -60,6 +62,10 @@ cdef bint is_converter(uint16_t code) noexcept nogil:
         end = CONVERTERS_HASH_END
     elif family == CONVERTERS_NET:
         end = CONVERTERS_NET_END
+    elif family == CONVERTERS_TIME:
+        end = CONVERTERS_TIME_END
+    elif family == CONVERTERS_JSON:
+        end = CONVERTERS_JSON_END
     return 0 < (code & 255) < end
 
 

@@ -15,6 +15,10 @@ cdef extern from "<arpa/inet.h>" nogil:
     int inet_pton(int family, const char *text, void *out)
 
 
+cdef extern from "<string.h>" nogil:
+    size_t strnlen(const char *p, size_t n)
+
+
 cdef enum:
     ADDRESS_TEXT = 64            # bytes that hold the text of any address and its NUL
     NUMBER_TEXT = 24
@@ -262,7 +266,10 @@ cdef int to_text(eval_t *c, sample_t *s) noexcept nogil:
             s.p = method_name(s.method, &n)
             s.len = <uint32_t> n
         s.flags |= SAMPLE_CONST
-    elif s.type != SAMPLE_BIN:                # bytes are text as they are, also where they are not printable
+    elif s.type == SAMPLE_BIN:                # bytes are text as they are, printable or not, and a NUL is its end
+        n = strnlen(s.p, s.len)
+        s.len = <uint32_t> n
+    else:
         room = sample_room(c, ADDRESS_TEXT)
         if room == NULL:
             return SAMPLE_NONE

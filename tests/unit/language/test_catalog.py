@@ -16,9 +16,14 @@ POLICY = Path(__file__).parents[3] / "lb" / "_speedups" / "policy"
 
 def enums(file: str, prefix: str) -> list[dict[str, int]]:
     """Read the enums of a .pxd whose names begin with `prefix`, each with the values C would give."""
-    found: list[dict[str, int]] = []
+    return [names for _, names in labelled(file, prefix)]
+
+
+def labelled(file: str, prefix: str) -> list[tuple[str, dict[str, int]]]:
+    """Read the same with the first word of the comment that each has."""
+    found: list[tuple[str, dict[str, int]]] = []
     text = (POLICY / file).read_text()
-    for block in re.findall(r"^cdef enum[^:\n]*:[^\n]*\n((?:    .*\n)+)", text, re.M):
+    for label, block in re.findall(r"^cdef enum[^:\n]*:(?: *# (\w+))?[^\n]*\n((?:    .*\n)+)", text, re.M):
         value = -1
         names: dict[str, int] = {}
         for line in block.splitlines():
@@ -27,7 +32,7 @@ def enums(file: str, prefix: str) -> list[dict[str, int]]:
             value = value + 1 if match[2] is None else eval(match[2], {"__builtins__": {}})
             names[match[1]] = value
         if all(name.startswith(prefix) for name in names):
-            found.append(names)
+            found.append((label, names))
     return found
 
 
@@ -43,10 +48,10 @@ def constant(name: str) -> str:
     ],
 )
 def test_codes(file: str, prefix: str, word: str, table: dict[str, int]) -> None:
-    families = enums(file, prefix)
+    families = {name: number for each in enums("program.pxd", prefix) for name, number in each.items()}
     theirs = {
-        name.removeprefix(word): number << 8 | value
-        for number, family in enumerate(families, 1)
+        name.removeprefix(word): families[label] << 8 | value
+        for label, family in labelled(file, prefix)
         for name, value in family.items()
         if not name.endswith("_END")
     }
