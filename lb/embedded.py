@@ -22,7 +22,7 @@ from lb.checks.probe import Probes
 from lb.checks.schedule import Schedule
 from lb.checks.states import States
 from lb.config import compile as compile_configuration
-from lb.supervisor import tables
+from lb.supervisor import tables, variables
 from lb.supervisor.generation import Generation, Placed, Retired, number, release
 from lb.supervisor.logs import targets_of
 from lb.supervisor.sockets import Sockets
@@ -152,6 +152,7 @@ class Running:
             this = before.number + 1 if before else 1
             placed: list[Placed] = []
             try:
+                variables.place(self._mapping, compiled.part.variables, this)
                 placed = tables.place(self._mapping, compiled.part.tables, 1, this)
                 image = compiled.image(this, numbering.oids, [*numbering.offsets, *(each.offset for each in placed)])
                 self._next = Generation(this, image, compiled.part, numbering, placed)

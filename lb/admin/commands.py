@@ -13,7 +13,7 @@ import msgspec
 import orjson
 
 import lb
-from lb.admin import datagrams, information, statistics, tables
+from lb.admin import datagrams, information, statistics, tables, variables
 from lb.admin.process import Process
 
 USER, OPERATOR, ADMIN = range(3)
@@ -114,6 +114,14 @@ async def _show_table(session: Session, arguments: Sequence[str]) -> AsyncIterat
     yield piece
 
 
+async def _get_var(session: Session, arguments: Sequence[str]) -> AsyncIterator[str]:
+    yield variables.get(session.process.mapping, arguments)
+
+
+async def _set_var(session: Session, arguments: Sequence[str]) -> AsyncIterator[str]:
+    yield variables.put(session.process.mapping, arguments)
+
+
 async def _show_udp(session: Session, arguments: Sequence[str]) -> AsyncIterator[str]:
     process = session.process
     assert process.generation is not None
@@ -177,7 +185,21 @@ COMMANDS = (
         OPERATOR,
         _clear_counters,
     ),
+    Command(
+        ("get", "var"),
+        "get var <name>",
+        "retrieve contents of a process-wide variable",
+        OPERATOR,
+        _get_var,
+    ),
     Command(("reload",), "reload", "read the configuration anew and put it in force", ADMIN, _reload),
+    Command(
+        ("set", "var"),
+        "set var <name> [fmt|expr] {<fmt>|<expr>}",
+        "set variable from an expression or format",
+        OPERATOR,
+        _set_var,
+    ),
     Command(("show", "info"), "show info", "report information about the running process", USER, _show_info),
     Command(("show", "mirrors"), "show mirrors", "report copies of requests, as JSON", USER, _show_mirrors),
     Command(("show", "pools"), "show pools", "report information about the memory pools usage", USER, _show_pools),

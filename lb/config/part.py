@@ -186,6 +186,7 @@ class Part(Struct, frozen=True):
     spread_percent: int = 0  # of an interval: how much sooner or later a check may come
     error_logs: tuple[Log, ...] = ()  # targets of lb's own lines
     tables: tuple[TablePart, ...] = ()  # by their numbers in the plan
+    variables: tuple[tuple[int, str], ...] = ()  # id and name of those of the process
 
 
 class Compilation(Protocol):

@@ -30,6 +30,7 @@ from lb.config.rules import RuleCompiler, Sets, judges_paths, names_of
 from lb.config.source import Format, Source
 from lb.config.tables import table_parts
 from lb.language.program import ProgramRows
+from lb.language.variable import process_variables
 from lb.model import Backend as BackendModel
 from lb.model import Balance as BalanceModel
 from lb.model import Bind as BindModel
@@ -321,6 +322,7 @@ class _Compiler:
             copies=self._copies(),
             spread_percent=process.spread_checks,
             tables=table_parts(self.configuration.tables, self.findings.append),
+            variables=process_variables(self.rules.names.variables),
         )
         rows = Rows(
             maxconn,

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import NamedTuple
 
 from msgspec import UNSET
@@ -69,8 +70,11 @@ class RuleCompiler:
     ) -> Sets:  # fmt: skip
         """Compile what a proxy says; mistakes are reported."""
         self._path, self._subject = path, subject
-        compiled = {name: self._acl(name, given) for name, given in acls.items()}
-        scope = Scope(self.names, self.program, compiled, tarpit_ms, is_frontend)
+        compiled: dict[str, tuple[Test, ...]] = {}
+        self._names = replace(self.names, acls=compiled)
+        for name, given in acls.items():
+            compiled[name] = self._acl(name, given)  # which may ask those before it
+        scope = Scope(self._names, self.program, compiled, tarpit_ms, is_frontend)
         return Sets(
             self.program.ruleset(self._rules(scope, Phase.REQUEST, rules)),
             self.program.ruleset(self._rules(scope, Phase.RESPONSE, response_rules)),
@@ -85,7 +89,7 @@ class RuleCompiler:
         assert isinstance(given, str | tuple)
         for index, text in enumerate(given if isinstance(given, tuple) else (given,)):
             try:
-                tests.append(parse_test(str(text), self.names))
+                tests.append(parse_test(str(text), self._names))
             except LanguageError as error:
                 self._finding(("acls", name, *((index,) if many else ())), f"acl '{name}': {error}", error.hint)
         if many and not given:

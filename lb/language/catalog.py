@@ -4,7 +4,7 @@ Numbers are those of `lb/_speedups/policy/{sample,program,fetch,convert}.pxd`; a
 HAProxy's manual says of it (7.3): the type of its result and its arguments.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 
 
@@ -70,7 +70,8 @@ class Argument:
 
     Kinds: `int`, `text`, `name` (a token), `unit` (of a date), `frontend`, `backend`, `server`, `table`, `ipv4`, `ipv6`, `hex`,
     `mask4`, `mask6` (a mask or its bits), `flag` (0 or 1), `query` (this word), `char` (one character), `json_path`; of a few words
-    one: `asint` (`int`), `input_code`, `forwarded` (a parameter).
+    one: `asint` (`int`), `input_code`, `forwarded` (a parameter); `variable` (its name), `operand` (an integer or a variable); and,
+    of all arguments that are left, `conditions` (of setting a variable) and `acls`.
     """
 
     kind: str
@@ -123,6 +124,14 @@ def _fetches(family: int, needs: Needs, table: str) -> list[Fetch]:
     return made
 
 
+def _needing(more: dict[str, Needs], fetches: list[Fetch]) -> list[Fetch]:
+    """Return fetches that need more than their family where their name begins with one of these words."""
+    return [
+        replace(each, needs=next((needs for word, needs in more.items() if each.name.startswith(word)), each.needs))
+        for each in fetches
+    ]
+
+
 def _converters(family: int, table: str) -> list[Converter]:
     """One converter a line: name, what it takes, what it gives (`=` the same), arguments."""
     made: list[Converter] = []
@@ -140,7 +149,7 @@ def _converters(family: int, table: str) -> list[Converter]:
     return made
 
 
-INTERNAL, CONNECTION, REQUEST, RESPONSE, TRACKED, SOURCE = 1, 2, 3, 4, 5, 6
+INTERNAL, CONNECTION, REQUEST, RESPONSE, TRACKED, SOURCE, VARIABLE = 1, 2, 3, 4, 5, 6, 7
 
 FETCHES: dict[str, Fetch] = {
     each.name: each
@@ -287,6 +296,23 @@ FETCHES: dict[str, Fetch] = {
             src_clr_gpc1 SINT table
             """,
         ),
+        *_needing(
+            {"capture.req": Needs.REQUEST, "capture.res": Needs.RESPONSE},
+            _fetches(
+                VARIABLE,
+                Needs.NOTHING,
+                """
+                var ANY variable text?
+                capture.req.hdr STR int[0..999]
+                capture.res.hdr STR int[0..999]
+                capture.req.method STR
+                capture.req.uri STR
+                capture.req.ver STR
+                capture.res.ver STR
+                acl BOOL acls
+                """,
+            ),
+        ),
     ]
 }
 
@@ -340,15 +366,15 @@ CONVERTERS: dict[str, Converter] = {
         *_converters(
             2,
             """
-            add SINT SINT int
-            sub SINT SINT int
-            mul SINT SINT int
-            div SINT SINT int
-            mod SINT SINT int
+            add SINT SINT operand
+            sub SINT SINT operand
+            mul SINT SINT operand
+            div SINT SINT operand
+            mod SINT SINT operand
             neg SINT SINT
-            and SINT SINT int
-            or SINT SINT int
-            xor SINT SINT int
+            and SINT SINT operand
+            or SINT SINT operand
+            xor SINT SINT operand
             cpl SINT SINT
             not SINT BOOL
             bool SINT BOOL
@@ -417,6 +443,16 @@ CONVERTERS: dict[str, Converter] = {
             rfc7239_field STR STR forwarded
             rfc7239_n2nn STR ANY
             rfc7239_n2np STR ANY
+            """,
+        ),
+        *_converters(
+            12,
+            """
+            set-var ANY = variable conditions?
+            unset-var ANY = variable
+            concat STR STR text? variable? text?
+            strcmp STR SINT variable
+            secure_memcmp BIN BOOL variable
             """,
         ),
     ]

@@ -2,18 +2,21 @@
 
 import ipaddress
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from lb.config.suggestion import did_you_mean, nearest
 from lb.language.catalog import ALIASES, CASTS, CONVERTERS, DERIVED, FETCHES, Argument, Converter, Fetch, Needs, Type
 from lb.language.error import LanguageError
 from lb.language.unbuilt import UNBUILT_CONVERTERS, UNBUILT_FETCHES
+from lb.language.variable import conditions, variable_id
 
 _INTEGER = re.compile(r"[+-]?[0-9]{1,99}|0[xX][0-9a-fA-F]{1,99}")
 TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _NAME = re.compile(r"[A-Za-z0-9_.-]+")
 _ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "\\": "\\", '"': '"', "'": "'", " ": " "}
+_REST = ("conditions", "acls")  # kinds of arguments that take all that is left
 _JSON_PATH = re.compile(r"\$(?:\.(?:[^.\[\\\0]|\\[^\0])*|\[(?:0|[1-9][0-9]{0,8})\])*")
 _WORDS: dict[str, tuple[str, dict[str, int]]] = {
     "unit": ("unit", {"s": 1_000_000, "ms": 1_000, "us": 1}),
@@ -25,6 +28,7 @@ _WORDS: dict[str, tuple[str, dict[str, int]]] = {
 
 # Numbers of arg_t.kind.
 ARG_NONE, ARG_INT, ARG_TEXT, ARG_FRONTEND, ARG_BACKEND, ARG_SERVER, ARG_EXPR, ARG_FORMAT, ARG_NET, ARG_TABLE = range(10)
+ARG_VARIABLE, ARG_ACL = 10, 11
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +38,7 @@ class Arg:
     kind: int
     number: int = 0
     text: bytes = b""
+    tests: tuple[Any, ...] = ()  # ARG_ACL: its tests, which become a number when the program takes them up
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +68,8 @@ class Names:
     servers: dict[str, int]  # "backend/server"
     folder: str | None = None  # where relative paths of pattern files begin; None: files are not looked at
     tables: dict[str, int] = field(default_factory=dict)
+    variables: dict[int, str] = field(default_factory=dict)  # by id: those that were met so far
+    acls: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)  # tests of the ACLs that may be asked
 
 
 def fetch_named(name: str, at: int) -> Fetch:
@@ -120,7 +127,8 @@ def parse_from(text: str, begin: int, names: Names, at: int = 1) -> tuple[Expres
             )
         )
         kind = kind if converter.gives is None else converter.gives
-    return Expression(tuple(ops), kind, fetch.needs), i
+    asked = [test.expression.needs for op in ops for arg in op.args for test in arg.tests]
+    return Expression(tuple(ops), kind, max([fetch.needs, *asked])), i
 
 
 def _a(kind: Type) -> str:
@@ -180,6 +188,13 @@ def _arguments(
 ) -> tuple[Arg, ...]:
     if given and not given[0][0] and len(given) == 1 and (not wanted or wanted[0].is_optional):
         given = []  # `()` is no argument where none is needed, and the empty text where one is
+    rest: list[tuple[str, int]] = []
+    rest_kind = wanted[-1].kind if wanted else ""
+    if rest_kind in _REST:
+        rest = given[len(wanted) - 1 :]
+        if not rest and not wanted[-1].is_optional:
+            raise LanguageError(f"'{name}' needs 1 argument: {wanted[-1].kind}", at)
+        given, wanted = given[: len(wanted) - 1], wanted[:-1] if rest else wanted
     needed = sum(not each.is_optional for each in wanted)
     if len(given) > len(wanted):
         most = f"at most {len(wanted)}" if wanted else "no"
@@ -192,7 +207,23 @@ def _arguments(
             made.append(Arg(ARG_NONE))
             continue
         made.append(_argument(name, argument, text, place, names))
+    if rest and rest_kind == "conditions":
+        made.append(Arg(ARG_INT, conditions(rest)))
+    elif rest:
+        made += _acls(rest, names)
     return tuple(made)
+
+
+def _acls(given: list[tuple[str, int]], names: Names) -> Iterable[Arg]:
+    """Return two arguments for each ACL: itself, and whether it is negated."""
+    for text, at in given:
+        name = text.strip()
+        known = names.acls.get(name.removeprefix("!"))
+        if known is None:
+            hint = did_you_mean(name.removeprefix("!"), names.acls) if names.acls else "define it under 'acls'"
+            raise LanguageError(f"unknown ACL '{name.removeprefix('!')}'", at, hint)
+        yield Arg(ARG_ACL, 0, b"", known)
+        yield Arg(ARG_INT, int(name.startswith("!")))
 
 
 def _wanted(wanted: Iterable[Argument]) -> str:
@@ -202,6 +233,12 @@ def _wanted(wanted: Iterable[Argument]) -> str:
 def _argument(name: str, wanted: Argument, text: str, at: int, names: Names) -> Arg:
     kind = wanted.kind
     if kind == "int":
+        return Arg(ARG_INT, _integer(name, wanted, text, at))
+    if kind == "variable" or (kind == "operand" and not _INTEGER.fullmatch(text)):
+        if kind == "operand" and "." not in text:
+            raise LanguageError(f"'{name}' needs a number or a variable, not '{text}'", at)
+        return Arg(ARG_VARIABLE, variable_id(text, names.variables, at))
+    if kind == "operand":
         return Arg(ARG_INT, _integer(name, wanted, text, at))
     if kind == "text":
         return Arg(ARG_TEXT, 0, text.encode("utf-8", "surrogateescape"))

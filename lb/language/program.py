@@ -4,6 +4,7 @@ Equal parts stand once: an ACL that ten rules name is one row.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import NamedTuple, TypeVar
 
 from lb.language.condition import Condition, Test
@@ -53,6 +54,7 @@ class Program:
         """Take up arguments and return the index of the first."""
         if not args:
             return 0
+        args = tuple(replace(each, number=self._acl(each.tests), tests=()) if each.tests else each for each in args)
         return self._once(("args", args), lambda: self._put(self.rows.args, list(args)))
 
     def expression(self, each: Expression) -> int:

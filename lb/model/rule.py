@@ -87,6 +87,21 @@ class Rule(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         str | UnsetType, Meta(description="Another query without `?`, a format; empty removes it.")
     ] = UNSET
     set_status: Annotated[Status | SetStatus | UnsetType, Meta(description="Another status of the response.")] = UNSET
+    set_var: Annotated[
+        Annotated[tuple[str, ...], Meta(min_length=2, max_length=2, extra={"kind": "list", "item": "name, expression"})]
+        | UnsetType,
+        Meta(
+            description="Variable and expression: the variable has this value. Conditions may follow the name: `txn.a,ifset`.",
+            examples=[["txn.client", "src"]],
+        ),
+    ] = UNSET
+    set_var_fmt: Annotated[
+        Annotated[tuple[str, ...], _PAIR] | UnsetType,
+        Meta(
+            description="Variable and format: the variable is this text.", examples=[["txn.who", "%[src]:%[src_port]"]]
+        ),
+    ] = UNSET
+    unset_var: Annotated[Text | UnsetType, Meta(description="Variable: it has no value any more.")] = UNSET
     track: Annotated[
         Text | UnsetType,
         Meta(

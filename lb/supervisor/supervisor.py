@@ -23,7 +23,7 @@ from lb.checks.probe import Probes
 from lb.checks.schedule import Schedule
 from lb.checks.states import States
 from lb.config.part import Bind, Part
-from lb.supervisor import tables
+from lb.supervisor import tables, variables
 from lb.supervisor.compiler import Compiler, Refused
 from lb.supervisor.generation import Generation, NoRoom, Placed, Retired, number, release
 from lb.supervisor.journal import Journal
@@ -289,6 +289,7 @@ class Supervisor:
             this = self._number() + 1
             placed: list[Placed] = []
             try:
+                variables.place(self.mapping, reading.part.variables, this)
                 placed = tables.place(self.mapping, reading.part.tables, reading.part.workers, this)
                 image = await compiler.write(
                     this, numbering.oids, [*numbering.offsets, *(each.offset for each in placed)]

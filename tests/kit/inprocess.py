@@ -28,7 +28,7 @@ from lb._speedups.face.engine import ACCEPT_DESCRIPTORS, ACCEPT_LIMIT, STEP_ACCE
 from lb._speedups.face.logdrain import LogDrain
 from lb._speedups.face.mapping import WORKER_RUNNING, WORKER_STARTING, Mapping
 from lb.config import compile as compile_configuration
-from lb.supervisor import tables
+from lb.supervisor import tables, variables
 from lb.supervisor.generation import Generation, Retired, number
 from lb.supervisor.logs import targets_of
 
@@ -129,6 +129,7 @@ class InProcess:
         self._eventfd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self.mapping.set_worker(SLOT, pid=os.getpid(), state=WORKER_STARTING, eventfd=self._eventfd)
         numbering = asyncio.run(number(self.mapping, compiled.objects, compiled.balances, None))
+        variables.place(self.mapping, compiled.part.variables, 1)
         placed = tables.place(self.mapping, compiled.part.tables, 1, 1)
         image = compiled.image(1, numbering.oids, [*numbering.offsets, *(each.offset for each in placed)])
         generation = Generation(1, image, compiled.part, numbering, placed)
@@ -172,6 +173,7 @@ class InProcess:
         compiled = compile_configuration(_prepared(settings, str(self._log.path), self._transport))
         before = self._generation
         numbering = asyncio.run(number(self.mapping, compiled.objects, compiled.balances, before))
+        variables.place(self.mapping, compiled.part.variables, before.number + 1)
         placed = tables.place(self.mapping, compiled.part.tables, 1, before.number + 1)
         image = compiled.image(
             before.number + 1, numbering.oids, [*numbering.offsets, *(each.offset for each in placed)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import count
 from typing import Any
 
@@ -53,6 +54,13 @@ def sample(text: str, request: bytes = REQUEST, response: bytes | None = RESPONS
     program = Program()
     number = program.expression(parse(text, NAMES))
     return look(Rules(image_of(_SETTINGS, program)), request, response).sample(number)[2]
+
+
+def expressions(texts: Sequence[str], *, response: bytes | None = None) -> tuple[Rules, list[int]]:
+    """Return a stream, and the numbers of expressions that can be asked of it one after the other."""
+    program = Program()
+    numbers = [program.expression(parse(text, NAMES)) for text in texts]
+    return look(Rules(image_of(_SETTINGS, program)), REQUEST, response), numbers
 
 
 def holds(text: str, request: bytes = REQUEST, acls: dict[str, list[str]] | None = None) -> bool:

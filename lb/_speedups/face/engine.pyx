@@ -130,7 +130,7 @@ cdef class Engine:
             engine_stop(self.e)
 
     def pools(self):
-        cdef pool_t *pools[6]
+        cdef pool_t *pools[9]
         cdef int i
         if self.e is NULL:
             return {}
@@ -140,8 +140,11 @@ cdef class Engine:
         pools[3] = &self.e.buffer_pool
         pools[4] = &self.e.mirror_pool
         pools[5] = &self.e.proxied_pool
+        pools[6] = &self.e.variable_pools.stores
+        pools[7] = &self.e.variable_pools.nodes
+        pools[8] = &self.e.variable_pools.values
         found = {}
-        for i in range(6):
+        for i in range(9):
             found[pools[i].name.decode()] = pool_dict(pools[i])
         if self.e.udp is not NULL:
             found["udp session"] = pool_dict(&udp_of(self.e).session_pool)
@@ -192,6 +195,9 @@ cdef class Engine:
         e.message_pool.fail_every = scarce + 2 if scarce else 0
         e.buffer_pool.fail_every = scarce + 3 if scarce else 0
         e.mirror_pool.fail_every = scarce + 4 if scarce else 0
+        e.variable_pools.stores.fail_every = scarce + 5 if scarce else 0
+        e.variable_pools.nodes.fail_every = scarce + 6 if scarce else 0
+        e.variable_pools.values.fail_every = scarce + 7 if scarce else 0
 
 
 cdef dict describe(engine_t *e, link_t *l):

@@ -4,9 +4,11 @@ from libc.string cimport memcpy
 
 from lb._speedups.face.plan cimport Image
 from lb._speedups.policy.fetch cimport FETCH_DST, FETCH_DST_PORT, FETCH_UNIQUE_ID
+from lb._speedups.policy.fetch_variable cimport FETCH_CAPTURE_REQ_METHOD, FETCH_CAPTURE_REQ_URI
 from lb._speedups.policy.program cimport (
-    ARG_TABLE, FETCHES_CONNECTION, FETCHES_REQUEST, MATCH_END, PROGRAM_DESTINATION, PROGRAM_ID, SET_IGNORE_CASE,
-    WORD_ROLLED, WORD_SEED, acl_t, arg_t, bits_put, cond_t, expr_t, format_t, net_t, op_t, part_t, program_t, range_t, rule_t,
+    ARG_TABLE, FETCHES_CONNECTION, FETCHES_REQUEST, FETCHES_VARIABLE, MATCH_END, PROGRAM_DESTINATION, PROGRAM_ID, PROGRAM_RECORD,
+    SET_IGNORE_CASE, WORD_ROLLED, WORD_SEED, acl_t, arg_t, bits_put, cond_t, expr_t, format_t, net_t, op_t, part_t, program_t,
+    range_t, rule_t,
     ruleset_t, set_t, term_t, test_t, word_is_rolled, word_roll, word_slot, word_step, word_t,
 )
 
@@ -178,6 +180,8 @@ def put(Image image, rows, placed, tables):
             g.uses |= PROGRAM_DESTINATION
         elif code == FETCHES_REQUEST << 8 | FETCH_UNIQUE_ID:
             g.uses |= PROGRAM_ID
+        elif code == FETCHES_VARIABLE << 8 | FETCH_CAPTURE_REQ_METHOD or code == FETCHES_VARIABLE << 8 | FETCH_CAPTURE_REQ_URI:
+            g.uses |= PROGRAM_RECORD
     put_args(image, g.args_at, rows.args, tables)
     put_ops(image, g.ops_at, g.exprs_at, rows)
     put_sets(image, g.sets_at, rows.sets, sets)

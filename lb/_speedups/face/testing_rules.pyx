@@ -5,6 +5,7 @@ from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
 
 from lb._speedups.base.mapping cimport MAPPING_BYTES, mapping_t
+from lb._speedups.base.pool cimport pool_drain, pool_init, pool_t
 from lb._speedups.policy.expression cimport cond_run, expr_run, format_run
 from lb._speedups.policy.plan cimport plan_check, plan_frontend, plan_t
 from lb._speedups.policy.program cimport program_of, rule_t
@@ -12,6 +13,9 @@ from lb._speedups.policy.rule cimport RULES_DONE, RULES_ERROR, RULES_VERDICT, ru
 from lb._speedups.policy.sample cimport (
     SAMPLE_BOOL, SAMPLE_FOUND, SAMPLE_IPV4, SAMPLE_IPV6, SAMPLE_METH, SAMPLE_SCRATCH, SAMPLE_SINT,
     SAMPLE_STR, eval_t, sample_cast, sample_put_address, sample_t, view_t,
+)
+from lb._speedups.policy.variable cimport (
+    SCOPES, variable_pools_drain, variable_pools_init, variable_pools_t, variables_free, variables_t,
 )
 from lb._speedups.proto.h1 cimport h1_read_request, h1_read_response, h1_write_request, h1_write_response
 from lb._speedups.proto.message cimport MESSAGE_REQUEST, MESSAGE_RESPONSE, METHOD_GET, message_reset, message_t
@@ -40,6 +44,10 @@ cdef class Rules:
     cdef message_t *response
     cdef view_t view
     cdef eval_t eval
+    cdef pool_t buffers
+    cdef variable_pools_t pools
+    cdef variables_t *variables
+    cdef variables_t *session
 
     def __cinit__(self, bytes image):
         self.size = len(image)
@@ -55,6 +63,11 @@ cdef class Rules:
         self.view.plan = self.p
         self.view.frontend = plan_frontend(self.p, 0)
         self.eval.view = &self.view
+        pool_init(&self.buffers, b"buffer", 16384, 4)
+        variable_pools_init(&self.pools, &self.buffers)
+        self.view.pools = &self.pools
+        self.view.variables = &self.variables
+        self.view.session = &self.session
 
     def set_mapping(self):
         """Give the program counters to look at: all of them are 0."""
@@ -67,6 +80,11 @@ cdef class Rules:
     def __dealloc__(self):
         if self.view.mapping != NULL:
             munmap(self.view.mapping, MAPPING_BYTES)
+        if self.view.pools != NULL:
+            variables_free(&self.pools, self.variables)
+            variables_free(&self.pools, self.session)
+            variable_pools_drain(&self.pools)
+            pool_drain(&self.buffers)
         free(self.p)
         free(self.request)
         free(self.response)
@@ -164,6 +182,22 @@ cdef class Rules:
         else:
             n = h1_write_request(self.request, 0, p, len(out))
         return None if n < 0 else bytes(out[:n])
+
+    def end(self):
+        """End the stream; its connection and its variables stay."""
+        variables_free(&self.pools, self.variables)
+        self.variables = NULL
+        self.view.response = NULL
+
+    @property
+    def kept(self):
+        """Stores, variables, medium blocks and buffers that are out, and the bytes of each scope in both stores."""
+        cdef uint32_t i
+        scopes = {}
+        for i in range(SCOPES):
+            scopes[i] = (self.variables.bytes[i] if self.variables != NULL else 0) \
+                + (self.session.bytes[i] if self.session != NULL else 0)
+        return (self.pools.stores.live, self.pools.nodes.live, self.pools.values.live, self.buffers.live), scopes
 
     @property
     def counts(self):

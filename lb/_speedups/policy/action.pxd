@@ -32,6 +32,13 @@ cdef enum:                       # ACTIONS_EDIT
     ACTION_SET_STATUS            # args: status, reason text
     ACTIONS_EDIT_END
 
+cdef enum:                       # ACTIONS_VARIABLE
+    ACTION_SET_VAR = 0x401       # args: variable, conditions, expression
+    ACTION_SET_VAR_FMT           # args: variable, conditions, format
+    ACTION_UNSET_VAR             # args: variable
+    ACTION_CAPTURE               # args: slot, its length, expression, whether it is one of responses
+    ACTIONS_VARIABLE_END
+
 cdef enum:                       # ACTIONS_TABLE
     ACTION_TRACK = 0x601         # args: which of a stream's tracks, expression of the key, table
     ACTIONS_TABLE_END
@@ -40,5 +47,6 @@ cdef inline bint action_is_known(uint16_t code) noexcept nogil:
     return (
         ACTION_ALLOW <= code < ACTIONS_VERDICT_END
         or ACTION_SET_HEADER <= code < ACTIONS_EDIT_END
+        or ACTION_SET_VAR <= code < ACTIONS_VARIABLE_END
         or ACTION_TRACK <= code < ACTIONS_TABLE_END
     )

@@ -5,9 +5,10 @@ from lb._speedups.policy.convert_net cimport convert_net
 from lb._speedups.policy.convert_number cimport convert_number
 from lb._speedups.policy.convert_text cimport convert_text
 from lb._speedups.policy.convert_time cimport convert_time
+from lb._speedups.policy.convert_variable cimport convert_variable
 from lb._speedups.policy.program cimport (
     CONVERTERS_CODEC, CONVERTERS_HASH, CONVERTERS_JSON, CONVERTERS_NET, CONVERTERS_NUMBER, CONVERTERS_TEXT,
-    CONVERTERS_TIME,
+    CONVERTERS_TIME, CONVERTERS_VARIABLE,
 )
 from lb._speedups.policy.sample cimport SAMPLE_FOUND, SAMPLE_NONE, sample_cast
 
@@ -20,6 +21,8 @@ cdef int convert_run(eval_t *c, const program_t *g, const op_t *op, sample_t *s)
         return convert_text(c, g, op, s)
     if family == CONVERTERS_NUMBER:
         return convert_number(c, g, op, s)
+    if family == CONVERTERS_VARIABLE:
+        return convert_variable(c, g, op, s)
     if family == CONVERTERS_CODEC:
         return convert_codec(c, g, op, s)
     if family == CONVERTERS_HASH:

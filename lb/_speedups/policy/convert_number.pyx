@@ -4,8 +4,7 @@ from lb._speedups.policy.convert cimport (
     CONVERT_ADD, CONVERT_AND, CONVERT_BOOL, CONVERT_CPL, CONVERT_DIV, CONVERT_EVEN, CONVERT_MOD, CONVERT_MUL,
     CONVERT_NEG, CONVERT_NOT, CONVERT_ODD, CONVERT_OR, CONVERT_SUB, CONVERT_XOR,
 )
-from lb._speedups.policy.fetch cimport arg_at
-from lb._speedups.policy.program cimport ARG_INT, arg_t
+from lb._speedups.policy.convert_variable cimport convert_operand
 from lb._speedups.policy.sample cimport SAMPLE_NONE, sample_bool, sample_int
 
 
@@ -39,8 +38,7 @@ cdef int64_t negated(int64_t n) noexcept nogil:
 
 cdef int convert_number(eval_t *c, const program_t *g, const op_t *op, sample_t *s) noexcept nogil:
     cdef unsigned int code = op.code & 255
-    cdef const arg_t *arg
-    cdef int64_t n
+    cdef int64_t n = 0
     if code == CONVERT_NOT:
         return sample_bool(s, s.i == 0)
     if code == CONVERT_BOOL:
@@ -51,10 +49,8 @@ cdef int convert_number(eval_t *c, const program_t *g, const op_t *op, sample_t 
         return sample_int(s, negated(s.i))
     if code == CONVERT_CPL:
         return sample_int(s, ~s.i)
-    arg = arg_at(c, g, op, 0, ARG_INT)
-    if arg == NULL:
+    if convert_operand(c, g, op, 0, &n) != 0:
         return SAMPLE_NONE
-    n = arg.i
     if code == CONVERT_ADD:
         return sample_int(s, lb_add_saturated(s.i, n))
     if code == CONVERT_SUB:

@@ -10,5 +10,8 @@ cdef int expr_run(eval_t *c, const program_t *g, uint32_t expr, sample_t *s) noe
 # Whether a condition holds: 1, 0, or -1: more must arrive before anybody can tell.
 cdef int cond_run(eval_t *c, const program_t *g, uint32_t cond) noexcept nogil
 
+# Whether an ACL holds, in the same way. It may be asked within another test.
+cdef int acl_holds(eval_t *c, const program_t *g, uint32_t acl) noexcept nogil
+
 # Write a format string to out[0:cap]; its bytes, or -1 when they do not fit. A sample that is not found is empty.
 cdef ssize_t format_run(eval_t *c, const program_t *g, uint32_t format, char *out, size_t cap) noexcept nogil

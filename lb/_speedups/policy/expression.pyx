@@ -9,7 +9,7 @@ from lb._speedups.policy.program cimport (
     PART_QUOTE, PART_TEXT, TERM_NOT, TERM_OR, acl_t, cond_t, expr_t, format_t, op_t, part_t, set_t, term_t, test_t,
 )
 from lb._speedups.policy.sample cimport (
-    SAMPLE_FOUND, SAMPLE_MORE, SAMPLE_STR, SAMPLE_WAIT, sample_cast,
+    SAMPLE_FOUND, SAMPLE_MORE, SAMPLE_STR, SAMPLE_WAIT, iterator_t, sample_cast,
 )
 
 
@@ -73,6 +73,15 @@ cdef int acl_run(eval_t *c, const program_t *g, uint32_t index) noexcept nogil:
         if r < 0:
             answer = -1
     return answer
+
+
+cdef int acl_holds(eval_t *c, const program_t *g, uint32_t acl) noexcept nogil:
+    cdef iterator_t iterator = c.iterator
+    cdef bint iterating = c.iterating
+    cdef int r = acl_run(c, g, acl)
+    c.iterator = iterator
+    c.iterating = iterating
+    return r
 
 
 cdef int cond_run(eval_t *c, const program_t *g, uint32_t cond) noexcept nogil:

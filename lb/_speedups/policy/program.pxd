@@ -53,6 +53,9 @@ cdef enum:                       # arg_t.kind
     ARG_FORMAT
     ARG_NET                      # i = bits of the mask; text = 4 or 16 bytes
     ARG_TABLE                    # i = place of the stick table in the mapping
+    ARG_VARIABLE                 # i = id of a variable (variable.pxd)
+    ARG_ACL                      # i = index
+    ARG_END
 
 ctypedef struct arg_t:
     uint8_t kind                 # ARG_*
@@ -177,6 +180,7 @@ ctypedef struct ruleset_t:
 cdef enum:                       # program_t.uses: what the view must hold only then
     PROGRAM_DESTINATION = 1 << 0  # where the client connected to
     PROGRAM_ID = 1 << 1          # the request id
+    PROGRAM_RECORD = 1 << 2      # times, bytes and states
 
 ctypedef struct program_t:       # at plan_t.program_at; all offsets are from the image's start
     uint32_t args_at

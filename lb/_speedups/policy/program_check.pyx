@@ -1,4 +1,4 @@
-from libc.stdint cimport int64_t, uint16_t, uint64_t
+from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 
 from lb._speedups.base.mapping cimport MAPPING_ARENA, MAPPING_ARENA_AT
 from lb._speedups.policy.action cimport action_is_known
@@ -6,21 +6,24 @@ from lb._speedups.policy.convert cimport (
     CONVERTERS_CODEC_END, CONVERTERS_HASH_END, CONVERTERS_JSON_END, CONVERTERS_NET_END, CONVERTERS_NUMBER_END,
     CONVERTERS_TEXT_END, CONVERTERS_TIME_END,
 )
+from lb._speedups.policy.convert_variable cimport CONVERTERS_VARIABLE_END
 from lb._speedups.policy.fetch cimport (
     FETCHES_CONNECTION_END, FETCHES_INTERNAL_END, FETCHES_REQUEST_END, FETCHES_RESPONSE_END, FETCHES_SOURCE_END,
     FETCHES_TRACKED_END,
 )
+from lb._speedups.policy.fetch_variable cimport FETCHES_VARIABLE_END
 from lb._speedups.policy.pattern cimport set_check
 from lb._speedups.policy.plan cimport plan_array_fits, plan_text_fits
 from lb._speedups.policy.program cimport (
-    ARG_BACKEND, ARG_EXPR, ARG_FORMAT, ARG_FRONTEND, ARG_SERVER, ARG_TABLE, CONVERTERS_CODEC,
-    CONVERTERS_HASH, CONVERTERS_JSON, CONVERTERS_NET, CONVERTERS_NUMBER, CONVERTERS_TEXT, CONVERTERS_TIME,
-    FETCHES_CONNECTION, FETCHES_INTERNAL,
-    FETCHES_REQUEST, FETCHES_RESPONSE, FETCHES_SOURCE, FETCHES_TRACKED, PART_EXPR, PART_TEXT, acl_t, arg_t, cond_t,
+    ARG_ACL, ARG_BACKEND, ARG_END, ARG_EXPR, ARG_FORMAT, ARG_FRONTEND, ARG_SERVER, ARG_TABLE, ARG_VARIABLE,
+    CONVERTERS_CODEC, CONVERTERS_HASH, CONVERTERS_JSON, CONVERTERS_NET, CONVERTERS_NUMBER, CONVERTERS_TEXT,
+    CONVERTERS_TIME, CONVERTERS_VARIABLE, FETCHES_CONNECTION, FETCHES_INTERNAL, FETCHES_REQUEST, FETCHES_RESPONSE,
+    FETCHES_SOURCE, FETCHES_TRACKED, FETCHES_VARIABLE, PART_EXPR, PART_TEXT, acl_t, arg_t, cond_t,
     expr_t, format_t, op_t, part_t, program_of, program_t, rule_t, ruleset_t, set_t, term_t, test_t,
 )
 from lb._speedups.policy.sample cimport SAMPLE_TYPES
 from lb._speedups.policy.table cimport table_t
+from lb._speedups.policy.variable cimport SCOPE_PROC, SCOPE_RES, variable_scope_of
 
 
 cdef inline const char *at(const plan_t *p, uint32_t offset) noexcept nogil:
@@ -46,6 +49,8 @@ cdef bint is_fetch(uint16_t code) noexcept nogil:
         end = FETCHES_TRACKED_END
     elif family == FETCHES_SOURCE:
         end = FETCHES_SOURCE_END
+    elif family == FETCHES_VARIABLE:
+        end = FETCHES_VARIABLE_END
     return 0 < (code & 255) < end
 
 
@@ -66,6 +71,8 @@ cdef bint is_converter(uint16_t code) noexcept nogil:
         end = CONVERTERS_TIME_END
     elif family == CONVERTERS_JSON:
         end = CONVERTERS_JSON_END
+    elif family == CONVERTERS_VARIABLE:
+        end = CONVERTERS_VARIABLE_END
     return 0 < (code & 255) < end
 
 
@@ -91,7 +98,7 @@ cdef int check_args(const plan_t *p, const program_t *g) noexcept nogil:
     cdef uint64_t limit
     cdef uint32_t i
     for i in range(g.args):
-        if args[i].kind > ARG_TABLE or not plan_text_fits(p, args[i].text):
+        if args[i].kind >= ARG_END or not plan_text_fits(p, args[i].text):
             return -1
         if args[i].kind == ARG_FRONTEND:
             limit = p.nfrontends
@@ -103,6 +110,12 @@ cdef int check_args(const plan_t *p, const program_t *g) noexcept nogil:
             limit = g.exprs
         elif args[i].kind == ARG_FORMAT:
             limit = g.formats
+        elif args[i].kind == ARG_ACL:
+            limit = g.acls
+        elif args[i].kind == ARG_VARIABLE:
+            if not SCOPE_PROC <= variable_scope_of(<uint64_t> args[i].i) <= SCOPE_RES:
+                return -1
+            continue
         elif args[i].kind == ARG_TABLE:
             if (args[i].i < MAPPING_ARENA_AT or args[i].i % 64 != 0
                     or args[i].i > MAPPING_ARENA_AT + MAPPING_ARENA - <int64_t> sizeof(table_t)):
@@ -133,13 +146,26 @@ cdef int check_expressions(const plan_t *p, const program_t *g) noexcept nogil:
     return 0
 
 
+# Whether an expression asks only ACLs below `acl`: what asks itself would never end.
+cdef bint asks_below(const plan_t *p, const program_t *g, uint32_t expr, uint32_t acl) noexcept nogil:
+    cdef const expr_t *e = (<const expr_t *> at(p, g.exprs_at)) + expr
+    cdef const op_t *ops = (<const op_t *> at(p, g.ops_at)) + e.ops
+    cdef const arg_t *args = <const arg_t *> at(p, g.args_at)
+    cdef uint32_t i, k
+    for i in range(e.nops):
+        for k in range(ops[i].nargs):
+            if args[ops[i].args + k].kind == ARG_ACL and args[ops[i].args + k].i >= acl:
+                return False
+    return True
+
+
 cdef int check_conditions(const plan_t *p, const program_t *g) noexcept nogil:
     cdef const set_t *sets = <const set_t *> at(p, g.sets_at)
     cdef const test_t *tests = <const test_t *> at(p, g.tests_at)
     cdef const acl_t *acls = <const acl_t *> at(p, g.acls_at)
     cdef const term_t *terms = <const term_t *> at(p, g.terms_at)
     cdef const cond_t *conds = <const cond_t *> at(p, g.conds_at)
-    cdef uint32_t i
+    cdef uint32_t i, k
     for i in range(g.sets):
         if set_check(p, &sets[i]) != 0:
             return -1
@@ -149,6 +175,9 @@ cdef int check_conditions(const plan_t *p, const program_t *g) noexcept nogil:
     for i in range(g.acls):
         if not is_range(acls[i].tests, acls[i].ntests, g.tests):
             return -1
+        for k in range(acls[i].ntests):
+            if not asks_below(p, g, tests[acls[i].tests + k].expr, i):
+                return -1
     for i in range(g.terms):
         if terms[i].acl >= g.acls:
             return -1

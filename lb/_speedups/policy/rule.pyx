@@ -1,9 +1,10 @@
 from libc.stdint cimport uint8_t
 from libc.string cimport memcpy
 
-from lb._speedups.policy.action cimport ACTION_ALLOW, ACTIONS_EDIT, ACTIONS_TABLE
+from lb._speedups.policy.action cimport ACTION_ALLOW, ACTIONS_EDIT, ACTIONS_TABLE, ACTIONS_VARIABLE
 from lb._speedups.policy.action_edit cimport action_edit
 from lb._speedups.policy.action_table cimport action_table
+from lb._speedups.policy.action_variable cimport action_variable
 from lb._speedups.policy.expression cimport cond_run, format_run
 from lb._speedups.policy.plan cimport plan_text
 from lb._speedups.policy.program cimport ARG_FORMAT, ARG_INT, ARG_TEXT, RULE_UNLESS, ruleset_t
@@ -61,6 +62,8 @@ cdef int rules_run(eval_t *c, const program_t *g, uint32_t ruleset, message_t *m
                 return RULES_ERROR
         elif family == ACTIONS_TABLE:
             action_table(c, g, rule)
+        elif family == ACTIONS_VARIABLE:
+            action_variable(c, g, rule)
         elif rule.action == ACTION_ALLOW:
             return RULES_DONE
         else:

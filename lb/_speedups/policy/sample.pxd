@@ -14,8 +14,10 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from lb._speedups.base.ledger cimport ledger_t
 from lb._speedups.base.mapping cimport counters_t, mapping_t
+from lb._speedups.policy.logline cimport log_view_t, logline_t
 from lb._speedups.policy.plan cimport plan_backend_t, plan_frontend_t, plan_server_t, plan_t, text_t
 from lb._speedups.policy.table cimport track_t
+from lb._speedups.policy.variable cimport variable_pools_t, variables_t
 from lb._speedups.proto.message cimport message_t
 
 cdef enum:
@@ -80,6 +82,13 @@ ctypedef struct view_t:
     uint8_t stopping             # the worker drains
     uint8_t id_len
     uint8_t pad[4]
+    variable_pools_t *pools      # of this worker, NULL = nothing can be kept
+    variables_t **variables      # the stream's, NULL = there is no stream
+    variables_t **session        # the client connection's, NULL = there is none
+    const log_view_t *record     # what a record would say now, NULL = nobody asks (PROGRAM_RECORD)
+    logline_t *line              # the worker's state of times in records
+    uint32_t last_line           # line of the last rule that ended a list, 0 = none
+    uint32_t pad1
 
 ctypedef struct iterator_t:      # where a fetch with several values stands; all zero at the beginning
     uint32_t field               # index of the header field + 1

@@ -21,6 +21,7 @@ from lb._speedups.policy.logline cimport logline_init
 from lb._speedups.policy.plan cimport (
     FRONTEND_KEEPALIVE, PLAN_UNLIMITED, plan_check, plan_frontend, plan_frontend_t, plan_listener, plan_server, plan_t,
 )
+from lb._speedups.policy.variable cimport variable_pools_drain, variable_pools_init
 from lb._speedups.proto.message cimport message_t
 from lb._speedups.relay.h1link cimport h1link_codec
 from lb._speedups.relay.http cimport http_kill, http_resume
@@ -81,6 +82,7 @@ cdef engine_t *engine_new(mapping_t *m, uint32_t slot, int wakeup) noexcept nogi
     pool_init(&e.mirror_pool, b"mirror", sizeof(mirror_t), KEEP_BLOCKS)
     pool_init(&e.proxied_pool, b"proxied", sizeof(proxied_t), KEEP_LINKS)
     pool_init(&e.buffer_pool, b"buffer", BUFFER_SIZE, KEEP_BLOCKS)
+    variable_pools_init(&e.variable_pools, &e.buffer_pool)
     flow_pool_init(&e.flows, &e.buffer_pool)
     logline_init(&e.logline)
     h1link_codec(&e.h1)
@@ -132,6 +134,7 @@ cdef void engine_stop(engine_t *e) noexcept nogil:
     pool_drain(&e.buffer_pool)
     pool_drain(&e.proxied_pool)
     pool_drain(&e.mirror_pool)
+    variable_pools_drain(&e.variable_pools)
 
 
 cdef void kill(stream_t *st) noexcept nogil:

@@ -8,7 +8,7 @@ from lb._speedups.io.flow cimport (
     FLOW_WRITE_ERROR, flow_free, flow_held, flow_init, flow_preload, flow_run, flow_t,
 )
 from lb._speedups.base.timers cimport lb_timer_t
-from lb._speedups.policy.action cimport ACTION_DENY, ACTION_REJECT, ACTION_TARPIT, ACTION_USE_BACKEND
+from lb._speedups.policy.action cimport ACTION_ALLOW, ACTION_DENY, ACTION_REJECT, ACTION_TARPIT, ACTION_USE_BACKEND
 from lb._speedups.policy.balance cimport balance_t, balance_usable
 from lb._speedups.policy.plan cimport (
     FRONTEND_FORWARDING, FRONTEND_MARKS_RESPONSE, FRONTEND_MONITOR, FRONTEND_NO_DOTS, ROUTE_TIMES, TARGET_SPLIT,
@@ -17,6 +17,7 @@ from lb._speedups.policy.plan cimport (
 from lb._speedups.policy.program cimport arg_t
 from lb._speedups.policy.route cimport route_find, route_found_t, route_is_plain
 from lb._speedups.policy.rule cimport RULES_DONE, RULES_VERDICT, verdict_t
+from lb._speedups.policy.variable cimport SCOPE_REQ, variables_forget
 from lb._speedups.proto.h1 cimport H1_BAD_TARGET, H1_UNASKED_UPGRADE
 from lb._speedups.proto.message cimport (
     FRAMING_CLOSE, FRAMING_LENGTH, MESSAGE_HTTP10, MESSAGE_UPGRADE, METHOD_DELETE, METHOD_GET, METHOD_HEAD,
@@ -325,6 +326,7 @@ cdef bint judge(stream_t *st, uint32_t ruleset, message_t *m) noexcept nogil:
     if st.flags & STREAM_COPY:
         return True                           # nobody sees a copy's answer
     verdict.at = 0
+    verdict.rule = NULL
     if m == st.request and st.asked_method.len == 0:
         st.asked_method = m.method_at
         st.asked_target = m.target
@@ -333,6 +335,8 @@ cdef bint judge(stream_t *st, uint32_t ruleset, message_t *m) noexcept nogil:
     while True:
         r = rules_apply(st, ruleset, m, &verdict)
         if r == RULES_DONE:
+            if verdict.rule != NULL and verdict.rule.action == ACTION_ALLOW:
+                st.last_rule = verdict.rule
             if m == st.request and not is_idempotent(m):
                 st.flags &= <uint16_t> ~STREAM_REPLAY    # a rule may have set the method
             return True
@@ -347,6 +351,7 @@ cdef bint judge(stream_t *st, uint32_t ruleset, message_t *m) noexcept nogil:
         if arg != NULL and st.use_backend == 0:
             st.use_backend = <uint32_t> arg.i + 1
         verdict.at += 1
+    st.last_rule = verdict.rule
     carry_out(st, &verdict, m == st.response)
     return False
 
@@ -355,6 +360,7 @@ cdef bint judge(stream_t *st, uint32_t ruleset, message_t *m) noexcept nogil:
 cdef bint judge_response(stream_t *st, message_t *m) noexcept nogil:
     if st.flags & STREAM_COPY:
         return True
+    variables_forget(&st.engine.variable_pools, st.variables, SCOPE_REQ)
     if st.backend.response_rules != 0 and not judge(st, st.backend.response_rules, m):
         return False
     return st.frontend.response_rules == 0 or judge(st, st.frontend.response_rules, m)

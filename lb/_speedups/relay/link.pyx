@@ -7,6 +7,7 @@ from lb._speedups.io.conn cimport (
     CONN_AGAIN, CONN_HUP, CONN_RDHUP, CONN_READABLE, CONN_WRITABLE, conn_close, conn_recv, conn_send,
 )
 from lb._speedups.io.sys cimport iovec
+from lb._speedups.policy.variable cimport variables_free
 from lb._speedups.relay.proxied cimport proxied_free
 from lb._speedups.relay.relay cimport (
     BUFFER_SIZE, LINK_BROKEN, LINK_CLIENT, LINK_CLOSE, LINK_IDLE, LINK_RESTING, WINDOW_BUFFER, WINDOW_NONE, engine_t,
@@ -109,6 +110,8 @@ cdef void link_close(link_t *l) noexcept nogil:
             link_close(l.own)
         if l.proxied != NULL:
             proxied_free(l)
+        if l.variables != NULL:
+            variables_free(&e.variable_pools, l.variables)
         if l.prev != NULL:
             l.prev.next = l.next
         else:

@@ -23,12 +23,14 @@ from lb._speedups.base.timers cimport lb_timer_t, timers_t
 from lb._speedups.io.conn cimport conn_t, loop_t
 from lb._speedups.io.flow cimport flow_pool_t, flow_t
 from lb._speedups.io.sys cimport sockaddr_storage
-from lb._speedups.policy.logline cimport log_end_t, logline_t
+from lb._speedups.policy.logline cimport log_end_t, log_view_t, logline_t
 from lb._speedups.policy.table cimport TABLE_TRACKS, track_t
 from lb._speedups.policy.plan cimport (
     LOG_TARGETS, plan_backend_t, plan_frontend_t, plan_mirror_t, plan_route_t, plan_server_t, plan_split_t, plan_t,
 )
+from lb._speedups.policy.program cimport rule_t
 from lb._speedups.policy.sample cimport SAMPLE_SCRATCH, eval_t, view_t
+from lb._speedups.policy.variable cimport variable_pools_t, variables_t
 from lb._speedups.proto.h1 cimport chunked_t
 from lb._speedups.proto.message cimport message_t, span_t
 
@@ -202,6 +204,7 @@ ctypedef struct link_t:
     uint16_t to_port             # the port it came to, 0 = not asked for yet
     link_t *own                  # listed server links that serve this client only
     proxied_t *proxied           # what else its PROXY header told, NULL = nothing
+    variables_t *variables       # that rules have set for as long as the connection lives, NULL = none
     # server
     uint32_t server_oid
     uint32_t max_requests        # carries no more streams than this, 0 = no limit
@@ -307,6 +310,8 @@ ctypedef struct stream_t:
     stream_t *prev
     mirror_t *mirror             # what is gathered for a copy of its request, NULL = nothing
     track_t tracks[TABLE_TRACKS]  # keys of stick tables that it holds
+    variables_t *variables       # that rules have set, and captures; NULL = none
+    const rule_t *last_rule      # the last that ended a list, NULL = none
     # Not zeroed, from `up` on, because a stream costs a memset: whoever sets the condition writes them first.
     flow_t up                    # STREAM_UP_FLOW: client to server, unseen (TCP, tunnel, large bodies)
     flow_t down                  # STREAM_DOWN_FLOW: server to client
@@ -392,6 +397,7 @@ ctypedef struct engine_t:
     pool_t buffer_pool
     pool_t mirror_pool
     pool_t proxied_pool
+    variable_pools_t variable_pools
     flow_pool_t flows
     logline_t logline
     uint32_t streams_begun       # ever, for their numbers
@@ -408,6 +414,7 @@ ctypedef struct engine_t:
     # what rules look at and write to; good for one evaluation
     view_t view
     eval_t eval
+    log_view_t record            # PROGRAM_RECORD
     char rule_scratch[SAMPLE_SCRATCH]
     # what is written but not sent within one pump
     link_t *scratch_link         # whose bytes are in the scratch, NULL = none

@@ -4,11 +4,11 @@ from lb._speedups.base.clock cimport clock_real_us
 from lb._speedups.base.ledger cimport ledger_of
 from lb._speedups.io.sys cimport AF_INET, AF_INET6, getsockname, ntohs, sockaddr, sockaddr_in, sockaddr_in6, \
     sockaddr_storage, socklen_t
-from lb._speedups.policy.program cimport ARG_BACKEND, PROGRAM_DESTINATION, PROGRAM_ID, program_of
+from lb._speedups.policy.program cimport ARG_BACKEND, PROGRAM_DESTINATION, PROGRAM_ID, PROGRAM_RECORD, program_of
 from lb._speedups.policy.rule cimport rule_arg, rule_number, rule_text, rules_run
 from lb._speedups.policy.sample cimport address_t, view_t
 from lb._speedups.relay.relay cimport engine_t, link_t
-from lb._speedups.relay.stream cimport stream_id
+from lb._speedups.relay.stream cimport stream_id, stream_record
 
 
 # Where the client connected to: as its PROXY header says, or its socket. That costs a system call, so it is asked only for
@@ -65,6 +65,15 @@ cdef void look(stream_t *st) noexcept nogil:
     v.id_len = st.id_len
     v.status = st.status
     v.stopping = e.draining
+    v.pools = &e.variable_pools
+    v.variables = &st.variables
+    v.session = &st.client.link.variables
+    v.last_line = st.last_rule.line if st.last_rule != NULL else 0
+    v.line = &e.logline
+    v.record = NULL
+    if uses & PROGRAM_RECORD:
+        stream_record(st, &e.record)
+        v.record = &e.record
     e.eval.view = v
     e.eval.scratch = e.rule_scratch
     e.eval.used = 0

@@ -33,6 +33,9 @@ cdef void stream_keep_source(stream_t *st) noexcept nogil
 # connection still counts, so that a record says what HAProxy's would (the client's connection in, the server's out).
 cdef void stream_account(stream_t *st) noexcept nogil
 
+# What a record of the stream would say if it were written now. Connections are counted as they are at this moment.
+cdef void stream_record(stream_t *st, log_view_t *v) noexcept nogil
+
 # An end of a connection as records show it.
 cdef void stream_end_of(log_end_t *end, const sockaddr_storage *address) noexcept nogil
 

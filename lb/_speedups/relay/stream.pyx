@@ -24,6 +24,7 @@ from lb._speedups.policy.table cimport (
     STORE_BYTES_IN_CNT, STORE_BYTES_IN_RATE, STORE_BYTES_OUT_CNT, STORE_BYTES_OUT_RATE, STORE_HTTP_ERR_CNT,
     STORE_HTTP_ERR_RATE, TABLE_TRACKS, table_add_locked, table_entry_t, table_held, table_release_locked, table_t,
 )
+from lb._speedups.policy.variable cimport variables_free
 from lb._speedups.proto.h1 cimport h1_reason_text
 from lb._speedups.proto.proxy cimport PROXY_NOT_ONE, proxy_reason_text
 from lb._speedups.proto.message cimport MESSAGE_HTTP10, message_t, span_t
@@ -263,23 +264,15 @@ cdef void count(stream_t *st) noexcept nogil:
         e.rows[st.frontend.oid].intercepted += 1
 
 
-cdef void record(stream_t *st) noexcept nogil:
+cdef void stream_record(stream_t *st, log_view_t *v) noexcept nogil:
     cdef engine_t *e = st.engine
     cdef const plan_t *p = st.plan.plan
-    cdef log_view_t v
     cdef message_t *m = st.request
     cdef bint edited
     cdef size_t n
     cdef const plan_frontend_t *f = st.frontend
-    cdef bint failed = is_failure(st)
-    if f.log_flags & LOGS_NO_NORMAL and not failed:
-        return
-    if f.log_flags & LOGS_NO_NULL and st.bytes_in == 0:
-        return
-    memset(&v, 0, sizeof(v))
+    memset(v, 0, sizeof(log_view_t))
     v.number = st.number
-    v.logged = e.logged[f.oid]
-    e.logged[f.oid] += 1
     v.idle_ms = st.idle_ms
     if f.log_flags & LOGS_ENDS:
         v.local = st.local
@@ -328,6 +321,20 @@ cdef void record(stream_t *st) noexcept nogil:
         while v.reason.p[n] != 0:
             n += 1
         v.reason.len = <uint32_t> n
+
+
+cdef void record(stream_t *st) noexcept nogil:
+    cdef engine_t *e = st.engine
+    cdef log_view_t v
+    cdef const plan_frontend_t *f = st.frontend
+    cdef bint failed = is_failure(st)
+    if f.log_flags & LOGS_NO_NORMAL and not failed:
+        return
+    if f.log_flags & LOGS_NO_NULL and st.bytes_in == 0:
+        return
+    stream_record(st, &v)
+    v.logged = e.logged[f.oid]
+    e.logged[f.oid] += 1
     stream_lines(e, st.plan, f, &v, failed, st)
 
 
@@ -425,6 +432,8 @@ cdef void stream_free(stream_t *st) noexcept nogil:
     stream_account(st)
     if st.mirror != NULL:
         mirror_drop(st)
+    if UNLIKELY(st.variables != NULL):
+        variables_free(&e.variable_pools, st.variables)
     if st.flags & STREAM_UP_FLOW:
         flow_free(&st.up)
     if st.flags & STREAM_DOWN_FLOW:

@@ -8,7 +8,7 @@ in the module of its family (`policy/action_*.pyx`) or in relay.
 from collections.abc import Callable
 from typing import NamedTuple
 
-from lb.config.actions import answer, check, edit, steer, table
+from lb.config.actions import answer, check, edit, steer, table, variable
 from lb.config.actions.context import Made, Phase, RuleContext
 from lb.config.actions.number import Action
 
@@ -39,6 +39,9 @@ ACTIONS = {
     "set_pathq": Kind(edit.line("set_pathq", Action.SET_PATHQ, check.pathq), _REQUEST),
     "set_query": Kind(edit.line("set_query", Action.SET_QUERY, check.target), _REQUEST),
     "set_status": Kind(edit.set_status, _RESPONSE),
+    "set_var": Kind(variable.set_var),
+    "set_var_fmt": Kind(variable.set_var_fmt),
+    "unset_var": Kind(variable.unset_var),
     "track": Kind(table.track, _REQUEST),
     "use_backend": Kind(steer.use_backend, _REQUEST),
 }

@@ -23,4 +23,9 @@ class Action(IntEnum):
     SET_PATHQ = 0x207
     SET_STATUS = 0x208
 
+    SET_VAR = 0x401
+    SET_VAR_FMT = 0x402
+    UNSET_VAR = 0x403
+    CAPTURE = 0x404
+
     TRACK = 0x601

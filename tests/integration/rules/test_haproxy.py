@@ -144,6 +144,25 @@ CONVERTERS = """
     str(a_b_),word(1,_,9) str(_a_b),word(-1,_,9) str(a_b_),field(1,_,9) str(_a_b),field(-1,_,9) str(a__),word(1,_,0)
 """.split()  # noqa: SIM905
 
+VARIABLES = """
+    str(a),set-var(txn.h1),length var(txn.h1) var(txn.h2) var(txn.h2,dflt) var(txn.h2,12),add(1) str(a),set-var(res.h1),length
+    var(res.h1) int(7),set-var(txn.hn) int(1),add(txn.hn) int(9),sub(txn.hn) int(9),mul(txn.hn) int(9),div(txn.hn)
+    int(9),mod(txn.hn) int(9),and(txn.hn) int(8),or(txn.hn) int(9),xor(txn.hn) int(9),add(txn.none) str(17),set-var(txn.hs),length int(1),add(txn.hs)
+    int(0),set-var(txn.hz) int(9),div(txn.hz) int(9),mod(txn.hz) path,set-var(txn.hp),length var(txn.hp) var(txn.hp),upper
+    src,set-var(txn.hi) var(txn.hi) var(txn.hi),ipmask(8) str(x),concat(<,txn.hi,>) str(x),concat(<,txn.none,>) str(x),concat(<)
+    str(x),concat(<,,>) str(x),concat(,txn.hn) method,set-var(txn.hm),length bin(610062),set-var(txn.hb),hex
+    var(txn.hb),hex str(x),concat(<,txn.hb,>) str(abd),strcmp(txn.h1) str(A),strcmp(txn.h1) str(a),strcmp(txn.h1)
+    str(ab),strcmp(txn.h1) str(),strcmp(txn.h1) str(x),strcmp(txn.none) int(5),strcmp(txn.hn) str(a),secure_memcmp(txn.h1)
+    str(b),secure_memcmp(txn.h1) str(7),secure_memcmp(txn.hn) int(7),secure_memcmp(txn.hn) str(x),secure_memcmp(txn.none)
+    bool(1),set-var(txn.ht) var(txn.ht) str(),set-var(txn.he),length var(txn.he),length str(c),unset-var(txn.h1),length var(txn.h1)
+    str(u),set-var(txn.h1,ifset),length var(txn.h1) str(u),set-var(txn.h1,ifnotset),length var(txn.h1)
+    str(v),set-var(txn.h1,ifempty),length var(txn.h1) str(),set-var(txn.h1,ifempty),length var(txn.h1),length
+    int(3),set-var(txn.hn,iflt) var(txn.hn) int(3),set-var(txn.hn,ifgt) var(txn.hn) int(4),set-var(txn.hn,ifexists) var(txn.hn)
+    int(5),set-var(txn.hn,ifnotexists) var(txn.hn) str(z),set-var(txn.hn,ifgt) var(txn.hn) str(c),unset-var(txn.none),length
+    int(1),set-var(sess.hx) var(sess.hx) int(1),set-var(proc.hx) var(proc.hx) str(c),unset-var(proc.hx) var(proc.hx)
+    req.hdr(x-a),set-var(req.hx) var(req.hx) var(req.hx),set-var(req.hx),upper var(req.hx)
+""".split()  # noqa: SIM905
+
 FORMATS = """
     %{-Q}[path] %%[x %[bin(610062)]
     %[bin(0001090a0d1f207f80ff)] %%b%[str(a%%b)] %[str(%41)]
@@ -152,6 +171,7 @@ FORMATS = """
 EXPRESSIONS = [
     *FETCHES,
     *CONVERTERS,
+    *VARIABLES,
     "str(a b)",
     'str("q\\"x")',
     "str(a]b)",
@@ -274,6 +294,9 @@ CONDITIONS = [
     query -m found
     req.ver 1.0
     str(a) -m str -- -i a
+    var(txn.none) -m found
+    var(txn.none,a) -m str a
+    int(5),set-var(txn.c1),set-var(txn.c2) -m int 5
     int(-5) -- -5
     path -m end x /
     path -m dom x

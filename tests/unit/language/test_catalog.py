@@ -16,14 +16,9 @@ POLICY = Path(__file__).parents[3] / "lb" / "_speedups" / "policy"
 
 def enums(file: str, prefix: str) -> list[dict[str, int]]:
     """Read the enums of a .pxd whose names begin with `prefix`, each with the values C would give."""
-    return [names for _, names in labelled(file, prefix)]
-
-
-def labelled(file: str, prefix: str) -> list[tuple[str, dict[str, int]]]:
-    """Read the same with the first word of the comment that each has."""
-    found: list[tuple[str, dict[str, int]]] = []
+    found: list[dict[str, int]] = []
     text = (POLICY / file).read_text()
-    for label, block in re.findall(r"^cdef enum[^:\n]*:(?: *# (\w+))?[^\n]*\n((?:    .*\n)+)", text, re.M):
+    for block in re.findall(r"^cdef enum[^:\n]*:[^\n]*\n((?:    .*\n)+)", text, re.M):
         value = -1
         names: dict[str, int] = {}
         for line in block.splitlines():
@@ -32,7 +27,7 @@ def labelled(file: str, prefix: str) -> list[tuple[str, dict[str, int]]]:
             value = value + 1 if match[2] is None else eval(match[2], {"__builtins__": {}})
             names[match[1]] = value
         if all(name.startswith(prefix) for name in names):
-            found.append((label, names))
+            found.append(names)
     return found
 
 
@@ -41,17 +36,19 @@ def constant(name: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("file", "prefix", "word", "table"),
+    ("files", "prefix", "word", "table"),
     [
-        ("fetch.pxd", "FETCH", "FETCH_", {each.name: each.code for each in catalog.FETCHES.values()}),
-        ("convert.pxd", "CONVERT", "CONVERT_", {each.name: each.code for each in catalog.CONVERTERS.values()}),
+        ("fetch*.pxd", "FETCHES_", "FETCH_", {each.name: each.code for each in catalog.FETCHES.values()}),
+        ("convert*.pxd", "CONVERTERS_", "CONVERT_", {each.name: each.code for each in catalog.CONVERTERS.values()}),
     ],
 )
-def test_codes(file: str, prefix: str, word: str, table: dict[str, int]) -> None:
-    families = {name: number for each in enums("program.pxd", prefix) for name, number in each.items()}
+def test_codes(files: str, prefix: str, word: str, table: dict[str, int]) -> None:
+    # An enum of codes ends with <its family>_END, in whatever module it stands.
+    (families,) = enums("program.pxd", prefix)
     theirs = {
-        name.removeprefix(word): families[label] << 8 | value
-        for label, family in labelled(file, prefix)
+        name.removeprefix(word): families[list(family)[-1].removesuffix("_END")] << 8 | value
+        for path in POLICY.glob(files)
+        for family in enums(path.name, word[:-1])
         for name, value in family.items()
         if not name.endswith("_END")
     }
@@ -69,6 +66,7 @@ def test_types_matches_arguments_and_actions() -> None:
     matches = only("program.pxd", "MATCH_")
     assert {f"MATCH_{each.name}": each.value for each in catalog.Match} | {"MATCH_METHODS": 13} == matches
     args = only("program.pxd", "ARG_")
+    del args["ARG_END"]
     assert {name: getattr(expression, name) for name in args} == args
     families, *members = enums("action.pxd", "ACTION")
     assert {f"ACTION_{each.name}": each.value for each in Action} == {
