@@ -41,5 +41,8 @@ class Process(Protocol):
     async def glance(self, question: str) -> dict[int, object]:
         """Ask every worker; return the answers by slot at once, of a slow one the previous answer."""
 
+    def is_beating(self) -> bool:
+        """Return whether every worker has shown signs of life of late."""
+
     async def reload(self) -> bool:
         """Read the configuration anew; whether that worked."""

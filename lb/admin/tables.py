@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from lb._speedups.face.mapping import Mapping
 from lb._speedups.face.tables import STORE_NAMES, table_information, table_rows
@@ -14,19 +14,49 @@ from lb.supervisor.generation import Placed
 _TYPES = {number: name for name, number in KEY_TYPES.items()}
 
 
+def heads(mapping: Mapping, placed: Iterable[Placed]) -> list[dict[str, int | str]]:
+    """Return name, type, size and use of tables."""
+    return [
+        {
+            "name": each.part.name,
+            "type": _TYPES[each.part.key_type],
+            "size": each.part.size,
+            "used": _used(mapping, each),
+        }
+        for each in placed
+    ]
+
+
+def _used(mapping: Mapping, table: Placed) -> int:
+    used = table_information(mapping, table.offset)["used"]
+    assert isinstance(used, int)
+    return used
+
+
 def head(mapping: Mapping, table: Placed) -> str:
     """Return the line of a table."""
-    used = table_information(mapping, table.offset)["used"]
-    part = table.part
-    return f"# table: {part.name}, type: {_TYPES[part.key_type]}, size:{part.size}, used:{used}\n"
+    (said,) = heads(mapping, [table])
+    return "# table: {name}, type: {type}, size:{size}, used:{used}\n".format(**said)
+
+
+def entries(mapping: Mapping, table: Placed) -> Iterator[dict[str, int | str]]:
+    """Yield the entries of a table, shard by shard."""
+    names = _names(table)
+    for _, key, holders, left_ms, _, values in table_rows(mapping, table.offset):
+        shown: dict[str, int | str] = {"key": _key(table.part.key_type, key), "use": holders, "exp": left_ms}
+        yield shown | dict(zip(names, values, strict=True))
+
+
+def _names(table: Placed) -> list[str]:
+    return [
+        f"{STORE_NAMES[store]}({period_ms})" if period_ms else STORE_NAMES[store]
+        for store, _, period_ms in table.part.stores
+    ]
 
 
 def lines(mapping: Mapping, table: Placed) -> Iterator[str]:
     """Yield a line for each entry, shard by shard."""
-    names = [
-        f"{STORE_NAMES[store]}({period_ms})" if period_ms else STORE_NAMES[store]
-        for store, _, period_ms in table.part.stores
-    ]
+    names = _names(table)
     for address, key, holders, left_ms, _, values in table_rows(mapping, table.offset):
         said = "".join(f" {name}={value}" for name, value in zip(names, values, strict=True))
         yield f"0x{address:x}: key={_key(table.part.key_type, key)} use={holders} exp={left_ms} shard=0{said}\n"

@@ -17,6 +17,7 @@ from lb.config.health import CHECK_TIMES, faults_of_check, faults_of_server, fau
 from lb.config.logmeaning import review_logs
 from lb.config.routing import RouteReview
 from lb.config.rules import RuleCompiler, names_of
+from lb.config.secret import NO_REFERENCE, is_reference
 from lb.config.suggestion import nearest
 from lb.config.tables import table_parts
 from lb.model import (
@@ -29,6 +30,7 @@ from lb.model import (
     Debug,
     Defaults,
     Frontend,
+    HttpAdmin,
     Keepalive,
     Mirror,
     Pool,
@@ -160,7 +162,23 @@ class Review:
                 self._report(("global", "admin", "path"), "global", f"admin.path '{line_text(admin.path)}' {error}")
             else:
                 self.bound[address, False] = "the admin socket"
+        self._http(configuration.global_.http)
         self.findings += review_logs(configuration)
+
+    def _http(self, http: HttpAdmin | UnsetType) -> None:
+        if http is UNSET:
+            return
+        try:
+            address = parse_bind(http.address)
+            if address.family not in (Family.IPV4, Family.IPV6):
+                raise AddressError("is not an IP address and a port; write '127.0.0.1:8404'")
+        except AddressError as error:
+            self._report(("global", "http", "address"), "global", f"http.address '{line_text(http.address)}' {error}")
+        else:
+            if address.port:
+                self.bound[address, False] = "the HTTP admin"
+        if http.token is not UNSET and not is_reference(http.token):
+            self._report(("global", "http", "token"), "global", f"http.token {NO_REFERENCE}")
 
     def _frontend(self, name: str, frontend: Frontend) -> None:
         path: Path = ("frontends", name)

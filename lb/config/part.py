@@ -49,6 +49,14 @@ class Admin(Struct, frozen=True):
     level: str  # "user", "operator", "admin"
 
 
+class HttpAdmin(Struct, frozen=True):
+    """The HTTP admin."""
+
+    host: str  # numeric
+    port: int  # 0 = the kernel's choice
+    token: str  # of those who change anything; "" = nobody may
+
+
 class Log(Struct, frozen=True):
     """A target of the access log or of the error log."""
 
@@ -187,6 +195,7 @@ class Part(Struct, frozen=True):
     error_logs: tuple[Log, ...] = ()  # targets of lb's own lines
     tables: tuple[TablePart, ...] = ()  # by their numbers in the plan
     variables: tuple[tuple[int, str], ...] = ()  # id and name of those of the process
+    http: HttpAdmin | None = None
 
 
 class Compilation(Protocol):

@@ -23,10 +23,11 @@ from lb.config.health import check_part, observation_part
 from lb.config.loading import read
 from lb.config.logs import LogRow, Logs
 from lb.config.netset import NetsetRow, netset
-from lb.config.part import Admin, Backend, Balance, Bind, BindOptions, Frontend, ObjectKind, Part, Server
+from lb.config.part import Admin, Backend, Balance, Bind, BindOptions, Frontend, HttpAdmin, ObjectKind, Part, Server
 from lb.config.routerows import KEYS, KeyRow, MirrorRow, PlaceRow, RedirectRow, ReplyRow, RouteRow, SplitRow, Tables
 from lb.config.routing import mirrored_to
 from lb.config.rules import RuleCompiler, Sets, judges_paths, names_of
+from lb.config.secret import SecretError, read_secret
 from lb.config.source import Format, Source
 from lb.config.tables import table_parts
 from lb.language.program import ProgramRows
@@ -36,6 +37,7 @@ from lb.model import Balance as BalanceModel
 from lb.model import Bind as BindModel
 from lb.model import Configuration, Debug, Keepalive
 from lb.model import Frontend as FrontendModel
+from lb.model import HttpAdmin as HttpAdminModel
 from lb.model import Pool as PoolModel
 from lb.model import Server as ServerModel
 from lb.model.address import Address, Family, parse_bind, parse_server, parse_source, unix_name
@@ -299,6 +301,7 @@ class _Compiler:
         self.frontends = [self._frontend(name, each) for name, each in configuration.frontends.items()]
         self.backends = [self._backend(name, each) for name, each in configuration.backends.items()]
         self.findings += self.tables.findings
+        self.http = self._http(configuration.global_.http, folder)
 
     def plan(self, source: Source | None) -> CompiledPlan:
         """Put the parts together."""
@@ -323,6 +326,7 @@ class _Compiler:
             spread_percent=process.spread_checks,
             tables=table_parts(self.configuration.tables, self.findings.append),
             variables=process_variables(self.rules.names.variables),
+            http=self.http,
         )
         rows = Rows(
             maxconn,
@@ -344,6 +348,18 @@ class _Compiler:
             len(part.tables),
         )
         return CompiledPlan(self.objects, self.balances, part, rows, self._warnings(source))
+
+    def _http(self, http: HttpAdminModel | UnsetType, folder: str) -> HttpAdmin | None:
+        if http is UNSET:
+            return None
+        address = parse_bind(http.address)
+        token = ""
+        try:
+            if http.token is not UNSET:
+                token = read_secret(http.token, folder)
+        except SecretError as error:
+            self.findings.append(Finding(("global", "http", "token"), "global", f"http.token {error}"))
+        return HttpAdmin(address.host, address.port, token)
 
     def _object(self, kind: ObjectKind, parent: int, name: str) -> int:
         self.objects.append((kind, parent, name))

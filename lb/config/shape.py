@@ -465,6 +465,7 @@ _EXAMPLES = {
     ("Bind", "address"): "write where to listen, such as ':8080'",
     ("Server", "address"): "write where it is, such as '10.0.0.1:8080'",
     ("Route", "match"): "write what a request must look like, such as 'match: {path: /static/*}'",
+    ("HttpAdmin", "address"): "write where it listens, such as '127.0.0.1:8404'",
     ("Admin", "path"): "write the path of its socket, such as '/run/lb/admin.sock'",
     ("AcceptProxy", "from"): "say whose headers to believe, such as 'from: [\"10.0.0.0/8\"]'",
     ("Log", "to"): "write stdout, stderr or the absolute path of a file",

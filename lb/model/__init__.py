@@ -6,7 +6,7 @@ from lb.model.configuration import Configuration
 from lb.model.connection import Pool
 from lb.model.frontend import Bind, Frontend, FrontendLog
 from lb.model.mirror import Mirror
-from lb.model.process import Admin, ErrorLog, Global, Log
+from lb.model.process import Admin, ErrorLog, Global, HttpAdmin, Log
 from lb.model.proxy import AcceptProxy, SendProxy
 from lb.model.routing import Match, Redirect, Reply, Route, RouteTimeouts, Sticky
 from lb.model.traffic import BackendTimeouts, Debug, Defaults, FrontendTimeouts, Keepalive, Timeouts
@@ -28,6 +28,7 @@ __all__ = [
     "FrontendLog",
     "FrontendTimeouts",
     "Global",
+    "HttpAdmin",
     "Keepalive",
     "Log",
     "Match",

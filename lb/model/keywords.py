@@ -46,7 +46,6 @@ UNBUILT: dict[str, dict[str, str]] = {
         "templates": "files",
     },
     "Global": {
-        "http": "admin",
         "user": "process",
         "group": "process",
         "chroot": "process",
@@ -339,6 +338,7 @@ INSTEAD: dict[str, dict[str, str]] = {
         "max_conn": "write 'maxconn'",
     },
     "Admin": {"socket": "write 'path'"},
+    "HttpAdmin": {"bind": "write 'address'", "port": "write 'address: 127.0.0.1:8404'"},
     "Log": {
         "target": "write 'to'",
         "path": "write 'to'",

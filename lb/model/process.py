@@ -33,6 +33,26 @@ class Admin(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     ] = "admin"
 
 
+class HttpAdmin(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The HTTP admin: metrics, health, the statistics page, figures as JSON."""
+
+    address: Annotated[
+        Text,
+        Meta(
+            description="IP address and port to listen on; a loopback address unless others may read it.",
+            examples=["127.0.0.1:8404", "[::1]:8404"],
+        ),
+    ]
+    token: Annotated[
+        Text | UnsetType,
+        Meta(
+            description="Where the token stands that changes need, such as a reload: `env:NAME` or `file:PATH`; a relative "
+            "path begins at the configuration's folder. Without it nothing can be changed.",
+            examples=["env:LB_TOKEN", "file:/etc/lb/token"],
+        ),
+    ] = UNSET
+
+
 class Log(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One target of the access log."""
 
@@ -187,6 +207,10 @@ class Global(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         Meta(
             description="The admin socket. `lb reload`, `lb stats` and `lb ctl` talk to it; without it there is none."
         ),
+    ] = UNSET
+    http: Annotated[
+        HttpAdmin | UnsetType,
+        Meta(description="The HTTP admin; without it there is none."),
     ] = UNSET
     spread_checks: Annotated[
         Annotated[int, Meta(ge=0, le=50)],

@@ -22,10 +22,19 @@ class Journal:
         self._stream = stream or sys.stderr
         self._sink: Sink | None = None
         self._lines: deque[str] = deque(maxlen=LINES)
+        self._listeners: list[Sink] = []
 
     def use(self, sink: Sink | None) -> None:
         """Write by this (line, severity) from now on; None is the stream again."""
         self._sink = sink
+
+    def listen(self, listener: Sink) -> None:
+        """Tell each line also to this one, who must not wait."""
+        self._listeners.append(listener)
+
+    def unlisten(self, listener: Sink) -> None:
+        """Tell it no more."""
+        self._listeners.remove(listener)
 
     def begin(self) -> None:
         """Begin a new chapter: a start or a reload."""
@@ -49,6 +58,8 @@ class Journal:
 
     def _write(self, line: str, severity: int) -> None:
         self._lines.append(line)
+        for listener in self._listeners:
+            listener(line, severity)
         if self._sink is not None:
             self._sink(line, severity)
         else:

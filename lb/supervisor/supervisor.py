@@ -15,6 +15,7 @@ import socket
 import time
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
 
 from lb._speedups.face.logdrain import LogDrain
 from lb.admin.rates import Rates
@@ -33,6 +34,9 @@ from lb.supervisor.notify import Notifier
 from lb.supervisor.sockets import ListenFailed, Sockets, why
 from lb.supervisor.workers import Workers
 from lb.supervisor.zygote import Heritage, Zygote
+
+if TYPE_CHECKING:
+    from lb.admin.http import HttpServer
 
 TICK_S = 0.5
 RATE_S = 0.99  # every second tick
@@ -85,6 +89,7 @@ class Supervisor:
         self._places: list[tuple[Bind, str]] = []  # kept here: `show stat` also works when the sockets are closed
         self.workers = Workers(loop, self._zygote, heritage, self.sockets, journal)
         self._admin: AdminServer | None = None
+        self._http: HttpServer | None = None
         self._logs: LogDrain | None = None
         self._complaints = Complaints()
         self._changing = asyncio.Lock()
@@ -140,6 +145,8 @@ class Supervisor:
     def _announce(self, generation: Generation) -> None:
         part = generation.part
         self.journal.note(self._status(generation))
+        if self._http is not None:
+            self.journal.note(f"listening on {self._http.address} (HTTP admin)")
         listeners: dict[str, list[str]] = {}
         for bind, text in self._places:
             self.journal.note(f"listening on {text} ({bind.frontend})")
@@ -148,6 +155,7 @@ class Supervisor:
             ready = {
                 "listeners": listeners,
                 "admin": part.admin.path if part.admin else None,
+                "http": self._http.address if self._http else None,
                 "pid": os.getpid(),
                 "workers": [worker.child.pid for worker in self.workers.present()],
             }
@@ -168,6 +176,8 @@ class Supervisor:
         await self._ended
         if self._admin is not None:
             await self._admin.close()
+        if self._http is not None:
+            await self._http.close()
         self._loop.remove_reader(self._heritage.alarm)
         self.states.close()
         self._schedule.close()
@@ -343,6 +353,7 @@ class Supervisor:
         is_first = self.generation is None
         async with AsyncExitStack() as undo:
             admin = await self._open_admin(part, undo)
+            http = await self._open_http(part, undo)
             self._open_logs(part, undo)
             self.states.prepare(generation)
             try:
@@ -381,6 +392,12 @@ class Supervisor:
         self._admin = admin
         if admin is not None and part.admin is not None:
             admin.settle(part.admin)
+        if self._http is not None and self._http is not http:
+            # Not awaited: the request that asked for this reload may be one of those that it waits for.
+            self._spawn(self._http.close())
+        self._http = http
+        if http is not None and part.http is not None:
+            http.admin = part.http
 
     async def _open_admin(self, part: Part, undo: AsyncExitStack) -> AdminServer | None:
         """Return the admin server that this configuration wants: the present one while its path is the same."""
@@ -393,6 +410,24 @@ class Supervisor:
             raise Failed(f"lb: error: admin socket '{part.admin.path}': {why(error, 'path')}") from error
         undo.push_async_callback(admin.close)
         return admin
+
+    async def _open_http(self, part: Part, undo: AsyncExitStack) -> HttpServer | None:
+        """Return the HTTP admin that this configuration wants: the present one while its address is the same."""
+        if part.http is None:
+            return None
+        if self._http is not None and self._http.is_at(part.http):
+            return self._http
+        # Not before it is wanted: aiohttp is slow to import, and is nothing for the zygote.
+        from lb.admin.http import HttpServer
+
+        http = HttpServer(part.http, self)
+        try:
+            await http.open()
+        except OSError as error:
+            where = f"http.address '{part.http.host}' port {part.http.port}"
+            raise Failed(f"lb: error: global: {where}: {why(error, 'address')}") from error
+        undo.push_async_callback(http.close)
+        return http
 
     def _open_logs(self, part: Part, undo: AsyncExitStack) -> None:
         targets, own = targets_of(part), error_targets_of(part)
@@ -421,6 +456,10 @@ class Supervisor:
     def places(self) -> list[tuple[Bind, str]]:
         """Return where each bind really listens."""
         return self._places
+
+    def is_beating(self) -> bool:
+        """Return whether every worker has shown signs of life of late."""
+        return self.workers.are_beating()
 
     async def ask(self, question: str) -> dict[int, object]:
         """Ask every worker; return the answers by slot."""

@@ -68,6 +68,7 @@ class Lb:
         self.addresses: dict[str, list[Address]] = {
             name: [_address(text) for text in texts] for name, texts in message["listeners"].items()
         }
+        self.http_address: str = message["http"] or ""
         self._at_rest = {pid: descriptors_of(pid) for pid in self.workers()}
 
     def write(self, settings: Settings) -> None:

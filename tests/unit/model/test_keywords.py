@@ -15,6 +15,7 @@ DOCUMENT: dict[str, Any] = {
     "version": 1,
     "global": {
         "admin": {"path": "/run/lb.sock"},
+        "http": {"address": "127.0.0.1:8404"},
         "log": [{"to": "stdout", "format": "json"}],
         "error_log": [{"to": "stderr"}],
     },
@@ -60,6 +61,7 @@ PLACES: dict[str, tuple[str | int, ...]] = {
     "Configuration": (),
     "Global": ("global",),
     "Admin": ("global", "admin"),
+    "HttpAdmin": ("global", "http"),
     "Log": ("global", "log", 0),
     "ErrorLog": ("global", "error_log", 0),
     "FrontendLog": ("frontends", "web", "log"),
