@@ -29,7 +29,8 @@ help: ## list the verbs
 
 # ---- environment -------------------------------------------------------------------------------------------
 
-# What pip cannot bring: a C compiler, Python's headers, venv. Looked for first; apt only as root.
+# What pip cannot bring: a C compiler, Python's headers, venv, and PCRE2, which lb can be built without. Looked for first;
+# apt only as root.
 build/.system: setup.py
 	@mkdir -p build
 	@missing=""; \
@@ -41,6 +42,10 @@ build/.system: setup.py
 	  $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || missing="$$missing python3-venv"; \
 	else missing="$$missing python3-dev python3-venv"; fi; \
 	test -e /usr/include/stdio.h || missing="$$missing libc6-dev"; \
+	wanted=""; pkg-config --exists libpcre2-8 2>/dev/null || wanted=" pkg-config libpcre2-dev"; \
+	if [ -z "$$missing" ] && [ -n "$$wanted" ] && ! { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; }; then \
+	  echo "without$$wanted lb is built without regular expressions; as root: apt-get install$$wanted"; \
+	else missing="$$missing$$wanted"; fi; \
 	if [ -n "$$missing" ]; then \
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	    apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends $$missing </dev/null; \

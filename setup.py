@@ -97,11 +97,41 @@ FLAGS = {
         *SANITIZERS,
     ],
 }[FLAVOUR]
+LIBRARIES = {"lb/_speedups/policy/regex.pyx": ("LB_PCRE2", "libpcre2-8")}
+"""Optional C libraries: the module that is their one door, the macro that says it is there, the name for pkg-config.
+
+Without the library the module is built all the same and says so when it is asked. LB_WITHOUT="libpcre2-8 ..." leaves one out.
+"""
 LINK_FLAGS = SANITIZERS if FLAVOUR == "sanitize" else []
 
 
 def core_count() -> int:
     return len(os.sched_getaffinity(0))
+
+
+def package_flags(package: str) -> tuple[list[str], list[str]] | None:
+    """Return the compiler's and the linker's flags for a library; None if it is not installed for developers."""
+    tool = shutil.which("pkg-config") or shutil.which("pkgconf")
+    if tool is None or package in os.environ.get("LB_WITHOUT", "").split():
+        return None
+    made = [
+        subprocess.run([tool, option, package], capture_output=True, text=True, check=False)
+        for option in ("--cflags", "--libs")
+    ]
+    if any(each.returncode for each in made):
+        return None
+    compile_flags, link_flags = (shlex.split(each.stdout) for each in made)
+    return compile_flags, link_flags
+
+
+def library_flags(path: Path) -> tuple[list[str], list[str]]:
+    """Return the flags that a module needs for the library it is the door to."""
+    macro, package = LIBRARIES.get(str(path), ("", ""))
+    found = package_flags(package) if package else ([], [])
+    if found is None:
+        print(f"note: {package} is not installed (its development files, by pkg-config); lb is built without it")
+        return [f"-D{macro}=0"], []
+    return [*found[0], *([f"-D{macro}=1"] if macro else [])], found[1]
 
 
 def extensions() -> list[Extension]:
@@ -110,13 +140,14 @@ def extensions() -> list[Extension]:
     for path in sorted(SPEEDUPS.rglob("*.pyx")):
         if IS_RELEASE and path.name.startswith("testing"):
             continue
+        compile_flags, link_flags = library_flags(path)
         found.append(
             Extension(
                 ".".join(path.with_suffix("").parts),
                 [str(path)],
                 include_dirs=[str(SPEEDUPS)],
-                extra_compile_args=[*COMMON_FLAGS, *FLAGS],
-                extra_link_args=LINK_FLAGS,
+                extra_compile_args=[*COMMON_FLAGS, *FLAGS, *compile_flags],
+                extra_link_args=[*LINK_FLAGS, *link_flags],
                 language="c",
             )
         )

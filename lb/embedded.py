@@ -73,7 +73,7 @@ class Running:
         self._mapping.set_worker(SLOT, pid=os.getpid(), state=WORKER_STARTING, eventfd=self._eventfd)
         self._engine = Engine(self._mapping, SLOT, eventfd=self._eventfd)
         self._watch(asyncio.get_running_loop())
-        self._driver = Driver(asyncio.get_running_loop(), self._engine, self._switched, self._drained.set)
+        self._driver = Driver(asyncio.get_running_loop(), self._engine, self._switched, self._drained.set, _Log().warn)
         try:
             await self.reload()
         except BaseException:
@@ -156,7 +156,7 @@ class Running:
                 placed = tables.place(self._mapping, compiled.part.tables, 1, this)
                 image = compiled.image(this, numbering.oids, [*numbering.offsets, *(each.offset for each in placed)])
                 self._next = Generation(this, image, compiled.part, numbering, placed)
-                self._put_in_force(self._next)
+                await self._put_in_force(self._next)
             except BaseException:
                 self._sockets.rollback()
                 tables.undo(self._mapping, placed)
@@ -173,7 +173,7 @@ class Running:
                 self._retired.replace(before, generation)
                 tables.collect(self._mapping)
 
-    def _put_in_force(self, generation: Generation) -> None:
+    async def _put_in_force(self, generation: Generation) -> None:
         part = generation.part
         targets = targets_of(part)
         self._sockets.prepare(part.binds, 1)
@@ -184,6 +184,7 @@ class Running:
         self._states.prepare(generation)
         self._sockets.listen()
         self._engine.prepare(generation.image)
+        await self._compile(generation.number)
         # From here on nothing fails.
         generation.apply_limits(self._mapping)
         self._mapping.generation = generation.number
@@ -191,6 +192,15 @@ class Running:
         self._driver.step()
         self._sockets.commit()
         generation.mark(self._mapping)
+
+    async def _compile(self, number: int) -> None:
+        """Let the engine compile what a prepared plan needs, a little in each turn of the loop."""
+        try:
+            while not self._engine.compile(number):  # noqa: ASYNC110 - not a wait: each call does a part
+                await asyncio.sleep(0)
+        except BaseException:
+            self._engine.discard(number)
+            raise
 
     def _switched(self) -> None:
         assert self._next is not None

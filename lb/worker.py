@@ -27,6 +27,7 @@ from lb._speedups.face.engine import (
     STEP_ACCEPT,
     STEP_AGAIN,
     STEP_DRAINED,
+    STEP_LIMITED,
     STEP_SWITCHED,
     Engine,
 )
@@ -58,7 +59,7 @@ class Driver:
     """Drive an engine by a loop.
 
     `switched` is called when the engine has taken another generation into use, `drained` when the last connection has
-    gone after `drain`.
+    gone after `drain`, `warn` with what an operator should know.
     """
 
     def __init__(
@@ -67,11 +68,14 @@ class Driver:
         engine: Engine,
         switched: Callable[[], None],
         drained: Callable[[], None],
+        warn: Callable[[str], None],
     ) -> None:
         self._loop = loop
         self._engine = engine
         self._switched = switched
         self._drained = drained
+        self._warn = warn
+        self._limits = 0  # of regular expressions, when that was said last
         self._is_again = False
         self._paused: set[int] = set()  # engine's descriptors that wait for STEP_ACCEPT
         self._serving: dict[Listening, int] = {}  # (oid, socket number) -> engine's descriptor
@@ -95,8 +99,19 @@ class Driver:
                 self._loop.add_reader(descriptor, self._accept, descriptor)
         if bits & STEP_SWITCHED:
             self._switched()
+        if bits & STEP_LIMITED:
+            self._limited()
         if bits & STEP_DRAINED:
             self._drained()
+
+    def _limited(self) -> None:
+        seen = self._engine.regexes()
+        count, self._limits = seen["limits"] - self._limits, seen["limits"]
+        pattern = seen["limited"].decode("utf-8", "backslashreplace")
+        which = f", '{pattern}' last" if pattern else ""
+        self._warn(
+            f"{count} matches of regular expressions reached a limit{which}: rules that refuse did so, others were left out"
+        )
 
     def _step_again(self) -> None:
         self._is_again = False
@@ -171,7 +186,7 @@ class Process:
     def __init__(self, loop: asyncio.AbstractEventLoop, engine: Engine, sock: socket.socket) -> None:
         self._loop = loop
         self._engine = engine
-        self._driver = Driver(loop, engine, self._switched, loop.stop)
+        self._driver = Driver(loop, engine, self._switched, loop.stop, _warn)
         self._channel = Channel(loop, sock, self._hear, self._lost)
         self._descriptors: dict[int, int] = {}  # received listening sockets by number
         self._prepared: dict[int, Prepare] = {}
@@ -210,10 +225,27 @@ class Process:
         self._prepared[message.generation] = message
         if self._engine.generation == message.generation:
             self._switched()
+            self._channel.send(Prepared(message.generation))
         else:
+            self._compile(message.generation)
+
+    def _compile(self, generation: int) -> None:
+        """Compile what the plan needs, a little in each turn of the loop, and say when it is ready."""
+        if generation in self._prepared:
+            try:
+                is_ready = self._engine.compile(generation)
+            except (MemoryError, ValueError) as error:
+                self._discard(generation)
+                self._channel.send(Prepared(generation, str(error) or "out of memory"))
+                return
+            if not is_ready:
+                self._loop.call_soon(self._compile, generation)
+                return
             # The commit may have come before this message was read.
             self._driver.step()
-        self._channel.send(Prepared(message.generation))
+        elif self._engine.generation != generation:
+            return  # it was given up meanwhile
+        self._channel.send(Prepared(generation))
 
     def _switched(self) -> None:
         message = self._prepared.pop(self._engine.generation, None)
@@ -275,6 +307,10 @@ class Process:
         for name, live in leaks.items():
             print(f"lb: error: worker {os.getpid()}: {live} objects of pool '{name}' were left", file=sys.stderr)
         return EXIT_FAULT if leaks else 0
+
+
+def _warn(text: str) -> None:
+    print(f"lb: warning: worker {os.getpid()}: {text}", file=sys.stderr, flush=True)
 
 
 def main(heritage: Heritage, slot: int, sock: socket.socket) -> int:

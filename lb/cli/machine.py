@@ -27,7 +27,6 @@ class Library(NamedTuple):
 LIBRARIES = (
     Library("openssl", "openssl", "ssl", "TLS cannot be built"),
     Library("nghttp2", "libnghttp2", "nghttp2", "HTTP/2 cannot be built"),
-    Library("pcre2", "libpcre2-8", "pcre2-8", "regular expressions cannot be built"),
     Library("zlib", "zlib", "z", "gzip compression cannot be built"),
     Library("brotli", "libbrotlienc", "brotlienc", "brotli compression cannot be built"),
     Library("zstd", "libzstd", "zstd", "zstd compression cannot be built"),
@@ -44,7 +43,16 @@ class Line(NamedTuple):
 
 def examine() -> int:
     """Print a line for each thing; return 0, or 1 if lb cannot run here."""
-    lines = [_kernel(), _python(), _uvloop(), _extension(), _cores(), _descriptors(), *map(_library, LIBRARIES)]
+    lines = [
+        _kernel(),
+        _python(),
+        _uvloop(),
+        _extension(),
+        _cores(),
+        _descriptors(),
+        _regex(),
+        *map(_library, LIBRARIES),
+    ]
     width = max(len(each.name) for each in lines)
     for each in lines:
         click.echo(f"{each.name:<{width}}  {each.state:<7}  {each.detail}")
@@ -93,6 +101,17 @@ def _descriptors() -> Line:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     detail = f"{soft} soft, {hard} hard; a proxied connection takes two"
     return Line("descriptors", "ok" if hard >= DESCRIPTORS_FEW else "missing", detail)
+
+
+def _regex() -> Line:
+    try:
+        from lb._speedups.face.regex import Regex, is_available, version
+    except ImportError:
+        return Line("pcre2", "missing", "the data plane is not compiled")
+    if not is_available():
+        return Line("pcre2", "missing", "lb was built without it and refuses regular expressions")
+    speed = "with JIT" if Regex(b"a").is_jit else "without JIT: slower"
+    return Line("pcre2", "ok", f"{version()}, {speed}")
 
 
 def _library(library: Library) -> Line:

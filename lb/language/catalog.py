@@ -70,7 +70,8 @@ class Argument:
 
     Kinds: `int`, `text`, `name` (a token), `unit` (of a date), `frontend`, `backend`, `server`, `table`, `ipv4`, `ipv6`, `hex`,
     `mask4`, `mask6` (a mask or its bits), `flag` (0 or 1), `query` (this word), `char` (one character), `json_path`; of a few words
-    one: `asint` (`int`), `input_code`, `forwarded` (a parameter); `variable` (its name), `operand` (an integer or a variable); and,
+    one: `asint` (`int`), `input_code`, `forwarded` (a parameter); `variable` (its name), `operand` (an integer or a variable);
+    `regex`, `references` (what replaces a match), `regex_flags` (`g`, and `i` that goes with the regex); and,
     of all arguments that are left, `conditions` (of setting a variable) and `acls`.
     """
 
@@ -446,6 +447,12 @@ CONVERTERS: dict[str, Converter] = {
             """,
         ),
         *_converters(
+            7,
+            """
+            regsub STR STR regex references regex_flags?
+            """,
+        ),
+        *_converters(
             12,
             """
             set-var ANY = variable conditions?
@@ -474,6 +481,7 @@ class Match(IntEnum):
     SUB = 10
     DIR = 11
     DOM = 12
+    REG = 13
 
 
 MATCH_TAKES: dict[Match, Type] = {
@@ -489,6 +497,7 @@ MATCH_TAKES: dict[Match, Type] = {
     Match.SUB: Type.STR,
     Match.DIR: Type.STR,
     Match.DOM: Type.STR,
+    Match.REG: Type.STR,
 }
 
 MATCH_OF_TYPE: dict[Type, Match] = {
@@ -509,6 +518,7 @@ DERIVED = {
     "dir": Match.DIR,
     "dom": Match.DOM,
     "len": Match.LEN,
+    "reg": Match.REG,
 }
 """Endings of fetch names that say how to match: `path_beg` is `path -m beg`."""
 

@@ -21,7 +21,6 @@ from lb.language.expression import Expression, Names, parse
 from lb.language.pattern import Set, compile_set, read_patterns
 from lb.language.words import Word, split
 
-UNBUILT_MATCHES = {"reg": "regular expressions are known but not built yet"}
 UNBUILT_FLAGS = {"-M": "maps as patterns", "-u": "ids of ACLs"}
 TERM_NOT = 1
 TERM_OR = 2
@@ -204,16 +203,12 @@ def _underived(text: str, at: int) -> tuple[str, Match | None]:
     fetch = FETCHES.get(ALIASES.get(base, base))
     if fetch is None or fetch.type is not Type.STR:
         return text, None
-    if ending in UNBUILT_MATCHES:
-        raise LanguageError(f"'{name}': {UNBUILT_MATCHES[ending]}", at)
     if ending not in DERIVED:
         return text, None
     return base + text[len(name) :], DERIVED[ending]
 
 
 def _method(word: Word) -> Match:
-    if word.text in UNBUILT_MATCHES:
-        raise LanguageError(f"'-m {word.text}': {UNBUILT_MATCHES[word.text]}", word.at)
     try:
         return Match[word.text.upper()]
     except KeyError:

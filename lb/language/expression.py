@@ -9,6 +9,7 @@ from typing import Any
 from lb.config.suggestion import did_you_mean, nearest
 from lb.language.catalog import ALIASES, CASTS, CONVERTERS, DERIVED, FETCHES, Argument, Converter, Fetch, Needs, Type
 from lb.language.error import LanguageError
+from lb.language.regex import IGNORE_CASE, check_references, check_regex
 from lb.language.unbuilt import UNBUILT_CONVERTERS, UNBUILT_FETCHES
 from lb.language.variable import conditions, variable_id
 
@@ -28,7 +29,7 @@ _WORDS: dict[str, tuple[str, dict[str, int]]] = {
 
 # Numbers of arg_t.kind.
 ARG_NONE, ARG_INT, ARG_TEXT, ARG_FRONTEND, ARG_BACKEND, ARG_SERVER, ARG_EXPR, ARG_FORMAT, ARG_NET, ARG_TABLE = range(10)
-ARG_VARIABLE, ARG_ACL = 10, 11
+ARG_VARIABLE, ARG_ACL, ARG_REGEX = 10, 11, 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ class Arg:
     """One argument, checked: an `arg_t`."""
 
     kind: int
-    number: int = 0
+    number: int = 0  # of ARG_REGEX: flags, until the program gives it its index
     text: bytes = b""
     tests: tuple[Any, ...] = ()  # ARG_ACL: its tests, which become a number when the program takes them up
 
@@ -211,7 +212,16 @@ def _arguments(
         made.append(Arg(ARG_INT, conditions(rest)))
     elif rest:
         made += _acls(rest, names)
-    return tuple(made)
+    return _with_flags(tuple(made))
+
+
+def _with_flags(args: tuple[Arg, ...]) -> tuple[Arg, ...]:
+    """Move flag `i` from where it is written to the regex that it belongs to."""
+    if not args or args[0].kind != ARG_REGEX or args[-1].kind != ARG_INT:
+        return args
+    flags = args[-1].number
+    regex = Arg(ARG_REGEX, IGNORE_CASE if flags & 2 else 0, args[0].text)
+    return (regex, *args[1:-1], Arg(ARG_INT, flags & 1))
 
 
 def _acls(given: list[tuple[str, int]], names: Names) -> Iterable[Arg]:
@@ -270,6 +280,14 @@ def _argument(name: str, wanted: Argument, text: str, at: int, names: Names) -> 
             raise LanguageError(f"'{name}' needs pairs of hexadecimal digits, not '{text}'", at) from None
     if kind in ("mask4", "mask6"):
         return _mask(name, kind, text, at)
+    if kind == "regex":
+        return Arg(ARG_REGEX, 0, check_regex(text, at))
+    if kind == "references":
+        return Arg(ARG_TEXT, 0, check_references(text, at))
+    if kind == "regex_flags":
+        if text.strip("gi"):
+            raise LanguageError(f"'{name}': unknown flag in '{text}'", at, "known: g, i")
+        return Arg(ARG_INT, ("g" in text) | ("i" in text) << 1)
     if kind == "query":
         if text != "query":
             raise LanguageError(f"'{name}': unknown kind '{text}'", at, "known: query")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from lb.language.catalog import MATCH_TAKES, Match
 from lb.language.error import LanguageError
+from lb.language.regex import IGNORE_CASE, check_regex
 from lb.language.words import Word
 
 SET_IGNORE_CASE = 1
@@ -29,6 +30,7 @@ class Set:
     ranges: tuple[tuple[int, int], ...] = ()
     nets4: tuple[tuple[bytes, bytes], ...] = ()
     nets6: tuple[tuple[bytes, bytes], ...] = ()
+    regexes: tuple[tuple[bytes, int], ...] = ()  # pattern, flags; in the order in which they are tried
 
 
 def compile_set(method: Match, ignore_case: bool, patterns: list[Word]) -> Set:
@@ -52,6 +54,10 @@ def compile_set(method: Match, ignore_case: bool, patterns: list[Word]) -> Set:
             nets4=_merge([each for each in nets if len(each[0]) == 4]),
             nets6=_merge([each for each in nets if len(each[0]) == 16]),
         )
+    if method is Match.REG:
+        how = IGNORE_CASE if ignore_case else 0
+        found = [(check_regex(each.text, each.at, how), how) for each in patterns]
+        return Set(method, flags, cast, regexes=tuple(dict.fromkeys(found)))
     if method is Match.BIN:
         return Set(method, 0, cast, words=tuple(sorted({_binary(each) for each in patterns})))
     return Set(method, flags, cast, words=tuple(sorted({_word(method, ignore_case, each) for each in patterns})))

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import NamedTuple, TypeVar
 
 from lb.language.condition import Condition, Test
-from lb.language.expression import Arg, Expression
+from lb.language.expression import ARG_REGEX, Arg, Expression
 from lb.language.format import Format, Part
 from lb.language.pattern import Set
 
@@ -26,13 +26,27 @@ class RuleRow(NamedTuple):
     line: int
 
 
+class SetRow(NamedTuple):
+    """One `set_t`, its regular expressions taken up."""
+
+    method: int
+    flags: int
+    cast: int
+    words: tuple[bytes, ...]
+    ranges: tuple[tuple[int, int], ...]
+    nets4: tuple[tuple[bytes, bytes], ...]
+    nets6: tuple[tuple[bytes, bytes], ...]
+    regexes: int  # the first
+    nregexes: int
+
+
 class ProgramRows(NamedTuple):
     """All arrays of a program."""
 
     args: list[Arg]
     ops: list[tuple[int, int, int, int]]  # code, cast, first argument, their number
     exprs: list[tuple[int, int, int]]  # first operation, their number, type
-    sets: list[Set]
+    sets: list[SetRow]
     tests: list[tuple[int, int]]  # expression, set
     acls: list[tuple[int, int]]  # first test, their number
     terms: list[tuple[int, int]]  # ACL, flags
@@ -41,13 +55,14 @@ class ProgramRows(NamedTuple):
     formats: list[tuple[int, int]]  # first part, their number
     rules: list[RuleRow]
     rulesets: list[tuple[int, int]]  # first rule, their number
+    regexes: list[tuple[bytes, int]]  # pattern, flags
 
 
 class Program:
     """A program being put together."""
 
     def __init__(self) -> None:
-        self.rows = ProgramRows([], [], [], [], [], [], [], [], [], [], [], [])
+        self.rows = ProgramRows([], [], [], [], [], [], [], [], [], [], [], [], [])
         self._seen: dict[object, int] = {}
 
     def arguments(self, args: tuple[Arg, ...]) -> int:
@@ -55,7 +70,14 @@ class Program:
         if not args:
             return 0
         args = tuple(replace(each, number=self._acl(each.tests), tests=()) if each.tests else each for each in args)
-        return self._once(("args", args), lambda: self._put(self.rows.args, list(args)))
+        return self._once(("args", args), lambda: self._put(self.rows.args, [self._argument(each) for each in args]))
+
+    def _argument(self, arg: Arg) -> Arg:
+        return Arg(ARG_REGEX, self.regex(arg.text, arg.number)) if arg.kind == ARG_REGEX else arg
+
+    def regex(self, pattern: bytes, flags: int) -> int:
+        """Take up a regular expression."""
+        return self._once(("regex", pattern, flags), lambda: self._put(self.rows.regexes, [(pattern, flags)]))
 
     def expression(self, each: Expression) -> int:
         """Take up an expression."""
@@ -104,7 +126,20 @@ class Program:
 
     def _set(self, each: Set) -> int:
         def put() -> int:
-            self.rows.sets.append(each)
+            first = self._put(self.rows.regexes, list(each.regexes))
+            self.rows.sets.append(
+                SetRow(
+                    each.method,
+                    each.flags,
+                    each.cast,
+                    each.words,
+                    each.ranges,
+                    each.nets4,
+                    each.nets6,
+                    first,
+                    len(each.regexes),
+                )
+            )
             return len(self.rows.sets) - 1
 
         return self._once(each, put)

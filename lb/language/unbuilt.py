@@ -45,7 +45,7 @@ UNBUILT_CONVERTERS = _names(
     debug digest fix_is_valid fix_tag_value hmac in_table
     jwt_verify map map_beg map_dir map_dom map_end
     map_int map_ip map_key map_len map_reg map_regm map_str map_sub map_str_int map_str_ip map_ip_int map_beg_int map_reg_int
-    mqtt_field_value mqtt_is_valid protobuf ungrpc regsub
+    mqtt_field_value mqtt_is_valid protobuf ungrpc
     sha1 sha2 md5 srv_queue
     table_bytes_in_rate table_bytes_out_rate table_clr_gpc table_clr_gpc0 table_conn_cnt table_conn_cur table_conn_rate
     table_expire table_gpc table_gpc0 table_gpc_rate table_gpc0_rate table_gpt table_gpt0 table_http_err_cnt

@@ -1,7 +1,8 @@
 r"""Words of a condition, as HAProxy's configuration has them (manual 2.2).
 
-Blanks separate words. A backslash takes the next character as it is (`\n`, `\r`, `\t`, `\xHH` are what they are elsewhere),
-"weak" and 'strong' quotes keep blanks; in strong ones a backslash is a backslash. Variables of the environment were put in
+Blanks separate words. A backslash takes a blank, backslash, quote, `#` or `$` as it is (`\n`, `\r`, `\t`, `\xHH` are what they
+are elsewhere), and stays before anything else, as regular expressions want it. "Weak" and 'strong' quotes keep blanks; in
+strong ones a backslash is a backslash. Variables of the environment were put in
 before: a dollar is a character like any other.
 """
 
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 
 from lb.language.error import LanguageError
 
-_ESCAPES = {"n": "\n", "r": "\r", "t": "\t"}
+_ESCAPES = {"n": "\n", "r": "\r", "t": "\t", **{each: each for each in "\\ #$\"'"}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,7 @@ def _escape(text: str, i: int) -> tuple[str, int]:
             raise LanguageError("'\\x' needs two hexadecimal digits", i + 1)
         byte = int(digits, 16)
         return chr(byte) if byte < 128 else chr(0xDC00 + byte), i + 4  # the byte itself, as `surrogateescape` has it
-    return _ESCAPES.get(char, char), i + 2
+    return _ESCAPES.get(char, f"\\{char}"), i + 2
 
 
 def _quoted(text: str, i: int) -> tuple[str, int]:

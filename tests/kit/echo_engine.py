@@ -18,7 +18,7 @@ import struct
 import time
 from contextlib import suppress
 
-STEP_AGAIN, STEP_ACCEPT, STEP_DRAINED, STEP_SWITCHED = 1, 2, 4, 8
+STEP_AGAIN, STEP_ACCEPT, STEP_DRAINED, STEP_SWITCHED, STEP_LIMITED = 1, 2, 4, 8, 16
 PIPES_MAX = 256
 ACCEPT_LIMIT, ACCEPT_DESCRIPTORS, ACCEPT_OTHERS = -1, -2, -3
 
@@ -114,6 +114,9 @@ class Engine:
         if self.generation == 0:
             self._use(generation)
         return generation
+
+    def compile(self, generation):
+        return True
 
     def discard(self, generation):
         self.prepared.discard(generation)

@@ -12,6 +12,7 @@ from lb._speedups.face.engine import (
     STEP_ACCEPT,
     STEP_AGAIN,
     STEP_DRAINED,
+    STEP_LIMITED,
     STEP_SWITCHED,
 )
 from lb.worker import DESCRIPTOR_PAUSE_S, Driver
@@ -58,6 +59,7 @@ class FakeEngine:
         self.sockets: list[tuple[int, int]] = []
         self.given = 100
         self.done: list[str] = []
+        self.limits = 0
 
     def fileno(self) -> int:
         return 5
@@ -79,6 +81,9 @@ class FakeEngine:
     def unlisten(self, descriptor: int, *, stays: bool = False) -> None:
         self.sockets = [each for each in self.sockets if each[1] != descriptor]
 
+    def regexes(self) -> dict[str, object]:
+        return {"limits": self.limits, "limited": b"(a+)+$" if self.limits < 10 else b""}
+
     def drain(self) -> None:
         self.done.append("drain")
 
@@ -96,6 +101,7 @@ class Setup:
             self.engine,  # type: ignore[arg-type]
             lambda: self.calls.append("switched"),
             lambda: self.calls.append("drained"),
+            self.calls.append,
         )
 
 
@@ -109,6 +115,21 @@ def test_a_quiet_step_asks_for_nothing(made: Setup) -> None:
     assert made.engine.stepped == 1
     assert made.loop.soon == []
     assert made.loop.later == []
+
+
+def test_regular_expressions_that_gave_up_are_spoken_of(made: Setup) -> None:
+    made.engine.steps = [STEP_LIMITED, 0, STEP_LIMITED]
+    made.engine.limits = 3
+    made.loop.readable(5)
+    made.loop.readable(5)
+    made.engine.limits = 10
+    made.loop.readable(5)
+    last = ", '(a+)+$' last"
+    does = "reached a limit{}: rules that refuse did so, others were left out"
+    assert made.calls == [
+        f"3 matches of regular expressions {does.format(last)}",
+        f"7 matches of regular expressions {does.format('')}",
+    ]
 
 
 def test_a_run_list_that_is_not_empty_is_gone_on_with_at_once(made: Setup) -> None:

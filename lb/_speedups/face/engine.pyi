@@ -1,6 +1,6 @@
 """One worker's data plane."""
 
-from typing import Final
+from typing import Final, TypedDict
 
 from lb._speedups.face.mapping import Mapping
 
@@ -12,6 +12,8 @@ STEP_DRAINED: Final = 4
 """Draining, and no connection is left."""
 STEP_SWITCHED: Final = 8
 """The worker has switched to a new generation."""
+STEP_LIMITED: Final = 16
+"""Regular expressions have reached their limits (said at most every 10 s)."""
 
 ACCEPT_LIMIT: Final = -1
 """A maxconn is reached: stop watching this listener until STEP_ACCEPT."""
@@ -23,6 +25,18 @@ listener for a millisecond, then say that it is its turn."""
 
 PIPES_MAX: Final[int]
 """Pipes that one engine opens at most for splice(2)."""
+
+class Regexes(TypedDict):
+    patterns: int
+    slow: int
+    """Of these, without JIT."""
+    compiled: int
+    """Ever."""
+    matches: int
+    limits: int
+    """Matches that reached a limit."""
+    limited: bytes
+    """The pattern that did so last, while it is still in use."""
 
 class Engine:
     """Connections, streams, timers and idle server connections of one worker.
@@ -49,8 +63,15 @@ class Engine:
         """Map the plan image in descriptor `plan` (stays the caller's) and return its generation.
 
         It comes into use in the step() or accept() that sees this number as the mapping's committed generation; an
-        engine without any plan takes it at once. Raises ValueError with the reason for a bad image.
+        engine without any plan takes it at once. Before another one is committed, compile() it. Raises ValueError with
+        the reason for a bad image.
         """
+
+    def compile(self, generation: int) -> bool:
+        """Compile regular expressions of a prepared plan for a millisecond; return whether all are ready. Raises ValueError."""
+
+    def regexes(self) -> Regexes:
+        """Return what is known of regular expressions: those of all plans in use, and how matching went."""
 
     def discard(self, generation: int) -> None:
         """Drop a prepared plan that will not be committed."""

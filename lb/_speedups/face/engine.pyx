@@ -9,9 +9,11 @@ from lb._speedups.face.mapping cimport Mapping
 from lb._speedups.io.flow cimport FLOW_PIPES
 from lb._speedups.io.sys cimport AF_INET, AF_INET6, inet_ntop
 from lb._speedups.policy.plan cimport plan_text
+from lb._speedups.policy.regex cimport regex_shelf_t
+from lb._speedups.policy.regexes cimport REGEXES_MEMORY, REGEXES_READY, REGEXES_WRONG
 from lb._speedups.relay.engine cimport (
-    engine_accept, engine_discard, engine_drain, engine_free, engine_listen, engine_new, engine_prepare, engine_resume,
-    engine_step, engine_stop, engine_unlisten,
+    engine_accept, engine_compile, engine_discard, engine_drain, engine_free, engine_listen, engine_new, engine_prepare,
+    engine_resume, engine_step, engine_stop, engine_unlisten,
 )
 from lb._speedups.relay.relay cimport (
     LINK_LINGER, LINK_TCP, PHASE_ASSIGN, PHASE_BODY, PHASE_CONNECT, PHASE_PARKED, PHASE_SEND, PHASE_TUNNEL, engine_t, link_t,
@@ -26,6 +28,7 @@ STEP_AGAIN = 1
 STEP_ACCEPT = 2
 STEP_DRAINED = 4
 STEP_SWITCHED = 8
+STEP_LIMITED = 16
 ACCEPT_LIMIT = -1
 ACCEPT_DESCRIPTORS = -2
 ACCEPT_OTHERS = -3
@@ -84,6 +87,21 @@ cdef class Engine:
         if generation < 0:
             raise OSError(errno, os.strerror(errno))
         return generation
+
+    def compile(self, uint64_t generation):
+        cdef int answer = engine_compile(self.running(), generation)
+        if answer == REGEXES_MEMORY:
+            raise MemoryError
+        if answer == REGEXES_WRONG:
+            raise ValueError("a regular expression of the plan cannot be compiled here")
+        return answer == REGEXES_READY
+
+    def regexes(self):
+        cdef regex_shelf_t *s = &self.running().shelf
+        return {
+            "patterns": s.count, "slow": s.slow, "compiled": s.compiled, "matches": s.matches, "limits": s.limits,
+            "limited": b"" if s.limited is NULL else s.limited.pattern[:s.limited.len],
+        }
 
     def discard(self, uint64_t generation):
         engine_discard(self.running(), generation)

@@ -14,6 +14,8 @@ from lb._speedups.policy.plan cimport (
     plan_split, plan_t,
 )
 from lb._speedups.policy.program cimport ARG_BACKEND, arg_t, program_of
+from lb._speedups.policy.regex cimport regex_shelf_free, regex_shelf_init, regex_shelf_t
+from lb._speedups.policy.regexes cimport REGEXES_READY, regexes_compile, regexes_free, regexes_init, regexes_t
 from lb._speedups.policy.route cimport (
     ROUTE_METHOD, route_allow, route_find, route_found_t, route_is_plain, route_trace_t,
 )
@@ -29,6 +31,8 @@ import socket
 cdef class Explainer:
     cdef plan_t *p
     cdef message_t *m
+    cdef regex_shelf_t shelf
+    cdef regexes_t regexes
 
     def __cinit__(self, bytes image):
         self.p = <plan_t *> malloc(len(image) or 1)
@@ -38,8 +42,14 @@ cdef class Explainer:
         memcpy(self.p, <char *> image, len(image))
         if plan_check(self.p, len(image)):
             raise ValueError("not a plan image")
+        if regex_shelf_init(&self.shelf) != 0 or regexes_init(&self.regexes, self.p) != 0:
+            raise MemoryError
+        if regexes_compile(&self.regexes, self.p, &self.shelf, 0) != REGEXES_READY:
+            raise ValueError("a regular expression of the plan cannot be compiled here")
 
     def __dealloc__(self):
+        regexes_free(&self.regexes, &self.shelf)
+        regex_shelf_free(&self.shelf)
         free(self.p)
         free(self.m)
 
@@ -85,6 +95,7 @@ cdef class Explainer:
         view.mapping = mapping.m
         view.frontend = plan_frontend(self.p, frontend)
         view.backend = plan_backend(self.p, backend) if backend >= 0 else NULL
+        view.regexes = self.regexes.all_
         view.request = self.m
         view.source.family = socket.AF_INET if len(address) == 4 else socket.AF_INET6
         memcpy(view.source.bytes, <char *> address, len(address))
@@ -95,6 +106,7 @@ cdef class Explainer:
             return "done", 0, 0, 0, None
         scratch = bytearray(SAMPLE_SCRATCH)
         c.view = &view
+        c.shelf = &self.shelf
         c.scratch = scratch
         chosen = None
         while True:

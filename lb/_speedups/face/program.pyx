@@ -8,8 +8,7 @@ from lb._speedups.policy.fetch_variable cimport FETCH_CAPTURE_REQ_METHOD, FETCH_
 from lb._speedups.policy.program cimport (
     ARG_TABLE, FETCHES_CONNECTION, FETCHES_REQUEST, FETCHES_VARIABLE, MATCH_END, PROGRAM_DESTINATION, PROGRAM_ID, PROGRAM_RECORD,
     SET_IGNORE_CASE, WORD_ROLLED, WORD_SEED, acl_t, arg_t, bits_put, cond_t, expr_t, format_t, net_t, op_t, part_t, program_t,
-    range_t, rule_t,
-    ruleset_t, set_t, term_t, test_t, word_is_rolled, word_roll, word_slot, word_step, word_t,
+    range_t, regex_row_t, rule_t, ruleset_t, set_t, term_t, test_t, word_is_rolled, word_roll, word_slot, word_step, word_t,
 )
 
 
@@ -27,7 +26,7 @@ def place(Image image, rows):
     """Take room for all arrays; what it returns is for put()."""
     sizes = (
         sizeof(arg_t), sizeof(op_t), sizeof(expr_t), sizeof(set_t), sizeof(test_t), sizeof(acl_t), sizeof(term_t),
-        sizeof(cond_t), sizeof(part_t), sizeof(format_t), sizeof(rule_t), sizeof(ruleset_t),
+        sizeof(cond_t), sizeof(part_t), sizeof(format_t), sizeof(rule_t), sizeof(ruleset_t), sizeof(regex_row_t),
     )
     at = image.place(1, sizeof(program_t))
     arrays = [image.place(len(each), size) for each, size in zip(rows, sizes, strict=True)]
@@ -114,6 +113,7 @@ cdef put_sets(Image image, uint32_t at, rows, places):
         put_nets(image, nets6_at, row.nets6)
         out[i].nets4_at, out[i].nets4 = nets4_at, len(row.nets4)
         out[i].nets6_at, out[i].nets6 = nets6_at, len(row.nets6)
+        out[i].regexes, out[i].nregexes = row.regexes, row.nregexes
 
 
 cdef put_args(Image image, uint32_t at, rows, tables):
@@ -152,6 +152,13 @@ cdef put_rules(Image image, uint32_t at, rows):
         out[i].line = row.line
 
 
+cdef put_regexes(Image image, uint32_t at, rows):
+    cdef regex_row_t *out = <regex_row_t *> (image.base + at)
+    for i, (pattern, flags) in enumerate(rows):
+        image.text(&out[i].text, pattern)
+        out[i].flags = flags
+
+
 cdef put_ops(Image image, uint32_t ops_at, uint32_t exprs_at, rows):
     cdef op_t *ops = <op_t *> (image.base + ops_at)
     cdef expr_t *exprs = <expr_t *> (image.base + exprs_at)
@@ -172,8 +179,9 @@ def put(Image image, rows, placed, tables):
     at, arrays, sets = placed
     g = <program_t *> (image.base + <uint32_t> at)
     g.args_at, g.ops_at, g.exprs_at, g.sets_at, g.tests_at, g.acls_at, g.terms_at, g.conds_at, g.parts_at, \
-        g.formats_at, g.rules_at, g.rulesets_at = arrays
-    g.args, g.ops, g.exprs, g.sets, g.tests, g.acls, g.terms, g.conds, g.parts, g.formats, g.rules, g.rulesets = \
+        g.formats_at, g.rules_at, g.rulesets_at, g.regexes_at = arrays
+    g.args, g.ops, g.exprs, g.sets, g.tests, g.acls, g.terms, g.conds, g.parts, g.formats, g.rules, g.rulesets, \
+        g.regexes = \
         [len(each) for each in rows]
     for code, *_ in rows.ops:
         if code == FETCHES_CONNECTION << 8 | FETCH_DST or code == FETCHES_CONNECTION << 8 | FETCH_DST_PORT:
@@ -193,4 +201,5 @@ def put(Image image, rows, placed, tables):
     put_pairs(image, g.formats_at, rows.formats)
     put_rules(image, g.rules_at, rows.rules)
     put_pairs(image, g.rulesets_at, rows.rulesets)
+    put_regexes(image, g.regexes_at, rows.regexes)
     return at

@@ -9,6 +9,8 @@ from lb._speedups.base.pool cimport pool_drain, pool_init, pool_t
 from lb._speedups.policy.expression cimport cond_run, expr_run, format_run
 from lb._speedups.policy.plan cimport plan_check, plan_frontend, plan_t
 from lb._speedups.policy.program cimport program_of, rule_t
+from lb._speedups.policy.regex cimport regex_shelf_free, regex_shelf_init, regex_shelf_t
+from lb._speedups.policy.regexes cimport REGEXES_READY, regexes_compile, regexes_free, regexes_init, regexes_t
 from lb._speedups.policy.rule cimport RULES_DONE, RULES_ERROR, RULES_VERDICT, rules_run, verdict_t
 from lb._speedups.policy.sample cimport (
     SAMPLE_BOOL, SAMPLE_FOUND, SAMPLE_IPV4, SAMPLE_IPV6, SAMPLE_METH, SAMPLE_SCRATCH, SAMPLE_SINT,
@@ -48,6 +50,8 @@ cdef class Rules:
     cdef variable_pools_t pools
     cdef variables_t *variables
     cdef variables_t *session
+    cdef regex_shelf_t shelf
+    cdef regexes_t regexes
 
     def __cinit__(self, bytes image):
         self.size = len(image)
@@ -60,6 +64,12 @@ cdef class Rules:
         memcpy(self.p, <char *> image, self.size)
         if plan_check(self.p, self.size):
             raise ValueError("plan_check refuses the image")
+        if regex_shelf_init(&self.shelf) != 0 or regexes_init(&self.regexes, self.p) != 0:
+            raise MemoryError
+        if regexes_compile(&self.regexes, self.p, &self.shelf, 0) != REGEXES_READY:
+            raise ValueError("a regular expression of the image cannot be compiled")
+        self.view.regexes = self.regexes.all_
+        self.eval.shelf = &self.shelf
         self.view.plan = self.p
         self.view.frontend = plan_frontend(self.p, 0)
         self.eval.view = &self.view
@@ -85,6 +95,8 @@ cdef class Rules:
             variables_free(&self.pools, self.session)
             variable_pools_drain(&self.pools)
             pool_drain(&self.buffers)
+        regexes_free(&self.regexes, &self.shelf)
+        regex_shelf_free(&self.shelf)
         free(self.p)
         free(self.request)
         free(self.response)
@@ -204,6 +216,11 @@ cdef class Rules:
         """Expressions, conditions, formats and rulesets that the program has."""
         g = program_of(self.p)
         return g.exprs, g.conds, g.formats, g.rulesets
+
+    @property
+    def limits(self):
+        """Matches of regular expressions that reached a limit."""
+        return self.shelf.limits
 
     @property
     def overflows(self):

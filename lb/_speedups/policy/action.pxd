@@ -32,6 +32,16 @@ cdef enum:                       # ACTIONS_EDIT
     ACTION_SET_STATUS            # args: status, reason text
     ACTIONS_EDIT_END
 
+cdef enum:                       # ACTIONS_REWRITE
+    ACTION_REPLACE_HEADER = 0x301    # args: name, regex, format with references
+    ACTION_REPLACE_VALUE         # of a list, each element
+    ACTION_REPLACE_PATH          # args: regex, format with references
+    ACTION_REPLACE_PATHQ
+    ACTION_REPLACE_URI
+    ACTION_SET_URI               # args: format
+    ACTION_NORMALIZE_URI         # args: NORMALIZE_*, flags
+    ACTIONS_REWRITE_END
+
 cdef enum:                       # ACTIONS_VARIABLE
     ACTION_SET_VAR = 0x401       # args: variable, conditions, expression
     ACTION_SET_VAR_FMT           # args: variable, conditions, format
@@ -50,3 +60,7 @@ cdef inline bint action_is_known(uint16_t code) noexcept nogil:
         or ACTION_SET_VAR <= code < ACTIONS_VARIABLE_END
         or ACTION_TRACK <= code < ACTIONS_TABLE_END
     )
+
+# Whether a rule refuses when nobody can tell whether its condition holds.
+cdef inline bint action_refuses(uint16_t code) noexcept nogil:
+    return code == ACTION_DENY or code == ACTION_REJECT or code == ACTION_TARPIT

@@ -91,5 +91,9 @@ cdef enum:                       # CONVERTERS_JSON
     CONVERT_RFC7239_N2NP
     CONVERTERS_JSON_END
 
+cdef enum:                       # CONVERTERS_REGEX
+    CONVERT_REGSUB = 1
+    CONVERTERS_REGEX_END
+
 # Convert `s` in place. SAMPLE_*.
 cdef int convert_run(eval_t *c, const program_t *g, const op_t *op, sample_t *s) noexcept nogil

@@ -7,7 +7,8 @@ from lb._speedups.policy.sample cimport eval_t, sample_t
 # The sample of an expression. SAMPLE_*.
 cdef int expr_run(eval_t *c, const program_t *g, uint32_t expr, sample_t *s) noexcept nogil
 
-# Whether a condition holds: 1, 0, or -1: more must arrive before anybody can tell.
+# Whether a condition holds: 1, 0, or -1: more must arrive before anybody can tell, or, when eval_t.erred is set then, nobody
+# ever can.
 cdef int cond_run(eval_t *c, const program_t *g, uint32_t cond) noexcept nogil
 
 # Whether an ACL holds, in the same way. It may be asked within another test.

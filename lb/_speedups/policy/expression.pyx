@@ -36,12 +36,14 @@ cdef int expr_run(eval_t *c, const program_t *g, uint32_t expr, sample_t *s) noe
     return SAMPLE_FOUND
 
 
-# 1, 0, or -1 when it cannot be told yet. A fetch with several values is asked for each until one matches.
+# 1, 0, or -1 when it cannot be told. A fetch with several values is asked for each until one matches.
 cdef int test_run(eval_t *c, const program_t *g, const test_t *test) noexcept nogil:
     cdef const set_t *set_ = (<const set_t *> at(c, g.sets_at)) + test.set_
     cdef sample_t s
     cdef uint32_t used = c.used
+    cdef bint erred = c.erred                 # by another test of this rule
     cdef int r, answer = 0
+    c.erred = False
     memset(&c.iterator, 0, sizeof(c.iterator))
     c.iterating = True
     while True:
@@ -58,6 +60,9 @@ cdef int test_run(eval_t *c, const program_t *g, const test_t *test) noexcept no
             break
     c.iterating = False
     c.used = used
+    if c.erred and answer == 0:
+        answer = -1                           # the pattern that gave up might have matched
+    c.erred = erred or (c.erred and answer < 0)
     return answer
 
 

@@ -4,9 +4,11 @@ from libc.string cimport memcmp, memcpy
 from lb._speedups.policy.plan cimport plan_array_fits, plan_text_fits
 from lb._speedups.policy.program cimport (
     MATCH_BEG, MATCH_BIN, MATCH_BOOL, MATCH_DOM, MATCH_END, MATCH_FOUND, MATCH_INT, MATCH_IP, MATCH_LEN,
-    MATCH_METHODS, MATCH_STR, MATCH_SUB, SET_IGNORE_CASE, WORD_BASE, WORD_ROLLED, WORD_SEED, WORD_SLOTS_FEW, net_t, range_t,
-    set_has_length, set_has_start, word_fold, word_roll, word_slot, word_step, word_t,
+    MATCH_METHODS, MATCH_REG, MATCH_STR, MATCH_SUB, SET_IGNORE_CASE, WORD_BASE, WORD_ROLLED, WORD_SEED, WORD_SLOTS_FEW, net_t,
+    range_t, set_has_length, set_has_start, word_fold, word_roll, word_slot, word_step, word_t,
 )
+from lb._speedups.policy.regex cimport REGEX_LIMIT, REGEX_YES
+from lb._speedups.policy.regexes cimport regexes_match
 from lb._speedups.policy.sample cimport SAMPLE_FOUND, SAMPLE_IPV4, SAMPLE_IPV6, SAMPLE_TYPES, sample_cast
 
 
@@ -227,6 +229,21 @@ cdef bint match_address(eval_t *c, const set_t *set_, sample_t *s) noexcept nogi
         and match_net(c, set_.nets4_at, set_.nets4, other.address, 4)
 
 
+# ---- regular expressions ----
+
+
+cdef bint match_regexes(eval_t *c, const set_t *set_, const char *p, size_t n) noexcept nogil:
+    cdef uint32_t i
+    cdef int r
+    for i in range(set_.nregexes):
+        r = regexes_match(c, set_.regexes + i, p, n, False, NULL)
+        if r == REGEX_YES:
+            return True
+        if r == REGEX_LIMIT:
+            return False
+    return False
+
+
 cdef bint set_match(eval_t *c, const set_t *set_, sample_t *s) noexcept nogil:
     if set_.method == MATCH_FOUND:
         return True
@@ -240,6 +257,8 @@ cdef bint set_match(eval_t *c, const set_t *set_, sample_t *s) noexcept nogil:
         return match_number(c, set_, s.len)
     if set_.method == MATCH_IP:
         return match_address(c, set_, s)
+    if set_.method == MATCH_REG:
+        return match_regexes(c, set_, s.p, s.len)
     return match_words(c, set_, s.p, s.len)
 
 

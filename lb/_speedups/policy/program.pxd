@@ -1,7 +1,7 @@
 # Compiled rules, as they stand in the plan image: flat arrays that refer to each other by index.
 #
 #     ruleset -> rules -> cond -> terms -> acl -> tests -> expr -> ops -> args
-#                      \-> args                       \-> set (patterns)
+#                      \-> args                       \-> set (patterns) -> regexes
 #                      \-> formats -> parts -> expr
 #
 # lb/language makes the rows, face/program.pyx writes them, program_check.pyx looks at every index before a worker does. An
@@ -55,6 +55,7 @@ cdef enum:                       # arg_t.kind
     ARG_TABLE                    # i = place of the stick table in the mapping
     ARG_VARIABLE                 # i = id of a variable (variable.pxd)
     ARG_ACL                      # i = index
+    ARG_REGEX                    # i = index of its regex_row_t
     ARG_END
 
 ctypedef struct arg_t:
@@ -88,6 +89,7 @@ cdef enum match_method:          # set_t.method
     MATCH_SUB
     MATCH_DIR
     MATCH_DOM
+    MATCH_REG
     MATCH_METHODS
 
 cdef enum:                       # set_t.flags
@@ -120,9 +122,16 @@ ctypedef struct set_t:           # the patterns of one test
     uint32_t nets4
     uint32_t nets6_at
     uint32_t nets6
+    uint32_t regexes             # MATCH_REG: index of the first; they are tried in order
+    uint32_t nregexes
     uint64_t lengths[4]          # words: bit per length below 256 that one has (bit 255 also stands for longer ones)
     uint64_t firsts[4]           # rolled words: bit per byte that may begin one, in either case if that is ignored
     uint64_t seconds[4]          # and per byte that may follow it; all, if a word is a single byte
+
+ctypedef struct regex_row_t:     # a pattern that each worker compiles: policy/regexes.pxd
+    text_t text
+    uint32_t flags               # REGEX_* of policy/regex.pxd
+    uint32_t pad
 
 ctypedef struct test_t:
     uint32_t expr
@@ -207,6 +216,8 @@ ctypedef struct program_t:       # at plan_t.program_at; all offsets are from th
     uint32_t rules
     uint32_t rulesets_at
     uint32_t rulesets
+    uint32_t regexes_at          # offset of regex_row_t[regexes]
+    uint32_t regexes
     uint32_t uses                # PROGRAM_*
     uint32_t pad
 

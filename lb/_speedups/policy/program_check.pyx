@@ -4,7 +4,7 @@ from lb._speedups.base.mapping cimport MAPPING_ARENA, MAPPING_ARENA_AT
 from lb._speedups.policy.action cimport action_is_known
 from lb._speedups.policy.convert cimport (
     CONVERTERS_CODEC_END, CONVERTERS_HASH_END, CONVERTERS_JSON_END, CONVERTERS_NET_END, CONVERTERS_NUMBER_END,
-    CONVERTERS_TEXT_END, CONVERTERS_TIME_END,
+    CONVERTERS_REGEX_END, CONVERTERS_TEXT_END, CONVERTERS_TIME_END,
 )
 from lb._speedups.policy.convert_variable cimport CONVERTERS_VARIABLE_END
 from lb._speedups.policy.fetch cimport (
@@ -15,12 +15,13 @@ from lb._speedups.policy.fetch_variable cimport FETCHES_VARIABLE_END
 from lb._speedups.policy.pattern cimport set_check
 from lb._speedups.policy.plan cimport plan_array_fits, plan_text_fits
 from lb._speedups.policy.program cimport (
-    ARG_ACL, ARG_BACKEND, ARG_END, ARG_EXPR, ARG_FORMAT, ARG_FRONTEND, ARG_SERVER, ARG_TABLE, ARG_VARIABLE,
-    CONVERTERS_CODEC, CONVERTERS_HASH, CONVERTERS_JSON, CONVERTERS_NET, CONVERTERS_NUMBER, CONVERTERS_TEXT,
-    CONVERTERS_TIME, CONVERTERS_VARIABLE, FETCHES_CONNECTION, FETCHES_INTERNAL, FETCHES_REQUEST, FETCHES_RESPONSE,
+    ARG_ACL, ARG_BACKEND, ARG_END, ARG_EXPR, ARG_FORMAT, ARG_FRONTEND, ARG_REGEX, ARG_SERVER, ARG_TABLE,
+    ARG_VARIABLE, CONVERTERS_CODEC, CONVERTERS_HASH, CONVERTERS_JSON, CONVERTERS_NET, CONVERTERS_NUMBER, CONVERTERS_REGEX,
+    CONVERTERS_TEXT, CONVERTERS_TIME, CONVERTERS_VARIABLE, FETCHES_CONNECTION, FETCHES_INTERNAL, FETCHES_REQUEST, FETCHES_RESPONSE,
     FETCHES_SOURCE, FETCHES_TRACKED, FETCHES_VARIABLE, PART_EXPR, PART_TEXT, acl_t, arg_t, cond_t,
-    expr_t, format_t, op_t, part_t, program_of, program_t, rule_t, ruleset_t, set_t, term_t, test_t,
+    expr_t, format_t, op_t, part_t, program_of, program_t, regex_row_t, rule_t, ruleset_t, set_t, term_t, test_t,
 )
+from lb._speedups.policy.regex cimport REGEX_FLAGS, REGEX_PATTERN_MAX, regex_is_available
 from lb._speedups.policy.sample cimport SAMPLE_TYPES
 from lb._speedups.policy.table cimport table_t
 from lb._speedups.policy.variable cimport SCOPE_PROC, SCOPE_RES, variable_scope_of
@@ -73,6 +74,8 @@ cdef bint is_converter(uint16_t code) noexcept nogil:
         end = CONVERTERS_JSON_END
     elif family == CONVERTERS_VARIABLE:
         end = CONVERTERS_VARIABLE_END
+    elif family == CONVERTERS_REGEX:
+        end = CONVERTERS_REGEX_END
     return 0 < (code & 255) < end
 
 
@@ -88,7 +91,8 @@ cdef int check_arrays(const plan_t *p, const program_t *g) noexcept nogil:
             or not plan_array_fits(p, g.parts_at, g.parts, sizeof(part_t))
             or not plan_array_fits(p, g.formats_at, g.formats, sizeof(format_t))
             or not plan_array_fits(p, g.rules_at, g.rules, sizeof(rule_t))
-            or not plan_array_fits(p, g.rulesets_at, g.rulesets, sizeof(ruleset_t))):
+            or not plan_array_fits(p, g.rulesets_at, g.rulesets, sizeof(ruleset_t))
+            or not plan_array_fits(p, g.regexes_at, g.regexes, sizeof(regex_row_t))):
         return -1
     return 0
 
@@ -116,6 +120,8 @@ cdef int check_args(const plan_t *p, const program_t *g) noexcept nogil:
             if not SCOPE_PROC <= variable_scope_of(<uint64_t> args[i].i) <= SCOPE_RES:
                 return -1
             continue
+        elif args[i].kind == ARG_REGEX:
+            limit = g.regexes
         elif args[i].kind == ARG_TABLE:
             if (args[i].i < MAPPING_ARENA_AT or args[i].i % 64 != 0
                     or args[i].i > MAPPING_ARENA_AT + MAPPING_ARENA - <int64_t> sizeof(table_t)):
@@ -167,7 +173,7 @@ cdef int check_conditions(const plan_t *p, const program_t *g) noexcept nogil:
     cdef const cond_t *conds = <const cond_t *> at(p, g.conds_at)
     cdef uint32_t i, k
     for i in range(g.sets):
-        if set_check(p, &sets[i]) != 0:
+        if set_check(p, &sets[i]) != 0 or not is_range(sets[i].regexes, sets[i].nregexes, g.regexes):
             return -1
     for i in range(g.tests):
         if tests[i].expr >= g.exprs or tests[i].set_ >= g.sets:
@@ -183,6 +189,17 @@ cdef int check_conditions(const plan_t *p, const program_t *g) noexcept nogil:
             return -1
     for i in range(g.conds):
         if not is_range(conds[i].terms, conds[i].nterms, g.terms):
+            return -1
+    return 0
+
+
+cdef int check_regexes(const plan_t *p, const program_t *g) noexcept nogil:
+    cdef const regex_row_t *rows = <const regex_row_t *> at(p, g.regexes_at)
+    cdef uint32_t i
+    if g.regexes != 0 and not regex_is_available():
+        return -1
+    for i in range(g.regexes):
+        if not plan_text_fits(p, rows[i].text) or rows[i].text.len > REGEX_PATTERN_MAX or rows[i].flags > REGEX_FLAGS:
             return -1
     return 0
 
@@ -226,7 +243,7 @@ cdef int program_check(const plan_t *p) noexcept nogil:
         return -1
     g = program_of(p)
     if check_arrays(p, g) or check_args(p, g) or check_expressions(p, g) or check_conditions(p, g) \
-            or check_formats(p, g) or check_rules(p, g):
+            or check_regexes(p, g) or check_formats(p, g) or check_rules(p, g):
         return -1
     return 0
 

@@ -1,6 +1,7 @@
 # Rules: conditions and actions, in order. What concerns a head is done here; what concerns the stream is a verdict, which relay
 # carries out. An action changes nothing before its condition is known, so rules can be stopped at any of them and taken
-# up there again.
+# up there again. A condition that nobody can tell, because a regular expression reached a limit, makes a rule that refuses do so,
+# and any other is passed over.
 from libc.stdint cimport uint8_t, uint32_t
 
 from lb._speedups.policy.program cimport arg_t, program_t, rule_t
@@ -25,6 +26,6 @@ cdef int rules_run(eval_t *c, const program_t *g, uint32_t ruleset, message_t *m
 cdef const arg_t *rule_arg(const eval_t *c, const program_t *g, const rule_t *rule, uint32_t k,
                            uint8_t kind) noexcept nogil
 
-# A rule's argument k as a number, or as a format written to `out` (-1: it is no format, or does not fit).
+# A rule's argument k as a number, or as a format written to `out` (-1: it is no format, does not fit, or erred).
 cdef int rule_number(const eval_t *c, const program_t *g, const rule_t *rule, uint32_t k, int otherwise) noexcept nogil
 cdef ssize_t rule_text(eval_t *c, const program_t *g, const rule_t *rule, uint32_t k, char *out, size_t cap) noexcept nogil

@@ -1,7 +1,7 @@
 from libc.stdint cimport uint8_t
 from libc.string cimport memcpy
 
-from lb._speedups.policy.action cimport ACTION_ALLOW, ACTIONS_EDIT, ACTIONS_TABLE, ACTIONS_VARIABLE
+from lb._speedups.policy.action cimport ACTION_ALLOW, ACTIONS_EDIT, ACTIONS_TABLE, ACTIONS_VARIABLE, action_refuses
 from lb._speedups.policy.action_edit cimport action_edit
 from lb._speedups.policy.action_table cimport action_table
 from lb._speedups.policy.action_variable cimport action_variable
@@ -30,8 +30,10 @@ cdef int rule_number(const eval_t *c, const program_t *g, const rule_t *rule, ui
 
 cdef ssize_t rule_text(eval_t *c, const program_t *g, const rule_t *rule, uint32_t k, char *out, size_t cap) noexcept nogil:
     cdef const arg_t *arg = rule_arg(c, g, rule, k, ARG_FORMAT)
+    cdef ssize_t n
     if arg != NULL:
-        return format_run(c, g, <uint32_t> arg.i, out, cap)
+        n = format_run(c, g, <uint32_t> arg.i, out, cap)
+        return n if not c.erred else -1
     arg = rule_arg(c, g, rule, k, ARG_TEXT)
     if arg == NULL or arg.text.len > cap:
         return -1
@@ -48,13 +50,20 @@ cdef int rules_run(eval_t *c, const program_t *g, uint32_t ruleset, message_t *m
     while verdict.at < set_.nrules:
         rule = &rules[verdict.at]
         c.used = 0
+        c.erred = False
+        c.budget.calls = 0
         if rule.cond:
             r = cond_run(c, g, rule.cond - 1)
-            if r < 0:
+            if r < 0 and not c.erred:
                 return RULES_WAIT
-            if (r != 0) == ((rule.flags & RULE_UNLESS) != 0):
+            if r < 0:                         # nobody can tell: what refuses does, anything else is left out
+                if not action_refuses(rule.action):
+                    verdict.at += 1
+                    continue
+            elif (r != 0) == ((rule.flags & RULE_UNLESS) != 0):
                 verdict.at += 1
                 continue
+        c.erred = False
         verdict.rule = rule
         family = rule.action >> 8
         if family == ACTIONS_EDIT:

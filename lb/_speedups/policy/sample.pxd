@@ -16,6 +16,7 @@ from lb._speedups.base.ledger cimport ledger_t
 from lb._speedups.base.mapping cimport counters_t, mapping_t
 from lb._speedups.policy.logline cimport log_view_t, logline_t
 from lb._speedups.policy.plan cimport plan_backend_t, plan_frontend_t, plan_server_t, plan_t, text_t
+from lb._speedups.policy.regex cimport regex_budget_t, regex_shelf_t, regex_t
 from lb._speedups.policy.table cimport track_t
 from lb._speedups.policy.variable cimport variable_pools_t, variables_t
 from lb._speedups.proto.message cimport message_t
@@ -69,6 +70,7 @@ ctypedef struct view_t:
     const plan_frontend_t *frontend
     const plan_backend_t *backend    # NULL = none chosen yet
     const plan_server_t *server      # NULL = none chosen yet
+    regex_t **regexes            # of the plan, by index (policy/regexes.pxd)
     const message_t *request     # NULL = none was read
     const message_t *response
     address_t source             # the client's, as the session knows it
@@ -102,6 +104,9 @@ ctypedef struct eval_t:
     uint64_t random              # state of a PRNG
     bint iterating               # a test looks at every value in turn: `iterator` is in use
     iterator_t iterator
+    regex_shelf_t *shelf         # of this worker
+    regex_budget_t budget        # of this rule; `calls` is set to 0 before each
+    bint erred                   # a regular expression reached a limit in this rule: what was found is not the truth
 
 # n bytes of scratch, or NULL (and counted).
 cdef inline char *sample_room(eval_t *c, size_t n) noexcept nogil:

@@ -8,6 +8,10 @@ from lb._speedups.proto.message cimport (
 )
 
 
+cdef extern from "<string.h>" nogil:
+    size_t strnlen(const char *p, size_t most)
+
+
 cdef extern from "<arpa/inet.h>" nogil:
     enum:
         AF_INET

@@ -8,6 +8,7 @@ cdef enum:                       # bits of engine_step's answer (face/engine.pyi
     STEP_ACCEPT = 2
     STEP_DRAINED = 4
     STEP_SWITCHED = 8
+    STEP_LIMITED = 16            # regular expressions reached their limits since this was said last (every 10 s at most)
 
 # NULL with errno. `wakeup` = -1: the engine makes an eventfd of its own.
 cdef engine_t *engine_new(mapping_t *m, uint32_t slot, int wakeup) noexcept nogil
@@ -19,8 +20,11 @@ cdef void engine_free(engine_t *e) noexcept nogil
 cdef int engine_step(engine_t *e) noexcept nogil
 cdef int engine_accept(engine_t *e, int fd, bint is_turn) noexcept nogil
 
-# Map an image. Its generation, or -1 with errno, or -2: the image is not valid.
+# Map an image. Its generation, or -1 with errno, or -2: the image is not valid. The first one is in use at once; of others the
+# regular expressions are to be compiled by engine_compile, called until it answers REGEXES_READY or a fault; each call is
+# short. What is not ready when it is committed is finished then.
 cdef int64_t engine_prepare(engine_t *e, int fd) noexcept nogil
+cdef int engine_compile(engine_t *e, uint64_t generation) noexcept nogil
 cdef void engine_discard(engine_t *e, uint64_t generation) noexcept nogil
 
 cdef listen_t *engine_listen(engine_t *e, uint32_t oid, int fd) noexcept nogil

@@ -21,6 +21,10 @@ from lb._speedups.policy.logline cimport logline_init
 from lb._speedups.policy.plan cimport (
     FRONTEND_KEEPALIVE, PLAN_UNLIMITED, plan_check, plan_frontend, plan_frontend_t, plan_listener, plan_server, plan_t,
 )
+from lb._speedups.policy.regex cimport regex_shelf_free, regex_shelf_init
+from lb._speedups.policy.regexes cimport (
+    REGEXES_MEMORY, REGEXES_READY, REGEXES_WRONG, regexes_compile, regexes_free, regexes_init,
+)
 from lb._speedups.policy.variable cimport variable_pools_drain, variable_pools_init
 from lb._speedups.proto.message cimport message_t
 from lb._speedups.relay.h1link cimport h1link_codec
@@ -51,6 +55,8 @@ cdef enum:
     KEEP_BLOCKS = 256
     ACCEPT_OTHERS = -3           # face/engine.pyi
     AFTER_OTHERS = 8             # connections taken when the others were left some time for them
+    COMPILE_US = 1000            # of a step: compiling regular expressions of a plan to come
+    LIMITS_MS = 10000            # between two words about regular expressions that gave up
 
 
 cdef uint32_t descriptor_limit() noexcept nogil:
@@ -91,17 +97,21 @@ cdef engine_t *engine_new(mapping_t *m, uint32_t slot, int wakeup) noexcept nogi
     e.copies = <uint32_t *> calloc(MAPPING_OBJECTS, sizeof(uint32_t))
     if getrandom(&e.id_prefix, 8, 0) != 8 or getrandom(&e.id_next, 8, 0) != 8 \
             or getrandom(&e.eval.random, 8, 0) != 8 or getrandom(&e.random, 8, 0) != 8 \
-            or loop_init(&e.loop, wakeup) != 0 or e.idle == NULL or e.copies == NULL or e.logged == NULL:
+            or loop_init(&e.loop, wakeup) != 0 or regex_shelf_init(&e.shelf) != 0 or e.idle == NULL or e.copies == NULL \
+            or e.logged == NULL:
+        regex_shelf_free(&e.shelf)
         loop_free(&e.loop)
         free(e.idle)
         free(e.copies)
         free(e.logged)
         free(e)
         return NULL
+    e.eval.shelf = &e.shelf
     return e
 
 
-cdef void unmap_plan(plan_ref_t *p) noexcept nogil:
+cdef void unmap_plan(engine_t *e, plan_ref_t *p) noexcept nogil:
+    regexes_free(&p.regexes, &e.shelf)
     munmap(<void *> p.plan, <size_t> p.size)
     free(p.frontends)
     free(p)
@@ -126,7 +136,7 @@ cdef void engine_stop(engine_t *e) noexcept nogil:
     while e.plans != NULL:
         p = e.plans
         e.plans = p.next
-        unmap_plan(p)
+        unmap_plan(e, p)
     flow_pool_free(&e.flows)
     pool_drain(&e.link_pool)
     pool_drain(&e.stream_pool)
@@ -147,6 +157,7 @@ cdef void kill(stream_t *st) noexcept nogil:
 cdef void engine_free(engine_t *e) noexcept nogil:
     if e.udp != NULL:
         udp_free(e)
+    regex_shelf_free(&e.shelf)
     loop_free(&e.loop)
     free(e.idle)
     free(e.copies)
@@ -175,6 +186,7 @@ cdef int64_t engine_prepare(engine_t *e, int fd) noexcept nogil:
     cdef const plan_t *plan
     cdef void *image
     cdef uint32_t i
+    cdef int compiled
     if fstat(fd, &st) != 0:
         return -1
     if <size_t> st.st_size < sizeof(plan_t):
@@ -201,11 +213,27 @@ cdef int64_t engine_prepare(engine_t *e, int fd) noexcept nogil:
     p.plan = plan
     p.size = <uint64_t> st.st_size
     p.generation = plan.generation
+    compiled = REGEXES_MEMORY
+    if regexes_init(&p.regexes, plan) == 0:
+        # The first plan is waited for; nobody may be kept waiting by another one.
+        compiled = regexes_compile(&p.regexes, plan, &e.shelf, 0 if e.current == NULL else COMPILE_US)
+    if compiled < 0:
+        unmap_plan(e, p)
+        return -2 if compiled == REGEXES_WRONG else -1
     p.next = e.plans
     e.plans = p
     if e.current == NULL:
         switch_to(e, p)
     return <int64_t> plan.generation
+
+
+cdef int engine_compile(engine_t *e, uint64_t generation) noexcept nogil:
+    cdef plan_ref_t *p = e.plans
+    while p != NULL:
+        if p.generation == generation:
+            return regexes_compile(&p.regexes, p.plan, &e.shelf, COMPILE_US)
+        p = p.next
+    return REGEXES_WRONG
 
 
 cdef void engine_discard(engine_t *e, uint64_t generation) noexcept nogil:
@@ -215,7 +243,7 @@ cdef void engine_discard(engine_t *e, uint64_t generation) noexcept nogil:
         p = at[0]
         if p.generation == generation and p != e.current and p.streams == 0:
             at[0] = p.next
-            unmap_plan(p)
+            unmap_plan(e, p)
             return
         at = &p.next
 
@@ -258,7 +286,9 @@ cdef void look_for_commit(engine_t *e) noexcept nogil:
     p = e.plans
     while p != NULL:
         if p.generation == committed:
-            switch_to(e, p)
+            # Whoever commits has waited until all was compiled, or does not mind that it is done now.
+            if regexes_compile(&p.regexes, p.plan, &e.shelf, 0) == REGEXES_READY:
+                switch_to(e, p)
             return
         p = p.next
 
@@ -443,6 +473,10 @@ cdef int engine_step(engine_t *e) noexcept nogil:
     if e.switched:
         e.switched = 0
         answer |= STEP_SWITCHED
+    if e.shelf.limits != e.limits_told and e.now_ms >= e.limits_ms:
+        e.limits_told = e.shelf.limits
+        e.limits_ms = e.now_ms + LIMITS_MS
+        answer |= STEP_LIMITED
     if loop_busy(&e.loop) or fired == TIMERS_A_STEP:
         answer |= STEP_AGAIN
     if e.draining and e.clients == NULL and e.datagram_sessions == 0:

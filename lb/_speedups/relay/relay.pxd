@@ -29,6 +29,8 @@ from lb._speedups.policy.plan cimport (
     LOG_TARGETS, plan_backend_t, plan_frontend_t, plan_mirror_t, plan_route_t, plan_server_t, plan_split_t, plan_t,
 )
 from lb._speedups.policy.program cimport rule_t
+from lb._speedups.policy.regex cimport regex_shelf_t
+from lb._speedups.policy.regexes cimport regexes_t
 from lb._speedups.policy.sample cimport SAMPLE_SCRATCH, eval_t, view_t
 from lb._speedups.policy.variable cimport variable_pools_t, variables_t
 from lb._speedups.proto.h1 cimport chunked_t
@@ -343,6 +345,7 @@ ctypedef struct plan_ref_t:
     uint32_t noids               # entries of `frontends`
     uint32_t *frontends          # by oid: index of the frontend + 1, 0 = not one
     uint32_t sampled[LOG_TARGETS]    # by target: place in its sample's period
+    regexes_t regexes            # compiled while it is prepared
     plan_ref_t *next             # the engine's list, newest first
 
 ctypedef struct idle_t:          # connections of one server in this worker that have room for a stream
@@ -415,6 +418,9 @@ ctypedef struct engine_t:
     view_t view
     eval_t eval
     log_view_t record            # PROGRAM_RECORD
+    regex_shelf_t shelf
+    uint64_t limits_told         # shelf.limits when that was said last
+    uint64_t limits_ms           # and when it may be said again
     char rule_scratch[SAMPLE_SCRATCH]
     # what is written but not sent within one pump
     link_t *scratch_link         # whose bytes are in the scratch, NULL = none

@@ -50,6 +50,7 @@ cdef void look(stream_t *st) noexcept nogil:
     v.frontend = st.frontend
     v.backend = st.backend
     v.server = st.server_at
+    v.regexes = st.plan.regexes.all_
     v.request = st.request
     v.response = st.response
     v.source.family = st.family
@@ -77,6 +78,8 @@ cdef void look(stream_t *st) noexcept nogil:
     e.eval.view = v
     e.eval.scratch = e.rule_scratch
     e.eval.used = 0
+    e.eval.budget.calls = 0
+    e.eval.erred = False
 
 
 cdef int rules_apply(stream_t *st, uint32_t ruleset, message_t *m, verdict_t *verdict) noexcept nogil:

@@ -15,6 +15,7 @@ from lb._speedups.policy.logformat cimport logformat_write
 from lb._speedups.policy.logline cimport (
     LOGLINE_CAP, log_end_t, log_view_t, logline_http, logline_json, logline_tcp, slice_t,
 )
+from lb._speedups.policy.regexes cimport regexes_free
 from lb._speedups.policy.plan cimport (
     FRONTEND_FORWARDING, FRONTEND_LOG, ID_HEX32, ID_UUID4, LOGS_ENDS, LOGS_NO_NORMAL, LOGS_NO_NULL, LOGS_SEPARATE,
     LOG_JSON, LOG_NUMBERED, LOG_PROGRAM, LOG_SKIP_ERRORS, LOG_SKIP_NORMAL, MODE_HTTP, plan_forwarding,
@@ -137,6 +138,7 @@ cdef void plan_release(engine_t *e) noexcept nogil:
         p = at[0]
         if p.streams == 0 and p != e.current and e.current != NULL and p.generation < e.current.generation:
             at[0] = p.next
+            regexes_free(&p.regexes, &e.shelf)
             munmap(<void *> p.plan, <size_t> p.size)
             free(p.frontends)
             free(p)

@@ -163,6 +163,18 @@ VARIABLES = """
     req.hdr(x-a),set-var(req.hx) var(req.hx) var(req.hx),set-var(req.hx),upper var(req.hx)
 """.split()  # noqa: SIM905
 
+REGEXES = r"""
+    path,regsub(/,-) path,regsub(/,-,g) path,regsub(/$,) url,regsub('([a-z])=([^&]*)',\2:\1) url,regsub('([a-z])=([^&]*)',\2:\1,g)
+    path,regsub(API,x,i) path,regsub(API,x,gi) path,regsub(API,x,) str(),regsub(^$,x) str(),regsub(a*,x,g) str(abc),regsub(x*,-)
+    str(abc),regsub(x*,-,g) str(aabcc),regsub('a*|c*',<\0>,g) str(abc),regsub('(b)(x)?',[\1\2\3\9]) str(abab),regsub(^ab,x,g)
+    str(abab),regsub('\bab',x,g) str(xaxa),regsub('(?<=x)a',b,g) str(abc),regsub($,!) str(abc),regsub($,!,g)
+    str(abc),regsub(b,'\x41\n') str(abc),regsub(b,'\.\a') str(a.b.c),regsub(\.,_,g) str('a,b'),regsub(',',;)
+    str(ab),regsub('(a)(b)',\2\1) str(10.1.2.3),regsub('([0-9]+)\.',\1-,g) req.hdr(x-a),regsub('^.*$',\0\0)
+    req.fhdr(x-a),regsub('[[:space:]]+','',g) req.hdr(nope),regsub(a,b) src,regsub('\.[0-9]+$',.0) int(1234),regsub(2,x)
+    bin(610062),regsub('[^a-z]',_,g),hex url,regsub(\d,#,g) str(abcabc),regsub("b",x,g) str(aXbxc),regsub(x,-,ig)
+    path,regsub('^/([^/]*)/?(.*)$',\2/\1),upper
+""".split()  # noqa: SIM905
+
 FORMATS = """
     %{-Q}[path] %%[x %[bin(610062)]
     %[bin(0001090a0d1f207f80ff)] %%b%[str(a%%b)] %[str(%41)]
@@ -172,6 +184,7 @@ EXPRESSIONS = [
     *FETCHES,
     *CONVERTERS,
     *VARIABLES,
+    *REGEXES,
     "str(a b)",
     'str("q\\"x")',
     "str(a]b)",
@@ -185,7 +198,7 @@ EXPRESSIONS = [
 
 CONDITIONS = [
     line.strip()
-    for line in """
+    for line in r"""
     path_beg /api /b
     path_beg /API
     path -m beg -i /API
@@ -309,6 +322,30 @@ CONDITIONS = [
     cook_sub(a) =
     urlp_beg(a) 1
     urlp_sub(b) hello
+    path_reg ^/api
+    path_reg -i ^/API
+    path_reg ^/API
+    path -m reg \.$ ^/x$ v[0-9]+/
+    path -m reg -i ^/(api|b)/
+    path_reg '/v\d+/'
+    path_reg "/v\d+/"
+    path_reg /v\d+/ \.x
+    url_reg [?&]a=2
+    url_reg \?
+    hdr(x-a) -m reg ^t
+    hdr(x-a) -m reg -i ^(TWO|FOUR)$
+    hdr(x-a) -m reg ^$
+    hdr_reg(host) -i ^.*\.example
+    req.fhdr(x-a) -m reg ,
+    cook_reg(a) ^[0-9]$
+    urlp_reg(b) hello\ w
+    req.hdr_cnt(x-a) -m reg ^[2-4]$
+    src -m reg ^127\.
+    method -m reg ^(GET|POST)$
+    path,regsub(^/,) -m reg ^api
+    hdr(host) -m reg (?i)EXAMPLE
+    path -m reg ^(?!/api)
+    query -m reg ^$
     """.strip().splitlines()
 ]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lb.config.actions.number import Action
-from lb.language import catalog, condition, expression, format, pattern  # noqa: A004
+from lb.language import catalog, condition, expression, format, pattern, regex  # noqa: A004
 from lb.language.unbuilt import UNBUILT_CONVERTERS, UNBUILT_FETCHES
 
 POLICY = Path(__file__).parents[3] / "lb" / "_speedups" / "policy"
@@ -64,7 +64,7 @@ def test_types_matches_arguments_and_actions() -> None:
     types = next(each for each in enums("sample.pxd", "SAMPLE_") if "SAMPLE_IPV4" in each)
     assert {f"SAMPLE_{each.name}": each.value for each in catalog.Type} | {"SAMPLE_TYPES": 9} == types
     matches = only("program.pxd", "MATCH_")
-    assert {f"MATCH_{each.name}": each.value for each in catalog.Match} | {"MATCH_METHODS": 13} == matches
+    assert {f"MATCH_{each.name}": each.value for each in catalog.Match} | {"MATCH_METHODS": 14} == matches
     args = only("program.pxd", "ARG_")
     del args["ARG_END"]
     assert {name: getattr(expression, name) for name in args} == args
@@ -78,6 +78,10 @@ def test_types_matches_arguments_and_actions() -> None:
     parts = next(each for each in enums("program.pxd", "PART_") if "PART_TEXT" in each)
     assert parts == {"PART_TEXT": format.PART_TEXT, "PART_EXPR": format.PART_EXPR}
     assert only("program.pxd", "SET_") == {"SET_IGNORE_CASE": pattern.SET_IGNORE_CASE}
+    flags = next(each for each in enums("regex.pxd", "REGEX_") if "REGEX_FLAGS" in each)
+    assert flags == {"REGEX_IGNORE_CASE": regex.IGNORE_CASE, "REGEX_FLAGS": 1}
+    limits = next(each for each in enums("regex.pxd", "REGEX_") if "REGEX_PATTERN_MAX" in each)
+    assert limits["REGEX_PATTERN_MAX"] == regex.PATTERN_MAX
 
 
 def test_what_is_built_is_not_called_unbuilt() -> None:
