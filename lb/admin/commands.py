@@ -6,14 +6,15 @@ says on failure is a line like any other: the protocol has no status.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 import msgspec
 import orjson
 
 import lb
-from lb.admin import datagrams, information, statistics, tables, variables
+from lb.admin import datagrams, information, statistics, tables, typed, variables
 from lb.admin.process import Process
 
 USER, OPERATOR, ADMIN = range(3)
@@ -43,11 +44,18 @@ class Command(NamedTuple):
 
 
 async def _show_info(session: Session, arguments: Sequence[str]) -> AsyncIterator[str]:
-    if unknown := _unbuilt(arguments):
-        yield unknown
+    form, refusal = _form(arguments, ("typed", "json"))
+    if refusal:
+        yield refusal
         return
-    load = information.load_of(await session.process.glance("load"))
-    yield "".join(information.lines(session.process, load))
+    process = session.process
+    load = information.load_of(await process.glance("load"))
+    if form == {"typed"}:
+        yield typed.info_lines(information.fields(process, load))
+    elif form == {"json"}:
+        yield typed.info_json(information.fields(process, load)) + "\n"
+    else:
+        yield "".join(information.lines(process, load))
 
 
 async def _show_mirrors(session: Session, arguments: Sequence[str]) -> AsyncIterator[str]:
@@ -60,32 +68,63 @@ async def _show_stat(session: Session, arguments: Sequence[str]) -> AsyncIterato
     if len(arguments) >= 3 and all(_is_number(each) for each in arguments[:3]):
         limits = dict(zip(limits, map(int, arguments[:3]), strict=True))
         arguments = arguments[3:]
-    if unknown := _unbuilt(arguments):
-        yield unknown
+    form, refusal = _form(arguments, ("typed", "json", "up", "no-maint"))
+    if refusal:
+        yield refusal
         return
     generation = process.generation
     assert generation is not None
-    piece = statistics.header()
-    for row in statistics.rows(
+    found = statistics.rows(
         process.mapping, generation, process.places(), rates=process.rates, states=process.states, **limits
-    ):
-        piece += statistics.line(row)
+    )
+    shown = (row for row in found if _is_asked(row, form))
+    texts: Iterable[str]
+    if "typed" in form:
+        texts = map(typed.stat_lines, shown)
+    elif "json" in form:
+        texts = _listed(map(typed.stat_json, shown))
+    else:
+        texts = chain([statistics.header()], map(statistics.line, shown))
+    piece = ""
+    for text in texts:
+        piece += text
         if len(piece) >= PIECE:
             yield piece
             piece = ""
     yield piece
 
 
+def _is_asked(row: statistics.Row, form: set[str]) -> bool:
+    """Return whether a row passes the filters `up` and `no-maint`, which only look at servers."""
+    if row["type"] != statistics.SERVER:
+        return True
+    status = str(row["status"])
+    is_maint = status.startswith("MAINT")
+    return not (("up" in form and (status.startswith("DOWN") or is_maint)) or ("no-maint" in form and is_maint))
+
+
+def _listed(texts: Iterable[str]) -> Iterator[str]:
+    mark = "["
+    for text in texts:
+        yield mark + text
+        mark = ","
+    yield "[]\n" if mark == "[" else "]\n"
+
+
 def _is_number(word: str) -> bool:
     return word.removeprefix("-").isdecimal()
 
 
-def _unbuilt(arguments: Sequence[str]) -> str:
-    """Return what to answer to an output format that HAProxy has and lb does not; '' when there is none."""
+def _form(arguments: Sequence[str], known: Sequence[str]) -> tuple[set[str], str]:
+    """Return the words for an output format, and what to answer instead if one of them is HAProxy's and not ours.
+
+    As in HAProxy, words that nobody knows are passed over, and of two formats the first wins.
+    """
     for word in arguments:
-        if word in ("typed", "json", "desc", "float", "up", "no-maint", "domain"):
-            return f"'{word}' is not built; only the plain format is.\n"
-    return ""
+        if word in ("desc", "float", "domain"):
+            return set(), f"'{word}' is not built; {', '.join(known)} are.\n"
+    form = {word for word in arguments if word in known}
+    return form - {"json"} if "typed" in form else form, ""
 
 
 async def _show_table(session: Session, arguments: Sequence[str]) -> AsyncIterator[str]:
@@ -200,7 +239,13 @@ COMMANDS = (
         OPERATOR,
         _set_var,
     ),
-    Command(("show", "info"), "show info", "report information about the running process", USER, _show_info),
+    Command(
+        ("show", "info"),
+        "show info [typed|json]",
+        "report information about the running process",
+        USER,
+        _show_info,
+    ),
     Command(("show", "mirrors"), "show mirrors", "report copies of requests, as JSON", USER, _show_mirrors),
     Command(("show", "pools"), "show pools", "report information about the memory pools usage", USER, _show_pools),
     Command(
@@ -212,7 +257,7 @@ COMMANDS = (
     ),
     Command(
         ("show", "stat"),
-        "show stat [<iid> <type> <sid>]",
+        "show stat [<iid> <type> <sid>] [typed|json] [up|no-maint]",
         "report counters for each proxy and server",
         USER,
         _show_stat,

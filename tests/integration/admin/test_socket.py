@@ -67,7 +67,7 @@ def test_terminators(lb: Echo, sent: bytes, answer: bytes) -> None:
 def test_an_unknown_command_is_answered_with_those_that_exist(lb: Echo) -> None:
     lines = exchange(lb, b"frobnicate\n").decode().splitlines()
     assert lines[0] == "Unknown command: 'frobnicate'. Please enter one of the following commands only:"
-    assert "  show stat [<iid> <type> <sid>]          : report counters for each proxy and server" in lines
+    assert "  show stat [<iid> <type> <sid>] [typed|json] [up|no-maint]: report counters for each proxy and server" in lines
     assert [line.split()[0] for line in lines[-4:-1]] == ["help", "prompt", "quit"]
     assert lines[-1] == ""
     lines = exchange(lb, b"show foo\n").decode().splitlines()
@@ -135,7 +135,7 @@ def test_show_stat_filters(lb: Echo, words: str, shown: list[str]) -> None:
 
 
 def test_an_output_format_that_is_not_built_is_refused(lb: Echo) -> None:
-    assert exchange(lb, b"show stat typed\n") == b"'typed' is not built; only the plain format is.\n\n"
+    assert exchange(lb, b"show stat float\n") == b"'float' is not built; typed, json, up, no-maint are.\n\n"
 
 
 def test_pools_of_all_workers_are_added_up(lb: Echo) -> None:
