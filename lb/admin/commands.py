@@ -14,7 +14,7 @@ import msgspec
 import orjson
 
 import lb
-from lb.admin import datagrams, information, statistics, tables, typed, variables
+from lb.admin import datagrams, information, limits, statistics, tables, typed, variables
 from lb.admin.process import Process
 
 USER, OPERATOR, ADMIN = range(3)
@@ -64,9 +64,9 @@ async def _show_mirrors(session: Session, arguments: Sequence[str]) -> AsyncIter
 
 async def _show_stat(session: Session, arguments: Sequence[str]) -> AsyncIterator[str]:
     process = session.process
-    limits = {"iid": -1, "types": -1, "sid": -1}
+    chosen = {"iid": -1, "types": -1, "sid": -1}
     if len(arguments) >= 3 and all(_is_number(each) for each in arguments[:3]):
-        limits = dict(zip(limits, map(int, arguments[:3]), strict=True))
+        chosen = dict(zip(chosen, map(int, arguments[:3]), strict=True))
         arguments = arguments[3:]
     form, refusal = _form(arguments, ("typed", "json", "up", "no-maint"))
     if refusal:
@@ -75,7 +75,7 @@ async def _show_stat(session: Session, arguments: Sequence[str]) -> AsyncIterato
     generation = process.generation
     assert generation is not None
     found = statistics.rows(
-        process.mapping, generation, process.places(), rates=process.rates, states=process.states, **limits
+        process.mapping, generation, process.places(), rates=process.rates, states=process.states, **chosen
     )
     shown = (row for row in found if _is_asked(row, form))
     texts: Iterable[str]
@@ -159,6 +159,12 @@ async def _get_var(session: Session, arguments: Sequence[str]) -> AsyncIterator[
 
 async def _set_var(session: Session, arguments: Sequence[str]) -> AsyncIterator[str]:
     yield variables.put(session.process.mapping, arguments)
+
+
+async def _show_limits(session: Session, arguments: Sequence[str]) -> AsyncIterator[str]:
+    process = session.process
+    assert process.generation is not None
+    yield msgspec.json.encode(limits.shown(process.mapping, process.generation)).decode() + "\n"
 
 
 async def _show_udp(session: Session, arguments: Sequence[str]) -> AsyncIterator[str]:
@@ -246,6 +252,7 @@ COMMANDS = (
         USER,
         _show_info,
     ),
+    Command(("show", "limits"), "show limits", "report rate limits and what they refused, as JSON", USER, _show_limits),
     Command(("show", "mirrors"), "show mirrors", "report copies of requests, as JSON", USER, _show_mirrors),
     Command(("show", "pools"), "show pools", "report information about the memory pools usage", USER, _show_pools),
     Command(

@@ -49,6 +49,7 @@ class Explanation(msgspec.Struct, frozen=True, omit_defaults=True):
     frontend: str = ""
     note: str = ""
     route: str = ""
+    limits: tuple[str, ...] = ()
     rules: tuple[str, ...] = ()
     passed: tuple[str, ...] = ()
     backend: str = ""
@@ -161,6 +162,7 @@ class _Explainer:
         if not self.explainer.is_plain(index):
             return Explanation(self.request, **self.base, status=400, reason="the path has dot segments")
         more: dict[str, Any] = {}
+        self._limits(frontend.limits, more)
         ended, chosen = self._rules(index, -1, ("frontends", self.base["frontend"]), more)
         if ended is not None:
             return ended
@@ -198,6 +200,16 @@ class _Explainer:
         status = 500 if answer == "error" else status
         return Explanation(self.request, is_answer, **self.base, **more, status=status, reason=reason), None
 
+    def _limits(self, numbers: tuple[int, ...], more: dict[str, Any]) -> None:
+        """Add rate limits that the request must keep; each counts once."""
+        said = list(more.get("limits", ()))
+        for number in numbers:
+            limit = self.compiled.part.limits[number]
+            text = f"{limit.name}: {limit.rate} by {limit.by}" + (", in shadow mode" if limit.mode == "shadow" else "")
+            said += [] if text in said else [text]
+        if said:
+            more["limits"] = tuple(said)
+
     def _rule(self, path: tuple[str, str], at: int) -> str:
         line = self.source.line_of(Finding((*path, "rules", at), "", ""))
         return f"rule {at + 1} of {path[0].removesuffix('s')} '{path[1]}' ({os.path.basename(self.source.file)}:{line})"
@@ -207,6 +219,7 @@ class _Explainer:
             return Explanation(self.request, **self.base, **more, reason="the frontend has no backend")
         row = self.rows.routes[number]
         more = {**more, "route": self._name(row)}
+        self._limits(row.limits, more)
         if row.kind == TARGET_REDIRECT:
             redirect = self.rows.redirects[row.target]
             pieces = "".join(literal.decode() or f"{{segment {place}}}" for literal, place in redirect.pieces)
@@ -231,6 +244,7 @@ class _Explainer:
         part = self.compiled.part.backends[backend]
         names = tuple(each.name for each in part.servers if not each.is_backup)
         more = {**more, "backend": part.name}
+        self._limits(self.rows.backends[backend].limits, more)
         if self.compiled.part.backends[backend].mode == "http":
             ended, _ = self._rules(self.index, backend, ("backends", part.name), more)
             if ended is not None:
@@ -271,6 +285,7 @@ def _condition(row: ConditionRow) -> str:
 def _text(said: Explanation) -> str:
     """Return an explanation for people."""
     lines = [("request", said.request), ("listener", said.listener), ("frontend", said.frontend), ("note", said.note)]
+    lines += [("limit", each) for each in said.limits]
     lines += [("rules", each) for each in said.rules]
     lines += [("passed over", each) for each in said.passed]
     lines += [("route", said.route)]

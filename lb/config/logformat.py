@@ -28,7 +28,7 @@ _NAMES = (
     "", "ci", "cp", "fi", "fp", "bi", "bp", "si", "sp", "f", "ft", "b", "s", "t", "tr", "T", "Tl", "trg", "trl", "Ts", "ms",
     "TR", "Tw", "Tc", "Tr", "Ta", "Tt", "Td", "Th", "Ti", "Tq", "ST", "B", "U", "CC", "ts", "tsc", "ac", "fc", "bc", "sc", "rc",
     "sq", "bq", "r", "HM", "HP", "HPO", "HQ", "HU", "HV", "ID", "H", "pid", "rt", "lc",
-    "time", "tls", "server_reused", "redispatched", "retries", "reason", "host", "version", "cut",
+    "time", "tls", "server_reused", "redispatched", "retries", "reason", "host", "version", "limit", "limit_shadow", "cut",
 )  # fmt: skip
 OPS = {name: number for number, name in enumerate(_NAMES)}
 # Two names for one thing: no cookie is ever captured, and no handshake is waited for.
@@ -55,6 +55,8 @@ _WIDTHS = dict.fromkeys(("f", "ft", "b", "s"), 107) | {
     "HM": 66,
     "r": 76,
     "reason": 66,
+    "limit": 66,
+    "limit_shadow": 66,
     "ID": 130,
     "host": 262,
     "H": 194,
@@ -102,6 +104,8 @@ FIELDS = {
     "response_ms": "Tr",
     "status": "ST",
     "server_reused": "server_reused",
+    "limit": "limit",
+    "limit_shadow": "limit_shadow",
     "request_id": "ID",
     "method": "HM",
     "version": "version",

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from lb.config.diagnostic import Finding, Path, line_text
 from lb.config.health import CHECK_TIMES, faults_of_check, faults_of_server, faults_of_steps, server_check, stray_words
+from lb.config.limits import LimitCompiler
 from lb.config.logmeaning import review_logs
 from lb.config.routing import RouteReview
 from lb.config.rules import RuleCompiler, names_of
@@ -108,6 +109,7 @@ class Review:
             self._backend(name, backend)
         self._rules()
         table_parts(configuration.tables, self.findings.append)
+        LimitCompiler(configuration, names_of(configuration), self.findings.append)
 
     def _report(self, path: Path, subject: str, message: str, hint: str = "", at_key: bool = False) -> None:
         self.findings.append(Finding(path, subject, message, hint, at_key))
@@ -122,7 +124,7 @@ class Review:
                 path: Path = (f"{noun}s", name)
                 mode = self._mode_of(name, proxy) if isinstance(proxy, Backend) else proxy.mode
                 if mode in ("tcp", "udp"):
-                    for word in ("acls", "rules", "response_rules"):
+                    for word in ("acls", "rules", "response_rules", "limits"):
                         if getattr(proxy, word):
                             message = f"'{word}' needs mode http"
                             self._report((*path, word), f"{noun} '{name}'", message, "remove it", at_key=True)

@@ -10,7 +10,7 @@ from typing import Literal, Protocol
 
 from msgspec import Struct
 
-ObjectKind = Literal["process", "frontend", "listener", "backend", "server"]
+ObjectKind = Literal["process", "frontend", "listener", "backend", "server", "limit"]
 
 
 class Balance(Struct, frozen=True, array_like=True):
@@ -39,6 +39,19 @@ class TablePart(Struct, frozen=True, array_like=True):
     expire_ms: int  # 0 = never
     nopurge: bool
     stores: tuple[tuple[int, int, int], ...]  # table_store, cells, ms of the period
+
+
+class LimitPart(Struct, frozen=True, array_like=True):
+    """A rate limit as `show limits` shows it."""
+
+    object: int  # index in Compilation.objects
+    name: str
+    rate: str  # as configured, as `by` is
+    burst: int
+    by: str
+    mode: str
+    table: int  # index in Part.tables
+    used_by: tuple[str, ...]  # "frontend 'web'", "route 2 of frontend 'web'", "backend 'app'"
 
 
 class Admin(Struct, frozen=True):
@@ -193,9 +206,10 @@ class Part(Struct, frozen=True):
     copies: int = 0  # mirrored requests that one worker may have under way
     spread_percent: int = 0  # of an interval: how much sooner or later a check may come
     error_logs: tuple[Log, ...] = ()  # targets of lb's own lines
-    tables: tuple[TablePart, ...] = ()  # by their numbers in the plan
+    tables: tuple[TablePart, ...] = ()  # by their numbers in the plan; those of limits behind the others
     variables: tuple[tuple[int, str], ...] = ()  # id and name of those of the process
     http: HttpAdmin | None = None
+    limits: tuple[LimitPart, ...] = ()
 
 
 class Compilation(Protocol):

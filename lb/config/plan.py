@@ -20,10 +20,23 @@ from lb.config.diagnostic import ConfigError, Diagnostic, Finding
 from lb.config.effective import effective
 from lb.config.forwarding import ForwardingRow, MonitorRow, forwarding_row, monitor_row
 from lb.config.health import check_part, observation_part
+from lb.config.limits import LimitCompiler, LimitRow, users_of
 from lb.config.loading import read
 from lb.config.logs import LogRow, Logs
 from lb.config.netset import NetsetRow, netset
-from lb.config.part import Admin, Backend, Balance, Bind, BindOptions, Frontend, HttpAdmin, ObjectKind, Part, Server
+from lb.config.part import (
+    Admin,
+    Backend,
+    Balance,
+    Bind,
+    BindOptions,
+    Frontend,
+    HttpAdmin,
+    LimitPart,
+    ObjectKind,
+    Part,
+    Server,
+)
 from lb.config.routerows import KEYS, KeyRow, MirrorRow, PlaceRow, RedirectRow, ReplyRow, RouteRow, SplitRow, Tables
 from lb.config.routing import mirrored_to
 from lb.config.rules import RuleCompiler, Sets, judges_paths, names_of
@@ -123,6 +136,7 @@ class FrontendRow(NamedTuple):
     logs: tuple[int, int] = (0, 0)  # index of its first LogRow, their number
     mirror: int = 0  # of what a rule sends to a backend: place among the mirrors + 1, 0 = none
     rules: Sets = Sets(0, 0)
+    limits: tuple[int, ...] = ()  # numbers of rate limits
 
 
 class BackendRow(NamedTuple):
@@ -147,6 +161,7 @@ class BackendRow(NamedTuple):
     udp_responses: int = -1  # -1 = not known
     udp_requests: int = 0
     rules: Sets = Sets(0, 0)
+    limits: tuple[int, ...] = ()
 
 
 class ServerRow(NamedTuple):
@@ -163,6 +178,7 @@ class ServerRow(NamedTuple):
     link_hash: int = 0  # 64 bits of all that makes a connection to it what it is
     pool: tuple[int, int, int, int] = (UNLIMITED, 60_000, 0, 0)  # most idle, idle ms, most requests, most ms of age
     send_proxy: int = 0
+    cookie: bytes = b""
 
 
 class SocketRow(NamedTuple):
@@ -198,6 +214,7 @@ class Rows(NamedTuple):
     max_idle: int = UNLIMITED
     program: ProgramRows | None = None
     tables: int = 0
+    limits: list[LimitRow] = []
 
 
 @dataclass(slots=True)
@@ -288,14 +305,16 @@ class _Compiler:
         self.sockets: dict[SocketRow, int] = {}
         self.binds: list[Bind] = []
         self.nfrontends = 0
-        self.tables = Tables(self.backend_index, folder)
+        names = names_of(configuration, folder)
+        self.limits = LimitCompiler(configuration, names, self.findings.append)
+        self.tables = Tables(self.backend_index, folder, self.limits.list_of)
         self.logs = Logs(configuration)
         self.passes_tlvs = any(
             _send_proxy(server_of(each)) & (SEND_PROXY_FLAGS["authority"] | SEND_PROXY_FLAGS["tlvs"])
             for backend in configuration.backends.values()
             for each in backend.servers
         )
-        self.rules = RuleCompiler(names_of(configuration, folder), self.findings.append)
+        self.rules = RuleCompiler(names, self.findings.append)
         self.judges_paths = any(map(judges_paths, configuration.backends.values()))
         self.addresses = self._addresses()
         self.frontends = [self._frontend(name, each) for name, each in configuration.frontends.items()]
@@ -308,6 +327,9 @@ class _Compiler:
         process = self.configuration.global_
         maxconn = _or(process.maxconn, 0)
         grace_ms = duration_ms(process.grace)
+        tables = table_parts(self.configuration.tables, self.findings.append)
+        objects = [self._object("limit", 0, each) for each in self.configuration.limits]
+        limits = self.limits.rows(self.rules.program, objects, len(tables))
         part = Part(
             workers=_usable_cores() if process.workers == "auto" else int(process.workers),
             maxconn=maxconn,
@@ -324,9 +346,10 @@ class _Compiler:
             backends=tuple(each[1] for each in self.backends),
             copies=self._copies(),
             spread_percent=process.spread_checks,
-            tables=table_parts(self.configuration.tables, self.findings.append),
             variables=process_variables(self.rules.names.variables),
             http=self.http,
+            tables=tables + self.limits.tables(),
+            limits=self._limits(limits),
         )
         rows = Rows(
             maxconn,
@@ -344,8 +367,9 @@ class _Compiler:
             list(self.sockets),
             part.workers,
             _or(process.max_idle, UNLIMITED),
-            self.rules.program.rows if self.rules.program.rows.rulesets else None,
+            self.rules.program.rows if self.rules.program.rows.rulesets or limits else None,
             len(part.tables),
+            limits,
         )
         return CompiledPlan(self.objects, self.balances, part, rows, self._warnings(source))
 
@@ -360,6 +384,21 @@ class _Compiler:
         except SecretError as error:
             self.findings.append(Finding(("global", "http", "token"), "global", f"http.token {error}"))
         return HttpAdmin(address.host, address.port, token)
+
+    def _limits(self, rows: list[LimitRow]) -> tuple[LimitPart, ...]:
+        return tuple(
+            LimitPart(
+                row.object,
+                name,
+                given.rate,
+                row.burst,
+                given.by,
+                given.mode,
+                row.table,
+                users_of(self.configuration, name),
+            )
+            for row, (name, given) in zip(rows, self.configuration.limits.items(), strict=True)
+        )
 
     def _object(self, kind: ObjectKind, parent: int, name: str) -> int:
         self.objects.append((kind, parent, name))
@@ -441,6 +480,7 @@ class _Compiler:
                 tarpit_ms=_ms(frontend.timeouts.tarpit),
                 is_frontend=True,
             ),
+            limits=self.limits.list_of(frontend.limits),
         )
         return row, Frontend(
             object=number, name=name, mode=frontend.mode, maxconn=maxconn, mirrors=mirrored_to(frontend)
@@ -506,6 +546,7 @@ class _Compiler:
                 tarpit_ms=_ms(backend.timeouts.tarpit),
                 is_frontend=False,
             ),
+            self.limits.list_of(backend.limits),
         )
         return row, Backend(
             object=number,

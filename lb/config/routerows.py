@@ -1,6 +1,7 @@
 """From routes to rows of the plan image: what a request is compared with, and where it goes then."""
 
 import os
+from collections.abc import Callable
 from typing import NamedTuple
 
 from msgspec import UNSET, UnsetType
@@ -90,6 +91,7 @@ class RouteRow(NamedTuple):
     tunnel_ms: int = 0
     client_ms: int = 0
     mirror: int = 0  # place among the mirrors + 1, 0 = none
+    limits: tuple[int, ...] = ()  # numbers of rate limits
 
 
 class MirrorRow(NamedTuple):
@@ -114,8 +116,11 @@ class PlaceRow(NamedTuple):
 class Tables:
     """The routes of all frontends and what they need."""
 
-    def __init__(self, backends: dict[str, int], folder: str) -> None:
+    def __init__(
+        self, backends: dict[str, int], folder: str, limits: Callable[[tuple[str, ...]], tuple[int, ...]]
+    ) -> None:
         self.backends = backends
+        self.limits = limits
         self.folder = folder
         self.routes: list[RouteRow] = []
         self.splits: list[SplitRow] = []
@@ -148,6 +153,7 @@ class Tables:
                     _ms(timeouts.tunnel),
                     _ms(timeouts.client),
                     self._mirror(mirror_of(frontend, route)),
+                    self.limits(route.limits),
                 )
             )
             hosts = dict.fromkeys(map(parse_host, values_of(match.host))) or {"": None}

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from lb.config.diagnostic import Path, line_text
 
-_SINGULAR = {"frontends": "frontend", "backends": "backend"}
+_SINGULAR = {"frontends": "frontend", "backends": "backend", "limits": "limit"}
 
 
 def subject_of(path: Path, data: object) -> str:

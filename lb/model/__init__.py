@@ -5,6 +5,7 @@ from lb.model.check import Check, Step
 from lb.model.configuration import Configuration
 from lb.model.connection import Pool
 from lb.model.frontend import Bind, Frontend, FrontendLog
+from lb.model.limit import Limit
 from lb.model.mirror import Mirror
 from lb.model.process import Admin, ErrorLog, Global, HttpAdmin, Log
 from lb.model.proxy import AcceptProxy, SendProxy
@@ -30,6 +31,7 @@ __all__ = [
     "Global",
     "HttpAdmin",
     "Keepalive",
+    "Limit",
     "Log",
     "Match",
     "Mirror",

@@ -18,6 +18,7 @@ from lb.model.connection import (
     ServerConnection,
 )
 from lb.model.kinds import Duration, Name, Text
+from lb.model.limit import LIMITS, LimitNames
 from lb.model.proxy import Sending, SendProxy
 from lb.model.rule import Acl, Rule
 from lb.model.traffic import BackendTimeouts, Debug, Keepalive, Retries
@@ -250,6 +251,7 @@ class Backend(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
             extra={"kind": "list", "item": "{del_header: server}"},
         ),
     ] = ()
+    limits: Annotated[LimitNames, Meta(description=LIMITS, extra={"kind": "list", "item": "per_client"})] = ()
     allbackups: Annotated[bool, Meta(description="When backups are used, use all of them, not only the first.")] = False
     timeouts: Annotated[BackendTimeouts, Meta(description="How long to wait for servers.")] = BackendTimeouts()
     retries: Annotated[

@@ -11,6 +11,7 @@ from msgspec import Meta, Struct, field
 from lb.model.backend import Backend
 from lb.model.frontend import Frontend
 from lb.model.kinds import Name
+from lb.model.limit import Limit
 from lb.model.process import Global
 from lb.model.table import Table
 from lb.model.traffic import Defaults
@@ -27,5 +28,6 @@ class Configuration(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     )
     defaults: Annotated[Defaults, Meta(description="What frontends and backends inherit.")] = Defaults()
     tables: Annotated[dict[Name, Table], Meta(description="Stick tables, by name.")] = {}
+    limits: Annotated[dict[Name, Limit], Meta(description="Rate limits, by name.")] = {}
     frontends: Annotated[dict[Name, Frontend], Meta(description="Where clients connect, by name.")]
     backends: Annotated[dict[Name, Backend], Meta(description="Groups of servers, by name.")] = {}

@@ -26,6 +26,7 @@ from lb.model.forwarding import (
     XForwardedGiven,
 )
 from lb.model.kinds import Connections, Duration, Mode, Name, Text
+from lb.model.limit import LIMITS, LimitNames
 from lb.model.mirror import Mirror
 from lb.model.network import Networks
 from lb.model.process import Log
@@ -190,6 +191,7 @@ class Frontend(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
             examples=["{to: staging, percent: 10}"],
         ),
     ] = UNSET
+    limits: Annotated[LimitNames, Meta(description=LIMITS, extra={"kind": "list", "item": "per_client"})] = ()
     dot_segments: Annotated[
         Literal["refuse", "keep"],
         Meta(

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from lb.model.kinds import Duration, Name, Text, Unchecked
+from lb.model.limit import LIMITS, LimitNames
 from lb.model.mirror import Mirror
 from lb.model.traffic import Retries
 
@@ -189,6 +190,7 @@ class Route(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     mirror: Annotated[
         Mirror | UnsetType, Meta(description="Copies of requests of this route, instead of the frontend's.")
     ] = UNSET
+    limits: Annotated[LimitNames, Meta(description=LIMITS, extra={"kind": "list", "item": "per_client"})] = ()
     timeouts: Annotated[RouteTimeouts, Meta(description="How long to wait on this route.")] = RouteTimeouts()
     retries: Annotated[
         Retries | UnsetType, Meta(description="Connection attempts beyond the first, instead of the backend's.")

@@ -15,6 +15,7 @@ from msgspec.structs import astuple
 from lb._speedups.face.mapping import (
     OBJECT_BACKEND,
     OBJECT_FRONTEND,
+    OBJECT_LIMIT,
     OBJECT_LISTENER,
     OBJECT_PROCESS,
     OBJECT_SERVER,
@@ -33,6 +34,7 @@ KINDS = {
     "listener": OBJECT_LISTENER,
     "backend": OBJECT_BACKEND,
     "server": OBJECT_SERVER,
+    "limit": OBJECT_LIMIT,
 }
 
 

@@ -21,6 +21,7 @@ from lb._speedups.policy.balance cimport (
     balance_entry_t, balance_leave, balance_make, balance_pick, balance_recount, balance_recount_all,
     balance_release, balance_set_usable, balance_spec_t, balance_t,
 )
+from lb._speedups.policy.limit cimport OBJECT_LIMIT
 
 
 cdef extern from "lb.h" nogil:
@@ -38,6 +39,7 @@ globals().update(
     OBJECT_LISTENER=OBJECT_LISTENER,
     OBJECT_BACKEND=OBJECT_BACKEND,
     OBJECT_SERVER=OBJECT_SERVER,
+    OBJECT_LIMIT=OBJECT_LIMIT,
     WORKER_EMPTY=WORKER_EMPTY,
     WORKER_STARTING=WORKER_STARTING,
     WORKER_RUNNING=WORKER_RUNNING,
@@ -237,7 +239,7 @@ cdef class Mapping:
         cdef bytes text = name.encode()
         cdef uint32_t oid
         mapping_of(self)
-        if not OBJECT_PROCESS <= kind <= OBJECT_SERVER:
+        if not OBJECT_PROCESS <= kind <= OBJECT_LIMIT:
             raise ValueError(f"unknown kind {kind}")
         oid = mapping_register(self.m, kind, parent, text, len(text))
         if oid == 0:

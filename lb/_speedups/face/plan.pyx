@@ -18,7 +18,8 @@ from lb._speedups.policy.plan cimport (
     plan_reply_t, plan_route, plan_route_t, plan_server, plan_server_t, plan_share, plan_share_t, plan_split,
     plan_split_t, plan_t, plan_texts, route_edge_t, route_host_t, route_node_t, route_table_t, text_t,
 )
-from lb._speedups.policy.plan cimport plan_socket, plan_socket_t
+from lb._speedups.policy.limit cimport plan_limit, plan_limit_t
+from lb._speedups.policy.plan cimport limit_list_t, plan_socket, plan_socket_t
 from lb._speedups.policy.route cimport route_hash
 
 cdef enum:
@@ -259,7 +260,45 @@ cdef put_monitor(Image image, uint32_t at, uint32_t needs_at, row):
         needs[i].least = least
 
 
-cdef put_frontends(Image image, plan_t *p, list rows, list oids, list trees, list places):
+cdef class LimitLists:
+    """The lists of limits, flat: equal ones stand once."""
+
+    cdef readonly list flat
+    cdef dict places
+
+    def __init__(self, rows):
+        self.flat = []
+        self.places = {}
+        for row in (*rows.frontends, *rows.backends, *rows.routes):
+            if row.limits and row.limits not in self.places:
+                self.places[row.limits] = len(self.flat)
+                self.flat.extend(row.limits)
+
+    cdef put(self, limit_list_t *out, limits):
+        out.at = self.places[limits] if limits else 0
+        out.n = len(limits)
+
+
+cdef put_limits(Image image, plan_t *p, list rows, LimitLists lists, list oids, list tables):
+    cdef uint32_t *flat = <uint32_t *> (<char *> p + p.limit_lists_at)
+    cdef plan_limit_t *out
+    for i, row in enumerate(rows):
+        out = <plan_limit_t *> plan_limit(p, i)
+        image.text(&out.name, row.name)
+        image.text(&out.policy, row.policy)
+        out.table_at = tables[row.table]
+        out.interval_ns = row.interval_ns
+        out.oid = oids[row.object]
+        out.burst = row.burst
+        out.quota = row.quota
+        out.window_s = row.window_s
+        out.expr = row.expr
+        out.flags = row.flags
+    for i, number in enumerate(lists.flat):
+        flat[i] = number
+
+
+cdef put_frontends(Image image, plan_t *p, list rows, list oids, list trees, list places, LimitLists limits):
     cdef plan_frontend_t *out
     for i, row in enumerate(rows):
         out = plan_frontend(p, i)
@@ -289,6 +328,7 @@ cdef put_frontends(Image image, plan_t *p, list rows, list oids, list trees, lis
         out.logs_at, out.logs = row.logs
         out.mirror = row.mirror
         out.request_rules, out.response_rules = row.rules
+        limits.put(&out.limits, row.limits)
         tree = trees[i]
         if tree is not None:
             out.hosts_at = (<Tree> tree).at
@@ -395,7 +435,7 @@ cdef count_routing(rows, list trees):
     return conditions, shares, pieces, values + headers + methods
 
 
-cdef put_routes(Image image, plan_t *p, rows, Routing routing):
+cdef put_routes(Image image, plan_t *p, rows, Routing routing, LimitLists limits):
     cdef plan_route_t *out
     cdef plan_condition_t *condition
     for i, row in enumerate(rows.routes):
@@ -414,6 +454,7 @@ cdef put_routes(Image image, plan_t *p, rows, Routing routing):
         out.tunnel_ms = row.tunnel_ms
         out.client_ms = row.client_ms
         out.mirror = row.mirror
+        limits.put(&out.limits, row.limits)
         if out.retries >= 0 or out.connect_ms | out.server_ms | out.tunnel_ms | out.client_ms:
             out.flags |= ROUTE_TIMES
     for i, row in enumerate(routing.conditions):
@@ -476,7 +517,7 @@ cdef put_targets(Image image, plan_t *p, rows, Routing routing):
         reply.headers = len(row.headers)
 
 
-cdef put_backends(Image image, plan_t *p, list rows, list oids, list offsets):
+cdef put_backends(Image image, plan_t *p, list rows, list oids, list offsets, LimitLists limits):
     cdef plan_backend_t *out
     for i, row in enumerate(rows):
         out = plan_backend(p, i)
@@ -500,6 +541,7 @@ cdef put_backends(Image image, plan_t *p, list rows, list oids, list offsets):
         out.udp_responses = row.udp_responses
         out.udp_requests = row.udp_requests
         out.request_rules, out.response_rules = row.rules
+        limits.put(&out.limits, row.limits)
 
 
 cdef put_servers(Image image, plan_t *p, list rows, list oids):
@@ -511,6 +553,7 @@ cdef put_servers(Image image, plan_t *p, list rows, list oids):
         out = plan_server(p, i)
         out.oid = oids[row.object]
         image.text(&out.name, row.name)
+        image.text(&out.cookie, row.cookie)
         out.backend = row.backend
         out.weight = row.weight
         out.flags = row.flags
@@ -616,6 +659,9 @@ def build(generation, rows, oids, offsets):
     pieces_at = image.place(npieces, sizeof(plan_piece_t))
     replies_at = image.place(len(rows.replies), sizeof(plan_reply_t))
     texts_at = image.place(ntexts, sizeof(text_t))
+    limits = LimitLists(rows)
+    limits_at = image.place(len(rows.limits), sizeof(plan_limit_t))
+    limit_lists_at = image.place(len(limits.flat), sizeof(uint32_t))
     placed = [place_tree(image, tree) for tree in trees if tree is not None]
     for row in rows.listeners:
         image.place_netset(row.proxies)
@@ -648,19 +694,22 @@ def build(generation, rows, oids, offsets):
     p.npieces, p.pieces_at = npieces, pieces_at
     p.nreplies, p.replies_at = len(rows.replies), replies_at
     p.ntexts, p.texts_at = ntexts, texts_at
+    p.nlimits, p.limits_at = len(rows.limits), limits_at
+    p.nlimit_lists, p.limit_lists_at = len(limits.flat), limit_lists_at
     for tree, hosts_at, edges_at, nodes_at, leaves_at in placed:
         open_tree(image, tree, hosts_at, edges_at, nodes_at, leaves_at, routing)
     put_listeners(image, p, rows.listeners, oids)
-    put_frontends(image, p, rows.frontends, oids, trees, places)
-    put_routes(image, p, rows, routing)
+    put_frontends(image, p, rows.frontends, oids, trees, places, limits)
+    put_routes(image, p, rows, routing, limits)
     put_targets(image, p, rows, routing)
     for i, text in enumerate(routing.texts):
         image.text(plan_texts(p, i), text)
-    put_backends(image, p, rows.backends, oids, offsets)
+    put_backends(image, p, rows.backends, oids, offsets, limits)
     put_servers(image, p, rows.servers, oids)
     put_mirrors(p, rows.mirrors)
     put_sockets(image, p, rows.sockets)
     put_logs(image, p, rows.logs)
+    put_limits(image, p, rows.limits, limits, oids, offsets[len(rows.backends):])
     if program is not None:
         p.program_at = put_program(image, rows.program, program, offsets[len(rows.backends):])
     made = image.finish()

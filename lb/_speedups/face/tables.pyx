@@ -35,7 +35,7 @@ globals().update(
 STORE_NAMES = (
     "server_id", "gpt0", "gpc0", "gpc0_rate", "conn_cnt", "conn_rate", "conn_cur", "sess_cnt", "sess_rate", "http_req_cnt",
     "http_req_rate", "http_err_cnt", "http_err_rate", "bytes_in_cnt", "bytes_in_rate", "bytes_out_cnt", "bytes_out_rate",
-    "gpc1", "gpc1_rate", "gpt", "gpc", "gpc_rate", "http_fail_cnt", "http_fail_rate",
+    "gpc1", "gpc1_rate", "gpt", "gpc", "gpc_rate", "http_fail_cnt", "http_fail_rate", "owed_ms", "refused",
 )
 
 

@@ -202,6 +202,8 @@ cdef class Lines:
         v.host = self.keep(f.get("host", ""))
         v.request_id = self.keep(f.get("request_id", ""))
         v.reason = self.keep(f.get("reason", ""))
+        v.limit = self.keep(f.get("limit", ""))
+        v.limit_shadow = self.keep(f.get("limit_shadow", ""))
         v.actconn = f.get("actconn", 0)
         v.feconn = f.get("feconn", 0)
         v.beconn = f.get("beconn", 0)

@@ -84,6 +84,8 @@ cdef enum:                       # log_op_t.kind, HAProxy's name behind it
     LOGOP_REASON
     LOGOP_HOST
     LOGOP_VERSION_NUMBER
+    LOGOP_LIMIT
+    LOGOP_LIMIT_SHADOW
     LOGOP_CUT                    # `,"cut":true` if something was cut, and `}`
     LOGOP_COUNT
 

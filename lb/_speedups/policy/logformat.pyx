@@ -3,8 +3,8 @@ from libc.string cimport memchr, memcpy, strlen
 
 from lb._speedups.policy.logline cimport LOGLINE_CAP, log_end_t, slice_t
 from lb._speedups.policy.logtext cimport (
-    HOST_WIDTH, ID_WIDTH, METHOD_WIDTH, NAME_WIDTH, REASON_WIDTH, put_address, put_char, put_escaped, put_hashed, put_int,
-    put_local, put_numeric, put_text, put_uint, put_utc, put_zoned,
+    HOST_WIDTH, ID_WIDTH, LIMIT_WIDTH, METHOD_WIDTH, NAME_WIDTH, REASON_WIDTH, put_address, put_char, put_escaped,
+    put_hashed, put_int, put_local, put_numeric, put_text, put_uint, put_utc, put_zoned,
 )
 from lb._speedups.policy.plan cimport MODE_HTTP, plan_log_op, plan_text
 
@@ -39,6 +39,8 @@ cdef uint32_t logformat_width(const log_op_t *op) noexcept nogil:
         return METHOD_WIDTH + 12
     if op.kind == LOGOP_REASON:
         return REASON_WIDTH + 2
+    if op.kind == LOGOP_LIMIT or op.kind == LOGOP_LIMIT_SHADOW:
+        return LIMIT_WIDTH + 2
     if op.kind == LOGOP_ID:
         return ID_WIDTH + 2
     if op.kind == LOGOP_HOST:
@@ -430,6 +432,10 @@ cdef size_t logformat_write(
             out = put_uint(out, v.retries)
         elif kind == LOGOP_REASON:
             out = put_piece(out, REASON_WIDTH, v.reason, flags, &cut)
+        elif kind == LOGOP_LIMIT:
+            out = put_piece(out, LIMIT_WIDTH, v.limit, flags, &cut)
+        elif kind == LOGOP_LIMIT_SHADOW:
+            out = put_piece(out, LIMIT_WIDTH, v.limit_shadow, flags, &cut)
         elif kind == LOGOP_HOST:
             out = put_piece(out, HOST_WIDTH, v.host, flags, &cut)
         elif kind == LOGOP_VERSION_NUMBER:

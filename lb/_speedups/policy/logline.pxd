@@ -78,6 +78,8 @@ ctypedef struct log_view_t:      # what relay knows when a stream ends
     slice_t host
     slice_t request_id           # printed in JSON, and in HAProxy's line only by custom formats
     slice_t reason               # why it was refused, empty = not
+    slice_t limit                # the rate limit that refused it, empty = none
+    slice_t limit_shadow         # one in shadow mode that would have
     uint32_t actconn             # connections of the process, frontend, backend, server
     uint32_t feconn
     uint32_t beconn

@@ -2,8 +2,8 @@ from libc.string cimport memset
 from posix.unistd cimport getpid
 
 from lb._speedups.policy.logtext cimport (
-    HOST_WIDTH, ID_WIDTH, METHOD_WIDTH, NAME_WIDTH, REASON_WIDTH, put_address, put_char, put_escaped, put_hashed, put_int,
-    put_local, put_text, put_uint, put_utc,
+    HOST_WIDTH, ID_WIDTH, LIMIT_WIDTH, METHOD_WIDTH, NAME_WIDTH, REASON_WIDTH, put_address, put_char, put_escaped,
+    put_hashed, put_int, put_local, put_text, put_uint, put_utc,
 )
 from lb._speedups.policy.plan cimport MODE_HTTP, MODE_UDP
 
@@ -168,6 +168,8 @@ cdef size_t logline_json(logline_t *state, const log_view_t *v, char *dst, size_
         p = put_ms(put_text(p, b",\"response_ms\":"), v.response_ms)
         p = put_ms(put_text(p, b",\"status\":"), v.status if v.status else -1)
         p = put_bool(put_text(p, b",\"server_reused\":"), v.reused)
+        p = put_string_or_null(put_text(p, b",\"limit\":"), LIMIT_WIDTH, v.limit, &cut)
+        p = put_string_or_null(put_text(p, b",\"limit_shadow\":"), LIMIT_WIDTH, v.limit_shadow, &cut)
         p = put_string_or_null(put_text(p, b",\"request_id\":"), ID_WIDTH, v.request_id, &cut)
         if v.has_request:
             p = put_string(put_text(p, b",\"method\":"), METHOD_WIDTH, v.method, &cut)

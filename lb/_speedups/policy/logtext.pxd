@@ -43,6 +43,7 @@ cdef enum:                      # most bytes a part of a line takes, escapes inc
     NAME_WIDTH = 104            # a name in the mapping is shorter
     METHOD_WIDTH = 64
     REASON_WIDTH = 64
+    LIMIT_WIDTH = 64
     ID_WIDTH = 128
     HOST_WIDTH = 260            # a DNS name and a port
     NUMERIC_WIDTH = 46          # an address: ::ffff:255.255.255.255 and the longest of IPv6

@@ -143,6 +143,10 @@ ctypedef struct text_t:
     uint32_t at                  # offset from the image's start
     uint32_t len                 # bytes, without a terminating NUL (one follows all the same)
 
+ctypedef struct limit_list_t:    # rate limits that hold somewhere: policy/limit.pxd
+    uint32_t at                  # index of the first in plan_t.limit_lists_at
+    uint32_t n
+
 # Sets of networks; how they are asked: policy/netset.pxd.
 
 ctypedef struct net4_t:          # host order, both ends included
@@ -200,6 +204,7 @@ ctypedef struct plan_frontend_t:
     uint32_t mirror              # of what a rule sends to a backend: index of its plan_mirror_t + 1, 0 = none
     uint32_t request_rules       # ruleset of the program + 1, 0 = none
     uint32_t response_rules
+    limit_list_t limits
 
 ctypedef struct plan_key_t:      # what is hashed: policy/hashkey.pxd
     text_t name                  # of the field (lower case), cookie or parameter
@@ -233,6 +238,9 @@ ctypedef struct plan_backend_t:
     uint32_t udp_requests        # mode udp: datagrams of a session, 0 = any number
     uint32_t request_rules       # ruleset of the program + 1, 0 = none
     uint32_t response_rules
+    limit_list_t limits
+    uint32_t persistence_at      # offset of its persistence_t (policy/persistence.pxd), 0 = none
+    uint32_t pad2
 
 ctypedef struct plan_server_t:
     uint32_t oid
@@ -251,6 +259,7 @@ ctypedef struct plan_server_t:
     uint32_t max_requests        # that a connection carries, 0 = no limit
     uint32_t max_age_ms          # older ones carry no stream, 0 = no limit
     uint32_t pad
+    text_t cookie                # its value in persistence cookies, empty = it has none
 
 ctypedef struct plan_socket_t:   # options of server connections; servers share them
     uint32_t flags               # SOCKET_*
@@ -367,6 +376,7 @@ ctypedef struct plan_route_t:    # of any frontend, in the order of the file; a 
     uint32_t tunnel_ms
     uint32_t client_ms
     uint32_t mirror              # index of its plan_mirror_t + 1, 0 = nothing is copied
+    limit_list_t limits
 
 ctypedef struct plan_condition_t:
     text_t name                  # of a field in lower case
@@ -510,6 +520,10 @@ ctypedef struct plan_t:
     uint32_t workers             # that share what is for all; 0 = one, in the calling process
     uint32_t max_idle            # server connections without a stream, over all workers; PLAN_UNLIMITED
     uint32_t program_at          # offset of the program_t of policy/program.pxd, 0 = there are no rules
+    uint32_t nlimits
+    uint32_t limits_at           # offset of plan_limit_t[nlimits]: policy/limit.pxd
+    uint32_t nlimit_lists
+    uint32_t limit_lists_at      # offset of uint32_t[nlimit_lists]: indexes of limits, list by list
 
 cdef inline plan_listener_t *plan_listener(const plan_t *p, uint32_t i) noexcept nogil:
     return (<plan_listener_t *> (<char *> p + p.listeners_at)) + i

@@ -1,6 +1,7 @@
 from lb._speedups.policy.balance cimport BALANCE_HASH, BALANCE_ROUNDROBIN
 from lb._speedups.policy.forwarding cimport forwarding_check
 from lb._speedups.policy.hash cimport HASH_SDBM, HASH_XXH3
+from lb._speedups.policy.limit_check cimport limit_list_fits, limits_check
 from lb._speedups.policy.logformat cimport logformat_check
 from lb._speedups.policy.netset cimport netset_check
 from lb._speedups.policy.program_check cimport program_check, program_has
@@ -88,6 +89,8 @@ cdef int check_frontends(const plan_t *p) noexcept nogil:
             return -1
         if not program_has(p, frontend.request_rules) or not program_has(p, frontend.response_rules):
             return -1
+        if not limit_list_fits(p, frontend.limits) or (frontend.limits.n and frontend.mode != MODE_HTTP):
+            return -1
     return 0
 
 
@@ -119,6 +122,8 @@ cdef int check_backends(const plan_t *p) noexcept nogil:
             return -1
         if not program_has(p, backend.request_rules) or not program_has(p, backend.response_rules):
             return -1
+        if not limit_list_fits(p, backend.limits) or (backend.limits.n and backend.mode != MODE_HTTP):
+            return -1
     return 0
 
 
@@ -134,6 +139,8 @@ cdef int check_servers(const plan_t *p) noexcept nogil:
     for i in range(p.nservers):
         server = plan_server(p, i)
         if server.backend >= p.nbackends or server.weight > 256 or not plan_text_fits(p, server.name):
+            return -1
+        if not plan_text_fits(p, server.cookie):
             return -1
         if server.address_len > sizeof(server.address) or server.socket >= p.nsockets:
             return -1
@@ -222,7 +229,8 @@ cdef int check_routes(const plan_t *p) noexcept nogil:
     for i in range(p.nroutes):
         route = plan_route(p, i)
         if (not plan_text_fits(p, route.name) or route.conditions > PLAN_CONDITIONS_MAX or route.mirror > p.nmirrors
-                or <uint64_t> route.conditions_at + route.conditions > p.nconditions):
+                or <uint64_t> route.conditions_at + route.conditions > p.nconditions
+                or not limit_list_fits(p, route.limits)):
             return -1
         if route.kind == TARGET_BACKEND:
             most = p.nbackends
@@ -292,8 +300,8 @@ cdef int plan_check(const void *image, uint64_t size) noexcept nogil:
         return -1
     if check_routes(p) or check_targets(p):
         return -1
-    # The program first: proxies name rulesets of it.
-    if program_check(p) or check_by_oid(p) or check_listeners(p) or check_frontends(p) or check_backends(p) \
+    # The program first: proxies name rulesets of it, and limits expressions.
+    if program_check(p) or limits_check(p) or check_by_oid(p) or check_listeners(p) or check_frontends(p) or check_backends(p) \
             or check_servers(p) or check_mirrors(p) or check_sockets(p) or check_logs(p):
         return -1
     return 0

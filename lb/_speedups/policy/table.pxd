@@ -13,7 +13,7 @@
 # Holding. A stream that tracks a key holds its entry: it is in nobody's list, so it neither expires nor is evicted. Who
 # holds what is said by the ledgers (base/ledger.pxd), which are the truth of table_entry_t.refs; conn_cur is that number.
 #
-# Columns. Each stored thing is one or more cells of an entry: 4 bytes for counts and marks, 8 for bytes, a table_rate_t
+# Columns. Each stored thing is one or more cells of an entry: 4 bytes for counts and marks, 8 for bytes and times, a table_rate_t
 # for rates. Rates are HAProxy's sliding ones: the events of the current period and of the one before; of the latter as much
 # as is left of the current period. A worker that dies while it turns a rate to its next period may lose that period's events.
 #
@@ -70,6 +70,8 @@ cdef enum table_store:           # in HAProxy's order, which is that of `show ta
     STORE_GPC_RATE               # array
     STORE_HTTP_FAIL_CNT
     STORE_HTTP_FAIL_RATE
+    STORE_ARRIVAL                # rate limits only (limit.pxd): when the key owes nothing any more, ns of CLOCK_MONOTONIC
+    STORE_REFUSED                # rate limits only: requests refused
     STORES
 
 ctypedef struct table_rate_t:

@@ -50,8 +50,8 @@ cdef inline bint is_rate(uint32_t store) noexcept nogil:
     )
 
 
-cdef inline bint is_bytes(uint32_t store) noexcept nogil:
-    return store == STORE_BYTES_IN_CNT or store == STORE_BYTES_OUT_CNT
+cdef inline bint is_wide(uint32_t store) noexcept nogil:
+    return store == STORE_BYTES_IN_CNT or store == STORE_BYTES_OUT_CNT or store == STORE_ARRIVAL
 
 
 # ---- layout ----
@@ -77,11 +77,11 @@ cdef uint64_t shape(table_t *t, const table_spec_t *spec) noexcept nogil:
     at = sizeof(table_entry_t) + (t.key_words - 1) * 8
     # Cells of 8 and 16 bytes before those of 4, so that all are aligned. conn_cur is `refs` and has none.
     for store in range(STORES):
-        if spec.cells[store] != 0 and (is_rate(store) or is_bytes(store)):
+        if spec.cells[store] != 0 and (is_rate(store) or is_wide(store)):
             t.columns[store].at = <uint16_t> at
             at += spec.cells[store] * (sizeof(table_rate_t) if is_rate(store) else 8)
     for store in range(STORES):
-        if spec.cells[store] != 0 and not is_rate(store) and not is_bytes(store):
+        if spec.cells[store] != 0 and not is_rate(store) and not is_wide(store):
             t.columns[store].at = <uint16_t> at
             if store != STORE_CONN_CUR:
                 at += spec.cells[store] * 4
@@ -565,7 +565,7 @@ cdef void table_add_locked(
         return
     if column.period_ms != 0:
         rate_add(<table_rate_t *> cell_of(t, e, store, cell, sizeof(table_rate_t)), column.period_ms, n, now_ms)
-    elif is_bytes(store):
+    elif is_wide(store):
         (<uint64_t *> cell_of(t, e, store, cell, 8))[0] += n
     else:
         (<uint32_t *> cell_of(t, e, store, cell, 4))[0] += <uint32_t> n
@@ -575,7 +575,7 @@ cdef void table_set_locked(const table_t *t, table_entry_t *e, uint32_t store, u
     cdef const table_column_t *column = &t.columns[store]
     if cell >= column.cells or store == STORE_CONN_CUR or column.period_ms != 0:
         return
-    if is_bytes(store):
+    if is_wide(store):
         (<uint64_t *> cell_of(t, e, store, cell, 8))[0] = n
     else:
         (<uint32_t *> cell_of(t, e, store, cell, 4))[0] = <uint32_t> n
@@ -591,7 +591,7 @@ cdef uint64_t table_read_locked(
         return e.refs
     if column.period_ms != 0:
         return rate_read(<table_rate_t *> cell_of(t, e, store, cell, sizeof(table_rate_t)), column.period_ms, now_ms)
-    if is_bytes(store):
+    if is_wide(store):
         return (<uint64_t *> cell_of(t, e, store, cell, 8))[0]
     return (<uint32_t *> cell_of(t, e, store, cell, 4))[0]
 

@@ -12,7 +12,8 @@ from lb._speedups.policy.action cimport ACTION_ALLOW, ACTION_DENY, ACTION_REJECT
 from lb._speedups.policy.balance cimport balance_t, balance_usable
 from lb._speedups.policy.plan cimport (
     FRONTEND_FORWARDING, FRONTEND_MARKS_RESPONSE, FRONTEND_MONITOR, FRONTEND_NO_DOTS, ROUTE_TIMES, TARGET_SPLIT,
-    monitor_need_t, monitor_t, plan_backend, plan_mirror, plan_mirror_t, plan_monitor, plan_route, plan_route_t, plan_t, plan_text,
+    limit_list_t, monitor_need_t, monitor_t, plan_backend, plan_mirror, plan_mirror_t, plan_monitor, plan_route,
+    plan_route_t, plan_t, plan_text,
 )
 from lb._speedups.policy.program cimport arg_t
 from lb._speedups.policy.route cimport route_find, route_found_t, route_is_plain
@@ -24,6 +25,7 @@ from lb._speedups.proto.message cimport (
     METHOD_OPTIONS, METHOD_PUT, METHOD_TRACE, NAME_UPGRADE, message_t,
 )
 from lb._speedups.relay.forward cimport forward_request, forward_response
+from lb._speedups.relay.limited cimport limited_fields, limited_take
 from lb._speedups.relay.link cimport link_flush, link_window_drop, side_deadline
 from lb._speedups.relay.mirror cimport mirror_add, mirror_choose, mirror_copy, mirror_is_whole, mirror_restart
 from lb._speedups.relay.relay cimport (
@@ -195,6 +197,8 @@ cdef void http_begin(stream_t *st) noexcept nogil:
         st.reason = H1_BAD_TARGET
         fail(st, 400, b"the path has dot segments", c'P', c'R')
         return
+    if UNLIKELY(st.frontend.limits.n != 0) and not within(st, st.frontend.limits, st.frontend.limits):
+        return
     if UNLIKELY(st.frontend.request_rules != 0):
         if not judge(st, st.frontend.request_rules, m):
             return
@@ -272,6 +276,8 @@ cdef void route(stream_t *st) noexcept nogil:
         return
     chosen = plan_route(p, <uint32_t> found.route)
     if UNLIKELY(chosen.kind > TARGET_SPLIT):
+        if UNLIKELY(chosen.limits.n != 0) and not within(st, chosen.limits, chosen.limits):
+            return
         answer(st, chosen)
         return
     target_backend(st, chosen)
@@ -280,12 +286,26 @@ cdef void route(stream_t *st) noexcept nogil:
 
 # The backend is known: its rules, then a server. `mirror` is the number of a mirror + 1, 0 = none.
 cdef void enter(stream_t *st, uint32_t mirror) noexcept nogil:
+    cdef limit_list_t limits = st.backend.limits
+    if st.route != NULL:
+        limits = st.route.limits
+    if UNLIKELY((limits.n | st.backend.limits.n) != 0) and not within(st, limits, st.backend.limits):
+        return
     if UNLIKELY(st.backend.request_rules != 0) and not judge(st, st.backend.request_rules, st.request):
         return
     if UNLIKELY(mirror != 0):
         mirror_choose(st, plan_mirror(st.plan.plan, mirror - 1))
     side_deadline(&st.client, 0, 0)
     assigned(st, server_assign(st, False))
+
+
+# Whether rate limits let the request pass. False: it was refused, and the stream may be over.
+cdef bint within(stream_t *st, limit_list_t first, limit_list_t second) noexcept nogil:
+    if LIKELY(not limited_take(st, first, second)):
+        return True
+    st.engine.rows[judge_oid(st)].denied_req += 1
+    fail(st, 429, b"too many requests: the rate limit is reached", c'P', c'R')
+    return False
 
 
 # There is no place to redirect this request to.
@@ -724,6 +744,8 @@ cdef int response_head(stream_t *st) noexcept nogil:
         st.response_ms = <long> (e.now_ms - st.connected_ms)
         if UNLIKELY(st.sticky != NULL) and target_cookie(st, m) != 0:
             return PUMP_MEMORY
+        if UNLIKELY(st.limited.shown != 0):
+            limited_fields(st, m)
         if st.client.codec.send_head(&st.client, m) != 0:
             return PUMP_SINK
         return PUMP_END

@@ -23,7 +23,9 @@ from lb._speedups.base.timers cimport lb_timer_t, timers_t
 from lb._speedups.io.conn cimport conn_t, loop_t
 from lb._speedups.io.flow cimport flow_pool_t, flow_t
 from lb._speedups.io.sys cimport sockaddr_storage
+from lb._speedups.policy.limit cimport limit_verdict_t
 from lb._speedups.policy.logline cimport log_end_t, log_view_t, logline_t
+from lb._speedups.policy.persistence cimport persisted_t
 from lb._speedups.policy.table cimport TABLE_TRACKS, track_t
 from lb._speedups.policy.plan cimport (
     LOG_TARGETS, plan_backend_t, plan_frontend_t, plan_mirror_t, plan_route_t, plan_server_t, plan_split_t, plan_t,
@@ -314,6 +316,8 @@ ctypedef struct stream_t:
     track_t tracks[TABLE_TRACKS]  # keys of stick tables that it holds
     variables_t *variables       # that rules have set, and captures; NULL = none
     const rule_t *last_rule      # the last that ended a list, NULL = none
+    limit_verdict_t limited      # what rate limits said of it
+    persisted_t persisted        # how it came to its server
     # Not zeroed, from `up` on, because a stream costs a memset: whoever sets the condition writes them first.
     flow_t up                    # STREAM_UP_FLOW: client to server, unseen (TCP, tunnel, large bodies)
     flow_t down                  # STREAM_DOWN_FLOW: server to client

@@ -3,6 +3,7 @@ from libc.string cimport memcpy, strlen
 from lb._speedups.base.clock cimport clock_real_us
 from lb._speedups.base.pool cimport pool_give, pool_take
 from lb._speedups.policy.action cimport ACTION_REDIRECT
+from lb._speedups.policy.limit cimport plan_limit, plan_limit_t
 from lb._speedups.policy.plan cimport (
     FORWARDING_ID_RESPONSE, FRONTEND_FORWARDING, FRONTEND_MARKS_RESPONSE, REDIRECT_DROP_QUERY, REDIRECT_LOCATION,
     REDIRECT_SCHEME, TARGET_REDIRECT, forwarding_t, plan_forwarding, plan_piece, plan_piece_t, plan_redirect,
@@ -19,6 +20,7 @@ from lb._speedups.relay.relay cimport (
     OFFER_DATA, OFFER_END, SIDE_IN_END, SIDE_LAST, STREAM_REPLIED, STREAM_UP_FLOW, engine_t, slice_out_t,
     stream_t,
 )
+from lb._speedups.relay.limited cimport limited_fields
 from lb._speedups.relay.rules cimport rules_number, rules_text
 from lb._speedups.relay.stream cimport stream_id
 
@@ -26,8 +28,12 @@ cdef extern from "proto/h1_tables.h" nogil:
     const char *h1_skip_target(const char *p, const char *end)
 
 
+cdef extern from "lb.h" nogil:
+    bint UNLIKELY(bint x)
+
+
 cdef enum:
-    BODY_MAX = 512               # of an error
+    BODY_MAX = 768               # of an error
     LOCATION_MAX = 8000          # bytes of a Location
     RULE_TEXT_MAX = 4096         # of a header that a rule answers with
     RULE_BODY_MAX = 8192         # of its body
@@ -207,7 +213,10 @@ cdef message_t *begin(stream_t *st, uint16_t status, size_t length) noexcept nog
 
 
 cdef int send(stream_t *st, message_t *m) noexcept nogil:
-    cdef int r = st.client.codec.send_head(&st.client, m)
+    cdef int r
+    if UNLIKELY(st.limited.shown != 0):
+        limited_fields(st, m)
+    r = st.client.codec.send_head(&st.client, m)
     pool_give(&st.engine.message_pool, m)
     return r
 
@@ -219,6 +228,8 @@ cdef int reply_error(stream_t *st, uint16_t status, const char *detail) noexcept
     cdef char allow[512]
     cdef size_t allowed
     cdef bint text = status < 400 or wants_text(st.request)
+    cdef bint refused = st.limited.refused and status == 429
+    cdef const plan_limit_t *limit = plan_limit(st.plan.plan, st.limited.shown - 1) if refused else NULL
     stream_id(st)
     body.n = 0
     if text:
@@ -231,13 +242,20 @@ cdef int reply_error(stream_t *st, uint16_t status, const char *detail) noexcept
         put(&body, st.id, st.id_len)
         put_text(&body, b"\n")
     else:
-        put_text(&body, b"{\"type\":\"about:blank\",\"title\":\"")
+        # The type is that of draft-ietf-httpapi-ratelimit-headers.
+        put_text(&body, b"{\"type\":\"https://iana.org/assignments/http-problem-types#quota-exceeded\",\"title\":\""
+                 if refused else b"{\"type\":\"about:blank\",\"title\":\"")
         put_text(&body, title)
         put_text(&body, b"\",\"status\":")
         put_number(&body, status)
         put_text(&body, b",\"detail\":\"")
         put_text(&body, detail)
-        put_text(&body, b"\",\"request_id\":\"")
+        if refused:
+            put_text(&body, b"\",\"violated-policies\":[\"")
+            put(&body, plan_text(st.plan.plan, limit.name), limit.name.len)
+            put_text(&body, b"\"],\"request_id\":\"")
+        else:
+            put_text(&body, b"\",\"request_id\":\"")
         put(&body, st.id, st.id_len)
         put_text(&body, b"\"}\n")
     drop_request(st)

@@ -7,6 +7,9 @@ from lb._speedups.policy.rule cimport verdict_t
 from lb._speedups.proto.message cimport message_t
 from lb._speedups.relay.relay cimport stream_t
 
+# Fill the engine's view with what is known of the stream, for the evaluations that follow.
+cdef void rules_look(stream_t *st) noexcept nogil
+
 # Run the rules of set `ruleset` (its number + 1; 0 = none) from verdict.at on, editing `m`. RULES_*.
 cdef int rules_apply(stream_t *st, uint32_t ruleset, message_t *m, verdict_t *verdict) noexcept nogil
 

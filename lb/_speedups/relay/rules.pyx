@@ -36,7 +36,7 @@ cdef void destination(const link_t *l, address_t *out) noexcept nogil:
             memcpy(out.bytes, out.bytes + 12, 4)
 
 
-cdef void look(stream_t *st) noexcept nogil:
+cdef void rules_look(stream_t *st) noexcept nogil:
     cdef engine_t *e = st.engine
     cdef view_t *v = &e.view
     cdef uint32_t uses = program_of(st.plan.plan).uses
@@ -83,7 +83,7 @@ cdef void look(stream_t *st) noexcept nogil:
 
 
 cdef int rules_apply(stream_t *st, uint32_t ruleset, message_t *m, verdict_t *verdict) noexcept nogil:
-    look(st)
+    rules_look(st)
     return rules_run(&st.engine.eval, program_of(st.plan.plan), ruleset - 1, m, verdict)
 
 

@@ -11,6 +11,7 @@ from lb._speedups.io.flow cimport flow_free, flow_held
 from lb._speedups.io.sys cimport (
     AF_INET, AF_INET6, getsockname, ntohs, sockaddr, sockaddr_in, sockaddr_in6, sockaddr_storage, socklen_t,
 )
+from lb._speedups.policy.limit cimport plan_limit
 from lb._speedups.policy.logformat cimport logformat_write
 from lb._speedups.policy.logline cimport (
     LOGLINE_CAP, log_end_t, log_view_t, logline_http, logline_json, logline_tcp, slice_t,
@@ -317,6 +318,10 @@ cdef void stream_record(stream_t *st, log_view_t *v) noexcept nogil:
             v.target = span_slice(m, st.asked_target if edited else m.target)
             v.path = span_slice(m, st.asked_path if edited else m.path)
             v.host = span_slice(m, st.asked_host if edited else m.authority)
+    if UNLIKELY(st.limited.refused):
+        v.limit = text_slice(p, plan_limit(p, st.limited.shown - 1).name)
+    if UNLIKELY(st.limited.shadow != 0):
+        v.limit_shadow = text_slice(p, plan_limit(p, st.limited.shadow - 1).name)
     if st.reason:
         v.reason.p = h1_reason_text(st.reason) if st.reason < PROXY_NOT_ONE else proxy_reason_text(st.reason)
         n = 0

@@ -207,3 +207,13 @@ def test_a_monitor_and_datagrams_have_no_route(tmp_path: Path) -> None:
     assert (status, said["status"], "backend" in said) == (0, 200, False)
     assert "monitor" in str(said["how"])
     assert explain(file, "http://lb.test:53/")[1]["backend"] == "dns"
+
+
+def test_it_names_the_limits_that_a_request_must_keep() -> None:
+    example = Path(__file__).resolve().parents[3] / "conf/rate-limits.yaml"
+    _, said = explain(example, "POST", "http://a.test:8080/login")
+    assert said["limits"] == ["per_client: 600/1m by src", "logins: 10/m by src"]
+    _, said = explain(example, "http://a.test:8080/v1/x")
+    assert said["limits"] == ["per_client: 600/1m by src", "per_key: 5000/h by req.hdr(x-api-key)"]
+    _, said = explain(example, "http://a.test:8080/reports/1")
+    assert said["limits"] == ["per_client: 600/1m by src", "reports: 1/10s by req.cook(session), in shadow mode"]

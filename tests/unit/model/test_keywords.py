@@ -21,6 +21,7 @@ DOCUMENT: dict[str, Any] = {
     },
     "defaults": {"timeouts": {}, "x_forwarded": ["proto"]},
     "tables": {"t": {"key": "ip", "size": "1k"}},
+    "limits": {"l": {"rate": "1/s"}},
     "frontends": {
         "web": {
             "bind": [{"address": ":80", "accept_proxy": {"from": ["10.0.0.0/8"]}}],
@@ -68,6 +69,7 @@ PLACES: dict[str, tuple[str | int, ...]] = {
     "Defaults": ("defaults",),
     "Timeouts": ("defaults", "timeouts"),
     "Table": ("tables", "t"),
+    "Limit": ("limits", "l"),
     "Frontend": ("frontends", "web"),
     "FrontendTimeouts": ("frontends", "web", "timeouts"),
     "Keepalive": ("frontends", "web", "tcp_keepalive"),

@@ -85,6 +85,8 @@ views = st.fixed_dictionaries(
         "host": text,
         "request_id": st.text("0123456789abcdef", min_size=32, max_size=32),
         "reason": st.text("abc ", max_size=40),
+        "limit": st.text("abc.:-_", max_size=63),
+        "limit_shadow": st.text("abc.:-_", max_size=63),
         "termination": letters,
         **dict.fromkeys(("actconn", "feconn", "beconn", "srvconn", "srvqueue", "bequeue", "number", "logged"), number),
         **dict.fromkeys(("http10", "is_tls", "redispatched", "has_request", "reused"), st.booleans()),
@@ -136,7 +138,8 @@ def test_the_reader_and_the_writer_agree_on_widths(name: str) -> None:
 
 @pytest.mark.parametrize("flags", ["", "{+Q}", "{+X}", "{+E}", "{+Q,+X,+E,+M}"])
 @pytest.mark.parametrize(
-    "name", [name for name in OPS if name and name not in ("cut", "time", "tls", "host", "reason")]
+    "name",
+    [name for name in OPS if name and name not in ("cut", "time", "tls", "host", "reason", "limit", "limit_shadow")],
 )
 def test_no_variable_passes_its_width(name: str, flags: str) -> None:
     if name in ("server_reused", "redispatched", "retries", "version"):

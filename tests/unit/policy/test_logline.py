@@ -42,7 +42,8 @@ JSON_KEYS_TCP = [
 ]
 JSON_KEYS_HTTP = [
     *JSON_KEYS_TCP,
-    *["request_ms", "response_ms", "status", "server_reused", "request_id", "method", "version", "host", "target"],
+    *["request_ms", "response_ms", "status", "server_reused", "limit", "limit_shadow"],
+    *["request_id", "method", "version", "host", "target"],
 ]
 
 
@@ -284,7 +285,8 @@ def test_a_json_line_of_an_http_stream() -> None:
         '"server":"a","tls":true,"bytes_in":80,"bytes_out":51,"queue_ms":2,"connect_ms":3,"total_ms":15,'
         '"termination":"--","retries":1,"redispatched":true,"process_connections":5,"frontend_connections":6,'
         '"backend_connections":7,"server_connections":8,"reason":null,"request_ms":1,"response_ms":4,"status":200,'
-        '"server_reused":true,"request_id":"01a","method":"GET","version":"1.1","host":"example.com","target":"/x?y=1"}'
+        '"server_reused":true,"limit":null,"limit_shadow":null,"request_id":"01a","method":"GET","version":"1.1",'
+        '"host":"example.com","target":"/x?y=1"}'
     )
 
 
@@ -300,7 +302,7 @@ def test_what_did_not_happen_is_null() -> None:
     nulls = {key for key, value in found.items() if value is None}
     assert nulls == {
         "server", "status", "request_ms", "queue_ms", "connect_ms", "response_ms", "method", "version", "host", "target",
-        "request_id", "reason",
+        "request_id", "reason", "limit", "limit_shadow",
     }  # fmt: skip
 
 
@@ -323,7 +325,8 @@ def test_the_longest_fields_fit_into_the_smallest_buffer(cap: int, unit: bytes, 
     fields = {
         "family": socket.AF_INET6, "address": "ffff:1:2:3:4:ffff:255.255.255.255", "port": 65535,
         "frontend": long, "backend": long, "server": long, "method": long, "target": long, "host": long,
-        "request_id": long, "reason": long, "bytes_in": 2**64 - 1, "bytes_out": 2**64 - 1, "is_tls": True,
+        "request_id": long, "reason": long, "limit": long, "limit_shadow": long, "bytes_in": 2**64 - 1,
+        "bytes_out": 2**64 - 1, "is_tls": True,
         "retries": 65535, "redispatched": True,
     }  # fmt: skip
     for name in ("request_ms", "queue_ms", "connect_ms", "response_ms", "active_ms"):
@@ -341,7 +344,7 @@ def test_the_longest_fields_fit_into_the_smallest_buffer(cap: int, unit: bytes, 
     expected = decoded(long)
     target = found["target"]
     assert expected.startswith(target)
-    for name in ("frontend", "backend", "server", "method", "host", "request_id", "reason"):
+    for name in ("frontend", "backend", "server", "method", "host", "request_id", "reason", "limit", "limit_shadow"):
         assert expected.startswith(found[name] or "")
     if target != expected:
         assert found["cut"] is True
