@@ -166,8 +166,10 @@ class _Explainer:
         ended, chosen = self._rules(index, -1, ("frontends", self.base["frontend"]), more)
         if ended is not None:
             return ended
-        if chosen is not None:
+        if chosen is not None and chosen >= 0:
             return self._server(chosen, more)
+        if chosen is not None:
+            return self._route(self.rows.frontends[index].default_route, more)
         route, allowed, passed = self.explainer.route(index)
         more |= {"passed": tuple(self._passed(self.rows.routes[number], why) for number, why in passed)}
         if route is None:
@@ -185,7 +187,10 @@ class _Explainer:
         if self.explainer.target() != before:
             said.append(f"the target becomes {self.explainer.target().decode('latin-1')}")
         if chosen is not None:
-            said.append(f"{self._rule(path, chosen[1])}: use_backend {self.rows.backends[chosen[0]].name.decode()}")
+            what = "use_backend" if backend < 0 else "use_server"
+            rows = self.rows.backends if backend < 0 else self.rows.servers
+            name = rows[chosen[0]].name.decode() if chosen[0] >= 0 else "with a name that no backend has"
+            said.append(f"{self._rule(path, chosen[1])}: {what} {name}")
         if answer == "verdict":
             name = Action(action).name.lower()
             said.append(f"{self._rule(path, at)}: {name}" + (f" {status}" if status else ""))
@@ -246,9 +251,14 @@ class _Explainer:
         more = {**more, "backend": part.name}
         self._limits(self.rows.backends[backend].limits, more)
         if self.compiled.part.backends[backend].mode == "http":
-            ended, _ = self._rules(self.index, backend, ("backends", part.name), more)
+            ended, chosen = self._rules(self.index, backend, ("backends", part.name), more)
             if ended is not None:
                 return ended
+            if chosen is not None:
+                server = self.rows.servers[chosen].name.decode()
+                return Explanation(
+                    self.request, True, **self.base, **more, server=server, how="by a rule, while it is up"
+                )
         if part.algorithm in _IN_TURN:
             how = _IN_TURN[part.algorithm]
             if len(names) == 1:

@@ -4,6 +4,7 @@ Short forms become long ones, names are made, what is inherited stands where it 
 configuration, and the effective form of it is the same again.
 """
 
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from msgspec import UNSET, UnsetType
@@ -20,6 +21,7 @@ from lb.model import (
     Defaults,
     Frontend,
     FrontendTimeouts,
+    Page,
     Pool,
     Route,
     Server,
@@ -27,6 +29,7 @@ from lb.model import (
     Timeouts,
 )
 from lb.model.address import Family, parse_bind, parse_server
+from lb.model.answer import groups_of
 from lb.model.backend import HASHED
 from lb.model.connection import ServerConnection
 from lb.model.forwarding import (
@@ -44,6 +47,7 @@ from lb.model.routing import backends_of
 CONTENT_TYPE = "text/plain; charset=utf-8"
 
 Given = TypeVar("Given")
+Groups = Mapping[str, Mapping[str, str | Page]]
 
 IDLE_TIMEOUT = "60s"
 """Of a pool: what nginx and most servers keep an idle connection for."""
@@ -56,13 +60,25 @@ def effective(configuration: Configuration) -> Configuration:
     """Return the configuration with everything said. `global.maxconn` stays open: the descriptor limit decides at start."""
     defaults = configuration.defaults
     modes = backend_modes(configuration)
+    groups = configuration.http_errors
     return replace(
         configuration,
-        frontends={name: _frontend(each, defaults) for name, each in configuration.frontends.items()},
+        frontends={name: _frontend(each, defaults, groups) for name, each in configuration.frontends.items()},
         backends={
-            name: _backend(each, defaults, modes.get(name, "http")) for name, each in configuration.backends.items()
+            name: _backend(each, defaults, modes.get(name, "http"), groups)
+            for name, each in configuration.backends.items()
         },
     )
+
+
+def pages_of(proxy: Frontend | Backend, defaults: Defaults, groups: Groups) -> dict[str, str | Page]:
+    """Return all error pages of a proxy: its own, those of its groups, and what it inherits."""
+    made: dict[str, str | Page] = {}
+    for said in (defaults, proxy):
+        for name in groups_of(said.errorfiles):
+            made |= groups.get(name, {})
+        made |= said.errors
+    return dict(sorted(made.items()))
 
 
 def backend_modes(configuration: Configuration) -> dict[str, str]:
@@ -91,7 +107,7 @@ def said(value: str | UnsetType, otherwise: str) -> str:
     return otherwise if value is UNSET else value
 
 
-def _frontend(frontend: Frontend, defaults: Defaults) -> Frontend:
+def _frontend(frontend: Frontend, defaults: Defaults, groups: Groups) -> Frontend:
     timeouts, inherited = frontend.timeouts, defaults.timeouts
     is_http = frontend.mode == "http"
     return replace(
@@ -107,6 +123,8 @@ def _frontend(frontend: Frontend, defaults: Defaults) -> Frontend:
             else said(timeouts.client_fin, inherited.client_fin),
             tarpit=_tarpit(timeouts.tarpit, inherited) if is_http else UNSET,
         ),
+        errors=pages_of(frontend, defaults, groups) if is_http else frontend.errors,
+        errorfiles=() if is_http else frontend.errorfiles,
         **(_forwarding(frontend, defaults) if is_http else {}),
         routes=tuple(_route(frontend, each) for each in frontend.routes),
         sticky=_sticky(frontend.sticky),
@@ -164,7 +182,7 @@ def _bind(bind: Bind) -> Bind:
     return replace(bind, address=str(address), name=bind_name(bind, address), accept_proxy=proxies)
 
 
-def _backend(backend: Backend, defaults: Defaults, mode: str) -> Backend:
+def _backend(backend: Backend, defaults: Defaults, mode: str, groups: Groups) -> Backend:
     timeouts, inherited = backend.timeouts, defaults.timeouts
     mode = said(backend.mode, mode)
     is_http = mode == "http"
@@ -188,6 +206,8 @@ def _backend(backend: Backend, defaults: Defaults, mode: str) -> Backend:
             tarpit=_tarpit(timeouts.tarpit, inherited) if mode == "http" else UNSET,
         ),
         check=backend_check(backend),
+        errors=pages_of(backend, defaults, groups) if is_http else backend.errors,
+        errorfiles=() if is_http else backend.errorfiles,
         retries=defaults.retries if backend.retries is UNSET else backend.retries,
         http_reuse=_or(backend.http_reuse, defaults.http_reuse) if is_http else UNSET,
         http_connection=_or(backend.http_connection, closing) if is_http else UNSET,

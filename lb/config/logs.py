@@ -7,7 +7,7 @@ from msgspec import UNSET
 from lb.config.logformat import Op, Program, json_program, program
 from lb.config.part import Log
 from lb.config.sampling import parse_sample
-from lb.model import Configuration, Frontend
+from lb.model import Backend, Configuration, Frontend
 from lb.model import Log as LogModel
 from lb.model.address import parse_journald, parse_syslog
 from lb.model.frontend import FrontendLog
@@ -37,6 +37,8 @@ class LogRow(NamedTuple):
     room: int = 0
     sample_size: int = 0
     sample: bytes = b""
+    least: int = 7  # of severities that rules set: what the target takes
+    gravest: int = 0
 
 
 class FrontendLogs(NamedTuple):
@@ -56,6 +58,7 @@ class Logs:
         self.errors = tuple(_error_target(each) for each in error_logs(configuration))
         self._known: dict[tuple[LogRow, ...], int] = {}
         self._models = configuration.global_.log
+        self._is_set = any(map(sets_severity, configuration.backends.values()))
         self._global = [self._number(each) for each in self._models]
 
     def _number(self, log: LogModel) -> int:
@@ -78,7 +81,7 @@ class Logs:
         for number, log in zip(numbers, models, strict=True):
             made = _program(log, frontend)
             flags |= LOGS_ENDS if made is not None and made.wants_ends else 0
-            row = _row(number, log, made, options.separate_errors)
+            row = _row(number, log, made, options.separate_errors, self._is_set or sets_severity(frontend))
             if row is not None:
                 rows.append(row)
         key = tuple(rows)
@@ -87,6 +90,11 @@ class Logs:
             at = self._known[key] = len(self.rows)
             self.rows += rows
         return FrontendLogs(flags, at, len(rows))
+
+
+def sets_severity(proxy: Frontend | Backend) -> bool:
+    """Return whether a rule sets the severity of records."""
+    return any(each.set_log_level is not UNSET for each in (*proxy.rules, *proxy.response_rules))
 
 
 def own_targets(frontend: Frontend) -> tuple[LogModel, ...] | None:
@@ -115,21 +123,22 @@ def _program(log: LogModel, frontend: Frontend) -> Program | None:
     return None
 
 
-def _row(number: int, log: LogModel, made: Program | None, separate: bool) -> LogRow | None:
-    """Return what a frontend writes to a target; None when no record of it has the severity."""
+def _row(number: int, log: LogModel, made: Program | None, separate: bool, is_set: bool) -> LogRow | None:
+    """Return what a frontend writes to a target; None when no record of it has the severity, and no rule sets one (`is_set`)."""
     flags = LOG_NUMBERED if made is not None and made.wants_id else 0
     normal = severity(log.severity, "info")
     grave = max(LOG_ERROR, severity(log.min_level, "emerg")) if separate else normal
     least = severity(log.level, "debug")
     flags |= LOG_SKIP_NORMAL if normal > least else 0
     flags |= LOG_SKIP_ERRORS if (LOG_ERROR if separate else normal) > least else 0
-    if flags & LOG_SKIP_NORMAL and flags & LOG_SKIP_ERRORS:
+    if flags & LOG_SKIP_NORMAL and flags & LOG_SKIP_ERRORS and not is_set:
         return None
     size, bits = (0, b"") if log.sample is UNSET else parse_sample(log.sample)
     if made is None:
         form = LOG_JSON if log.format == "json" and log.log_format is UNSET else LOG_HAPROXY
-        return LogRow(number, form, flags, grave, sample_size=size, sample=bits)
-    return LogRow(number, LOG_PROGRAM, flags, grave, made.ops, made.room, size, bits)
+        return LogRow(number, form, flags, grave, (), 0, size, bits, least, severity(log.min_level, "emerg"))
+    ops, room = made.ops, made.room
+    return LogRow(number, LOG_PROGRAM, flags, grave, ops, room, size, bits, least, severity(log.min_level, "emerg"))
 
 
 def severity(given: object, otherwise: str) -> int:

@@ -17,7 +17,7 @@ from lb.config.health import CHECK_TIMES, faults_of_check, faults_of_server, fau
 from lb.config.limits import LimitCompiler
 from lb.config.logmeaning import review_logs
 from lb.config.routing import RouteReview
-from lb.config.rules import RuleCompiler, names_of
+from lb.config.rules import RuleCompiler, check_pages, names_of
 from lb.config.secret import NO_REFERENCE, is_reference
 from lb.config.suggestion import nearest
 from lb.config.tables import table_parts
@@ -47,6 +47,7 @@ from lb.model.address import (
     parse_server,
     parse_source,
 )
+from lb.model.answer import groups_of
 from lb.model.backend import HASHED
 from lb.model.forwarding import (
     client_header,
@@ -118,13 +119,17 @@ class Review:
 
     def _rules(self) -> None:
         """Compile all rules once, for what is wrong with them."""
-        compiler = RuleCompiler(names_of(self.configuration), self.findings.append)
+        groups = self.configuration.http_errors
+        compiler = RuleCompiler(names_of(self.configuration), self.findings.append, groups)
+        check_pages(compiler, self.configuration)
+        self._groups(("defaults",), "defaults", self.configuration.defaults.errorfiles)
         for noun, proxies in (("frontend", self.configuration.frontends), ("backend", self.configuration.backends)):
             for name, proxy in proxies.items():
                 path: Path = (f"{noun}s", name)
                 mode = self._mode_of(name, proxy) if isinstance(proxy, Backend) else proxy.mode
+                self._groups(path, f"{noun} '{name}'", proxy.errorfiles)
                 if mode in ("tcp", "udp"):
-                    for word in ("acls", "rules", "response_rules", "limits"):
+                    for word in ("acls", "rules", "response_rules", "errors", "errorfiles", "limits"):
                         if getattr(proxy, word):
                             message = f"'{word}' needs mode http"
                             self._report((*path, word), f"{noun} '{name}'", message, "remove it", at_key=True)
@@ -137,7 +142,18 @@ class Review:
                     proxy.response_rules,
                     tarpit_ms=0,
                     is_frontend=noun == "frontend",
+                    errors=proxy.errors,
                 )
+
+    def _groups(self, path: Path, subject: str, given: str | tuple[str, ...]) -> None:
+        """Look the groups of error pages up that are named."""
+        groups = self.configuration.http_errors
+        for index, name in enumerate(groups_of(given)):
+            if name not in groups:
+                near = nearest(name, groups)
+                hint = f"did you mean '{near}'?" if near else "define it under 'http_errors'"
+                at = (*path, "errorfiles") if isinstance(given, str) else (*path, "errorfiles", index)
+                self._report(at, subject, f"'errorfiles': unknown group of error pages '{line_text(name)}'", hint)
 
     def _process(self) -> None:
         configuration = self.configuration

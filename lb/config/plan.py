@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from msgspec import UNSET, UnsetType
 
+from lb.config.actions.steer import is_format
 from lb.config.diagnostic import ConfigError, Diagnostic, Finding
 from lb.config.effective import effective
 from lb.config.forwarding import ForwardingRow, MonitorRow, forwarding_row, monitor_row
@@ -39,7 +40,7 @@ from lb.config.part import (
 )
 from lb.config.routerows import KEYS, KeyRow, MirrorRow, PlaceRow, RedirectRow, ReplyRow, RouteRow, SplitRow, Tables
 from lb.config.routing import mirrored_to
-from lb.config.rules import RuleCompiler, Sets, judges_paths, names_of
+from lb.config.rules import RuleCompiler, Sets, check_pages, judges_paths, names_of
 from lb.config.secret import SecretError, read_secret
 from lb.config.source import Format, Source
 from lb.config.tables import table_parts
@@ -314,7 +315,8 @@ class _Compiler:
             for backend in configuration.backends.values()
             for each in backend.servers
         )
-        self.rules = RuleCompiler(names, self.findings.append)
+        self.rules = RuleCompiler(names, self.findings.append, configuration.http_errors)
+        check_pages(self.rules, configuration)
         self.judges_paths = any(map(judges_paths, configuration.backends.values()))
         self.addresses = self._addresses()
         self.frontends = [self._frontend(name, each) for name, each in configuration.frontends.items()]
@@ -479,6 +481,7 @@ class _Compiler:
                 frontend.response_rules,
                 tarpit_ms=_ms(frontend.timeouts.tarpit),
                 is_frontend=True,
+                errors=frontend.errors,
             ),
             limits=self.limits.list_of(frontend.limits),
         )
@@ -545,6 +548,7 @@ class _Compiler:
                 backend.response_rules,
                 tarpit_ms=_ms(backend.timeouts.tarpit),
                 is_frontend=False,
+                errors=backend.errors,
             ),
             self.limits.list_of(backend.limits),
         )
@@ -651,7 +655,8 @@ class _Compiler:
             used.update(backends_of(frontend.default_backend))
             for route in frontend.routes:
                 used.update(backends_of(route.to))
-            used.update(rule.use_backend for rule in frontend.rules if rule.use_backend is not UNSET)
+            chosen = [rule.use_backend for rule in frontend.rules if rule.use_backend is not UNSET]
+            used.update(self.configuration.backends if any(map(is_format, chosen)) else chosen)
         unused = [
             Finding(("backends", name), f"backend '{name}'", "no frontend uses it")
             for name in self.configuration.backends

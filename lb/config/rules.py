@@ -8,8 +8,9 @@ from typing import NamedTuple
 from msgspec import UNSET
 from msgspec.structs import fields
 
-from lb.config.actions import ACTIONS, COMPANIONS
-from lb.config.actions.context import Phase, RuleContext, Scope
+from lb.config.actions import ACTIONS, COMPANIONS, content
+from lb.config.actions.content import PageGiven
+from lb.config.actions.context import PageContext, Phase, RuleContext, Scope
 from lb.config.diagnostic import Finding, Path
 from lb.language.condition import Test, parse_test
 from lb.language.error import LanguageError
@@ -20,12 +21,15 @@ from lb.model.address import AddressError, parse_server
 from lb.model.naming import server_name, server_of
 from lb.model.rule import Rule
 
+_CODE = re.compile("200|[45][0-9][0-9]")
+
 
 class Sets(NamedTuple):
     """Numbers of rulesets + 1, 0 = none."""
 
     request: int
     response: int
+    errors: int = 0
 
 
 def names_of(configuration: Configuration, folder: str | None = None) -> Names:
@@ -56,17 +60,28 @@ def judges_paths(proxy: Frontend | Backend) -> bool:
     return any(re.search(r"\b(path|url|base)", text) for text in texts)
 
 
+def check_pages(compiler: "RuleCompiler", configuration: Configuration) -> None:
+    """Report what is wrong with the error pages that proxies take over, and with the names of their groups."""
+    for name, pages in configuration.http_errors.items():
+        compiler.check_pages(("http_errors", name), f"http_errors '{name}'", "", pages)
+    compiler.check_pages(("defaults",), "defaults", "errors", configuration.defaults.errors)
+
+
 class RuleCompiler:
     """Compiles the rules of frontends and backends into one program."""
 
-    def __init__(self, names: Names, report: Callable[[Finding], None]) -> None:
+    def __init__(
+        self, names: Names, report: Callable[[Finding], None], groups: Mapping[str, Mapping[str, PageGiven]]
+    ) -> None:
         self.names = names
+        self.groups = groups
+        self._checked: list[PageGiven] = []
         self.program = Program()
         self._report = report
 
     def compile(
         self, path: Path, subject: str, acls: Mapping[str, object], rules: Iterable[Rule], response_rules: Iterable[Rule],
-        *, tarpit_ms: int, is_frontend: bool,
+        *, tarpit_ms: int, is_frontend: bool, errors: Mapping[str, PageGiven] | None = None,
     ) -> Sets:  # fmt: skip
         """Compile what a proxy says; mistakes are reported."""
         self._path, self._subject = path, subject
@@ -74,11 +89,36 @@ class RuleCompiler:
         self._names = replace(self.names, acls=compiled)
         for name, given in acls.items():
             compiled[name] = self._acl(name, given)  # which may ask those before it
-        scope = Scope(self._names, self.program, compiled, tarpit_ms, is_frontend)
+        scope = Scope(self._names, self.program, compiled, tarpit_ms, is_frontend, str(path[1]), self.groups)
         return Sets(
             self.program.ruleset(self._rules(scope, Phase.REQUEST, rules)),
             self.program.ruleset(self._rules(scope, Phase.RESPONSE, response_rules)),
+            self.program.ruleset(self._pages(scope, "errors", errors or {})),
         )
+
+    def check_pages(self, path: Path, subject: str, keyword: str, pages: Mapping[str, PageGiven]) -> None:
+        """Report what is wrong with error pages that proxies take over."""
+        self._path, self._subject = path, subject
+        self._pages(Scope(self.names, self.program, {}, 0, True, "", self.groups), keyword, pages)
+        self._checked += pages.values()
+
+    def _pages(self, scope: Scope, keyword: str, pages: Mapping[str, PageGiven]) -> list[RuleRow]:
+        rows = []
+        for code, given in pages.items():
+            report = self._unsaid if given in self._checked else self._finding
+            context = PageContext(scope, report, keyword, code)
+            if not _CODE.fullmatch(code):
+                context.wrong(
+                    (), f"'{code}' is no status of an error", "write 400 to 599, or 200 for that of a monitor"
+                )
+                continue
+            number, args = content.page(context, code, given)
+            if context.is_sound:
+                rows.append(RuleRow(number, 0, self.program.arguments(tuple(args)), len(args), 0, 0))
+        return rows
+
+    def _unsaid(self, path: Path, message: str, hint: str) -> None:
+        """Say nothing: it was reported where the page stands."""
 
     def _finding(self, path: Path, message: str, hint: str) -> None:
         self._report(Finding((*self._path, *path), self._subject, message, hint))

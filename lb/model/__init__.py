@@ -1,5 +1,6 @@
 """The configuration model: frozen msgspec Structs, one description a field, unknown keys refused."""
 
+from lb.model.answer import Content, Deny, Page, Return
 from lb.model.backend import Backend, Balance, Datagrams, Server
 from lb.model.check import Check, Step
 from lb.model.configuration import Configuration
@@ -21,9 +22,11 @@ __all__ = [
     "Bind",
     "Check",
     "Configuration",
+    "Content",
     "Datagrams",
     "Debug",
     "Defaults",
+    "Deny",
     "ErrorLog",
     "Frontend",
     "FrontendLog",
@@ -35,9 +38,11 @@ __all__ = [
     "Log",
     "Match",
     "Mirror",
+    "Page",
     "Pool",
     "Redirect",
     "Reply",
+    "Return",
     "Route",
     "RouteTimeouts",
     "SendProxy",

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from lb.model.answer import ErrorFiles, Pages
 from lb.model.check import Check, Count, Kind, Layer, Reaction
 from lb.model.connection import (
     INTERFACE,
@@ -252,6 +253,8 @@ class Backend(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         ),
     ] = ()
     limits: Annotated[LimitNames, Meta(description=LIMITS, extra={"kind": "list", "item": "per_client"})] = ()
+    errors: Pages = {}
+    errorfiles: ErrorFiles = ()
     allbackups: Annotated[bool, Meta(description="When backups are used, use all of them, not only the first.")] = False
     timeouts: Annotated[BackendTimeouts, Meta(description="How long to wait for servers.")] = BackendTimeouts()
     retries: Annotated[

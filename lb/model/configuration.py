@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct, field
 
+from lb.model.answer import Pages
 from lb.model.backend import Backend
 from lb.model.frontend import Frontend
 from lb.model.kinds import Name
@@ -29,5 +30,9 @@ class Configuration(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     defaults: Annotated[Defaults, Meta(description="What frontends and backends inherit.")] = Defaults()
     tables: Annotated[dict[Name, Table], Meta(description="Stick tables, by name.")] = {}
     limits: Annotated[dict[Name, Limit], Meta(description="Rate limits, by name.")] = {}
+    http_errors: Annotated[
+        dict[Name, Pages],
+        Meta(description="Groups of error pages, by name, that `errorfiles` take."),
+    ] = {}
     frontends: Annotated[dict[Name, Frontend], Meta(description="Where clients connect, by name.")]
     backends: Annotated[dict[Name, Backend], Meta(description="Groups of servers, by name.")] = {}

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from lb.model.answer import ErrorFiles, Pages
 from lb.model.connection import (
     FAST_OPEN_MAX,
     HTTP_CONNECTION,
@@ -222,6 +223,8 @@ class Frontend(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
             extra={"kind": "list", "item": "{del_header: server}"},
         ),
     ] = ()
+    errors: Pages = {}
+    errorfiles: ErrorFiles = ()
     default_backend: Annotated[
         Target | UnsetType,
         Meta(

@@ -3,30 +3,17 @@
 A rule has one action and at most one of `if` and `unless`. Values that name a format may hold `%[expression]`.
 """
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
+from lb.model.answer import Deny, Return, Status
 from lb.model.kinds import Name, Text
 
-Status = Annotated[int, Meta(ge=200, le=599)]
 Condition = Annotated[Text, Meta(extra={"kind": "text"})]
 Acl = Text | tuple[Text, ...]
 
 _PAIR = Meta(min_length=2, max_length=2, extra={"kind": "list", "item": "name, format"})
-
-
-class Return(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """An answer made here. A number is short for `{status: ...}`."""
-
-    status: Annotated[Status, Meta(description="Status of the answer.")] = 200
-    content_type: Annotated[Text | UnsetType, Meta(description="Content-Type; `text/plain` if there is a body.")] = (
-        UNSET
-    )
-    body: Annotated[str | UnsetType, Meta(description="The body, a format of at most 8,192 bytes when written.")] = (
-        UNSET
-    )
-    headers: Annotated[dict[str, str], Meta(description="Fields of the answer: name and format.")] = {}
 
 
 class RuleRedirect(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -50,6 +37,19 @@ class SetStatus(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     reason: Annotated[str | UnsetType, Meta(description="Its reason phrase; the usual one if not given.")] = UNSET
 
 
+LogLevel = Literal["emerg", "alert", "crit", "err", "warning", "notice", "info", "debug", "silent"]
+
+
+class SetTimeout(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Other timeouts of one stream: each a duration, or an expression of milliseconds."""
+
+    client: Annotated[Text | UnsetType, Meta(description="Instead of `timeouts.client`.", examples=["5s"])] = UNSET
+    server: Annotated[
+        Text | UnsetType, Meta(description="Instead of `timeouts.server`.", examples=["req.hdr(x-patience)"])
+    ] = UNSET
+    tunnel: Annotated[Text | UnsetType, Meta(description="Instead of `timeouts.tunnel`.")] = UNSET
+
+
 class Rule(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One rule: one action, and when. Rules are looked at in order."""
 
@@ -59,13 +59,13 @@ class Rule(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     unless: Annotated[Condition | UnsetType, Meta(description="Only when this does not hold.")] = UNSET
     allow: Annotated[bool | UnsetType, Meta(description="`true`: no more rules of this list.")] = UNSET
     deny: Annotated[
-        bool | Status | UnsetType,
-        Meta(description="Answer with this error status instead; `true` is 403. For responses 502."),
+        bool | Status | Deny | UnsetType,
+        Meta(description="Answer with this error instead; `true` is 403. For responses 502."),
     ] = UNSET
     reject: Annotated[bool | UnsetType, Meta(description="`true`: close the connection without an answer.")] = UNSET
     tarpit: Annotated[
-        bool | Status | UnsetType,
-        Meta(description="Hold the request for `timeouts.tarpit`, then answer with this error status; `true` is 500."),
+        bool | Status | Deny | UnsetType,
+        Meta(description="Hold the request for `timeouts.tarpit`, then answer with this error; `true` is 500."),
     ] = UNSET
     return_: Annotated[Status | Return | UnsetType, Meta(description="Answer from here.")] = field(
         name="return", default=UNSET
@@ -115,6 +115,52 @@ class Rule(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         Meta(description="With `track`: 0, 1 or 2, by which `sc_...` fetches name it; 0 if not given."),
     ] = field(name="as", default=UNSET)
     use_backend: Annotated[
-        Name | UnsetType,
-        Meta(description="The backend, whatever routes say.", extra={"kind": "backend"}),
+        Text | UnsetType,
+        Meta(
+            description="The backend, whatever routes say; a format may make its name, and one that no backend has is "
+            "`default_backend`.",
+            examples=["app", "%[req.hdr(host),lower,word(1,.)]"],
+        ),
+    ] = UNSET
+    use_server: Annotated[
+        Text | UnsetType,
+        Meta(
+            description="The server of this backend, if it is up, whatever `balance` says; a format may make its name."
+        ),
+    ] = UNSET
+    silent_drop: Annotated[
+        bool | UnsetType, Meta(description="`true`: forget the connection without telling the client.")
+    ] = UNSET
+    set_log_level: Annotated[
+        LogLevel | UnsetType,
+        Meta(description="Severity of this stream's log records; `silent`: no record.", extra={"noun": "severity"}),
+    ] = UNSET
+    set_timeout: Annotated[SetTimeout | UnsetType, Meta(description="Other timeouts of this stream.")] = UNSET
+    set_src: Annotated[
+        Text | UnsetType,
+        Meta(
+            description="Who the client is from here on: an expression of an address.",
+            examples=["req.hdr_ip(x-real-ip)"],
+        ),
+    ] = UNSET
+    set_src_port: Annotated[
+        Text | UnsetType, Meta(description="And his port: an expression of a number.", examples=["int(0)"])
+    ] = UNSET
+    set_dst: Annotated[
+        Text | UnsetType,
+        Meta(description="Where the client connected to: an expression of an address.", examples=["req.hdr_ip(x-dst)"]),
+    ] = UNSET
+    set_dst_port: Annotated[
+        Text | UnsetType, Meta(description="And to which port: an expression of a number.", examples=["int(443)"])
+    ] = UNSET
+    early_hint: Annotated[
+        Annotated[tuple[str, ...], _PAIR] | UnsetType,
+        Meta(
+            description="Name and format of a field of an interim answer (103), sent before the request goes on.",
+            examples=[["link", "</style.css>; rel=preload"]],
+        ),
+    ] = UNSET
+    strict_mode: Annotated[
+        bool | UnsetType,
+        Meta(description="`false`: from here on an edit that is not possible is left out, not answered with 500."),
     ] = UNSET

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from lb.model.answer import ErrorFiles, Pages
 from lb.model.connection import HTTP_CONNECTION, REUSE, HttpConnection, HttpReuse
 from lb.model.forwarding import (
     ClientAddress,
@@ -123,6 +124,8 @@ class Defaults(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     retries: Annotated[
         Retries, Meta(description="Connection attempts beyond the first, each on another server if there is one.")
     ] = 3
+    errors: Pages = {}
+    errorfiles: ErrorFiles = ()
     trusted_proxies: TrustedProxies = UNSET
     client_address: ClientAddress = False
     forwarded_for: ForwardedForGiven = False

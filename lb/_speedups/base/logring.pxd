@@ -28,6 +28,9 @@ cdef enum:                      # logrecord_t.len
 cdef enum:                      # logrecord_t.target
     LOGRING_EVERY = 0xffff      # to every target
 
+cdef enum:                      # logrecord_t.level
+    LOGRING_SET = 8             # the severity is that of the low bits, 0 (the gravest) too
+
 ctypedef struct logring_t:
     # producer
     uint64_t head               # atomic: bytes ever written
@@ -47,7 +50,7 @@ ctypedef struct logring_t:
 ctypedef struct logrecord_t:    # 8 bytes
     uint32_t len                # bytes of the text, without padding
     uint16_t target             # number of the log target, or LOGRING_EVERY
-    uint16_t level              # 0 = access record, else syslog severity
+    uint16_t level              # 0 = access record of its target's own severity, else syslog severity, with or without LOGRING_SET
 
 # Make `bytes` bytes at `ring` (8-byte aligned) an empty ring. Before its producer and its consumer are started.
 cdef void logring_init(char *ring, uint64_t bytes) noexcept nogil

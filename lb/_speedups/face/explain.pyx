@@ -7,19 +7,19 @@ from libc.string cimport memcpy, memset
 
 from lb._speedups.base.clock cimport clock_init, clock_mono_ms, clock_real_us, clock_t_
 from lb._speedups.face.mapping cimport Mapping
-from lb._speedups.policy.action cimport ACTION_USE_BACKEND
+from lb._speedups.policy.action cimport ACTION_TARPIT, ACTION_USE_BACKEND, ACTION_USE_SERVER, ACTIONS_STREAM
 from lb._speedups.policy.hashkey cimport hashkey_find
 from lb._speedups.policy.plan cimport (
     FRONTEND_NO_DOTS, KEY_NONE, TARGET_BACKEND, TARGET_SPLIT, plan_backend, plan_check, plan_frontend, plan_route, plan_route_t,
     plan_split, plan_t,
 )
-from lb._speedups.policy.program cimport ARG_BACKEND, arg_t, program_of
+from lb._speedups.policy.program cimport program_of
 from lb._speedups.policy.regex cimport regex_shelf_free, regex_shelf_init, regex_shelf_t
 from lb._speedups.policy.regexes cimport REGEXES_READY, regexes_compile, regexes_free, regexes_init, regexes_t
 from lb._speedups.policy.route cimport (
     ROUTE_METHOD, route_allow, route_find, route_found_t, route_is_plain, route_trace_t,
 )
-from lb._speedups.policy.rule cimport RULES_DONE, RULES_VERDICT, rule_arg, rule_number, rules_run, verdict_t
+from lb._speedups.policy.rule cimport RULES_DONE, RULES_VERDICT, rule_backend, rule_number, rule_server, rules_run, verdict_t
 from lb._speedups.policy.sample cimport SAMPLE_SCRATCH, eval_t, view_t
 from lb._speedups.policy.split cimport SPLIT_KEY, SPLIT_KNOWN, split_backend, split_point
 from lb._speedups.proto.h1 cimport h1_read_request, h1_reason_text
@@ -82,7 +82,6 @@ cdef class Explainer:
         cdef eval_t c
         cdef clock_t_ clock
         cdef verdict_t verdict
-        cdef const arg_t *arg
         cdef uint32_t ruleset
         cdef int r
         if frontend >= self.p.nfrontends or backend >= <int64_t> self.p.nbackends or len(address) not in (4, 16):
@@ -111,14 +110,17 @@ cdef class Explainer:
         chosen = None
         while True:
             r = rules_run(&c, program_of(self.p), ruleset - 1, self.m, &verdict)
-            if r != RULES_VERDICT or verdict.rule.action != ACTION_USE_BACKEND:
+            if r != RULES_VERDICT or (verdict.rule.action != ACTION_USE_BACKEND
+                                      and verdict.rule.action >> 8 != ACTIONS_STREAM):
                 break
-            arg = rule_arg(&c, program_of(self.p), verdict.rule, 0, ARG_BACKEND)
-            if arg != NULL and chosen is None:
-                chosen = arg.i, verdict.at
+            if verdict.rule.action == ACTION_USE_BACKEND and chosen is None:
+                chosen = rule_backend(&c, program_of(self.p), verdict.rule, view.frontend.mode), verdict.at
+            elif verdict.rule.action == ACTION_USE_SERVER and chosen is None:
+                server = rule_server(&c, program_of(self.p), verdict.rule)
+                chosen = (server, verdict.at) if server >= 0 else None
             verdict.at += 1
         if r == RULES_VERDICT:
-            status = rule_number(&c, program_of(self.p), verdict.rule, 0, 0)
+            status = rule_number(&c, program_of(self.p), verdict.rule, verdict.rule.action == ACTION_TARPIT, 0)
             return "verdict", verdict.at, verdict.rule.action, status, chosen
         return "done" if r == RULES_DONE else "error", verdict.at, 0, 0, chosen
 

@@ -327,7 +327,7 @@ cdef put_frontends(Image image, plan_t *p, list rows, list oids, list trees, lis
         out.log_flags = row.log_flags
         out.logs_at, out.logs = row.logs
         out.mirror = row.mirror
-        out.request_rules, out.response_rules = row.rules
+        out.request_rules, out.response_rules, out.errors = row.rules
         limits.put(&out.limits, row.limits)
         tree = trees[i]
         if tree is not None:
@@ -540,7 +540,7 @@ cdef put_backends(Image image, plan_t *p, list rows, list oids, list offsets, Li
         out.server_fin_ms = row.server_fin_ms
         out.udp_responses = row.udp_responses
         out.udp_requests = row.udp_requests
-        out.request_rules, out.response_rules = row.rules
+        out.request_rules, out.response_rules, out.errors = row.rules
         limits.put(&out.limits, row.limits)
 
 
@@ -571,6 +571,21 @@ cdef put_servers(Image image, plan_t *p, list rows, list oids):
         while slots[slot]:
             slot = (slot + 1) & (p.by_oid_size - 1)
         slots[slot] = i + 1
+
+
+cdef put_name(plan_t *p, bytes name, uint32_t seed, uint32_t entry):
+    cdef uint32_t *slots = <uint32_t *> (<char *> p + p.names_at)
+    cdef uint32_t slot = route_hash(name, len(name), seed) & (p.names_size - 1)
+    while slots[slot]:
+        slot = (slot + 1) & (p.names_size - 1)
+    slots[slot] = entry
+
+
+cdef put_names(plan_t *p, rows):
+    for i, row in enumerate(rows.backends):
+        put_name(p, row.name, 0, i + 1)
+    for i, row in enumerate(rows.servers):
+        put_name(p, row.name, row.backend + 1, len(rows.backends) + i + 1)
 
 
 cdef put_mirrors(plan_t *p, list rows):
@@ -613,6 +628,8 @@ cdef put_logs(Image image, plan_t *p, list rows):
         out.format = row.format
         out.flags = row.flags
         out.error_level = row.error_level
+        out.least = row.least
+        out.gravest = row.gravest
         out.room = row.room
         out.sample_size = row.sample_size
         image.text(&out.sample, row.sample)
@@ -650,6 +667,8 @@ def build(generation, rows, oids, offsets):
     logops_at = image.place(nlogops, sizeof(log_op_t))
     by_oid_size = power_above(len(rows.servers))
     by_oid_at = image.place(by_oid_size, sizeof(uint32_t))
+    names_size = power_above(len(rows.backends) + len(rows.servers))
+    names_at = image.place(names_size, sizeof(uint32_t))
     nconditions, nshares, npieces, ntexts = count_routing(rows, trees)
     routes_at = image.place(len(rows.routes), sizeof(plan_route_t))
     conditions_at = image.place(nconditions, sizeof(plan_condition_t))
@@ -686,6 +705,7 @@ def build(generation, rows, oids, offsets):
     p.nmirrors, p.mirrors_at = len(rows.mirrors), mirrors_at
     p.nlogops, p.logops_at = nlogops, logops_at
     p.by_oid_size, p.by_oid_at = by_oid_size, by_oid_at
+    p.names_size, p.names_at = names_size, names_at
     p.nroutes, p.routes_at = len(rows.routes), routes_at
     p.nconditions, p.conditions_at = nconditions, conditions_at
     p.nsplits, p.splits_at = len(rows.splits), splits_at
@@ -706,6 +726,7 @@ def build(generation, rows, oids, offsets):
         image.text(plan_texts(p, i), text)
     put_backends(image, p, rows.backends, oids, offsets, limits)
     put_servers(image, p, rows.servers, oids)
+    put_names(p, rows)
     put_mirrors(p, rows.mirrors)
     put_sockets(image, p, rows.sockets)
     put_logs(image, p, rows.logs)

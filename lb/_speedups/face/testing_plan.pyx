@@ -198,6 +198,7 @@ cdef class Plan:
             log = plan_log(p, i)
             logs.append({
                 "target": log.target, "format": log.format, "flags": log.flags, "error_level": log.error_level,
+                "least": log.least, "gravest": log.gravest,
                 "room": log.room, "sample_size": log.sample_size, "sample": self.text(log.sample),
                 "ops": [
                     (plan_log_op(p, j).kind, plan_log_op(p, j).flags, self.text(plan_log_op(p, j).text))

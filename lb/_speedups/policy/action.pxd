@@ -13,12 +13,13 @@ cdef enum:                       # families
 
 cdef enum:                       # ACTIONS_VERDICT
     ACTION_ALLOW = 0x101         # no more rules of this set
-    ACTION_DENY                  # args: status
+    ACTION_DENY                  # args as of ACTION_RETURN; without a body what the proxy answers to such an error
     ACTION_REJECT                # close without a word
-    ACTION_RETURN                # args: status, content type, body format, then name and format of each header
+    ACTION_RETURN                # args: status (its text: reason phrase), content type, body, then name and format of each header
     ACTION_REDIRECT              # args: status, kind, format
-    ACTION_USE_BACKEND           # args: backend
-    ACTION_TARPIT                # args: status, ms
+    ACTION_USE_BACKEND           # args: backend, or the format of its name
+    ACTION_TARPIT                # args: ms, then as ACTION_DENY
+    ACTION_SILENT_DROP           # forget the connection: the client is not told
     ACTIONS_VERDICT_END
 
 cdef enum:                       # ACTIONS_EDIT
@@ -53,14 +54,27 @@ cdef enum:                       # ACTIONS_TABLE
     ACTION_TRACK = 0x601         # args: which of a stream's tracks, expression of the key, table
     ACTIONS_TABLE_END
 
+cdef enum:                       # ACTIONS_STREAM
+    ACTION_SET_LOG_LEVEL = 0x701  # args: severity, -1 = no record
+    ACTION_SET_TIMEOUT           # args: ms of client, server, tunnel: each a number, an expression or none
+    ACTION_SET_SRC               # args: expression of an address
+    ACTION_SET_SRC_PORT          # args: expression of a number
+    ACTION_SET_DST
+    ACTION_SET_DST_PORT
+    ACTION_USE_SERVER            # args: server, or the format of its name
+    ACTION_EARLY_HINT            # args: name, format
+    ACTION_STRICT_MODE           # args: 1 or 0; rules_run looks at it
+    ACTIONS_STREAM_END
+
 cdef inline bint action_is_known(uint16_t code) noexcept nogil:
     return (
         ACTION_ALLOW <= code < ACTIONS_VERDICT_END
         or ACTION_SET_HEADER <= code < ACTIONS_EDIT_END
         or ACTION_SET_VAR <= code < ACTIONS_VARIABLE_END
         or ACTION_TRACK <= code < ACTIONS_TABLE_END
+        or ACTION_SET_LOG_LEVEL <= code < ACTIONS_STREAM_END
     )
 
 # Whether a rule refuses when nobody can tell whether its condition holds.
 cdef inline bint action_refuses(uint16_t code) noexcept nogil:
-    return code == ACTION_DENY or code == ACTION_REJECT or code == ACTION_TARPIT
+    return code == ACTION_DENY or code == ACTION_REJECT or code == ACTION_TARPIT or code == ACTION_SILENT_DROP

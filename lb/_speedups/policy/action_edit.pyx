@@ -1,4 +1,5 @@
 from libc.stdint cimport uint16_t
+from libc.string cimport strlen
 
 from lb._speedups.policy.action cimport (
     ACTION_DEL_HEADER, ACTION_SET_HEADER, ACTION_SET_METHOD, ACTION_SET_PATH, ACTION_SET_QUERY,
@@ -11,6 +12,7 @@ from lb._speedups.proto.edit cimport (
     edit_add, edit_drop, edit_method, edit_path, edit_query, edit_status, edit_target,
 )
 from lb._speedups.proto.message cimport MESSAGE_EDIT_MAX
+from lb._speedups.proto.status cimport status_reason
 
 
 # set-header, add-header, del-header. The value is made before the old ones go: it may be made of them.
@@ -35,10 +37,16 @@ cdef int edit_header(eval_t *c, const program_t *g, const rule_t *rule, message_
 
 cdef int edit_line(eval_t *c, const program_t *g, const rule_t *rule, message_t *m) noexcept nogil:
     cdef char text[MESSAGE_EDIT_MAX]
+    cdef const char *usual
+    cdef uint16_t status
     cdef ssize_t n
     if rule.action == ACTION_SET_STATUS:
+        status = <uint16_t> rule_number(c, g, rule, 0, 0)
+        if rule.nargs == 1:
+            usual = status_reason(status)
+            return edit_status(m, status, usual, strlen(usual))
         n = rule_text(c, g, rule, 1, text, sizeof(text))
-        return edit_status(m, <uint16_t> rule_number(c, g, rule, 0, 0), text, <size_t> n) if n >= 0 else -1
+        return edit_status(m, status, text, <size_t> n) if n >= 0 else -1
     n = rule_text(c, g, rule, 0, text, sizeof(text))
     if n < 0:
         return -1

@@ -6,7 +6,7 @@
 # by every worker and never changed. A keyword has no spelling here, only a number.
 #
 # Object ids (`oid`) come from the registry of the shared mapping: they outlive generations and index counters.
-from libc.stdint cimport int16_t, int32_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 cdef enum:
     PLAN_MAGIC = 0x6c62706c      # "lbpl"
@@ -205,6 +205,7 @@ ctypedef struct plan_frontend_t:
     uint32_t request_rules       # ruleset of the program + 1, 0 = none
     uint32_t response_rules
     limit_list_t limits
+    uint32_t errors              # ruleset + 1 whose rules are the answers to its errors (relay/reply.pxd), 0 = none
 
 ctypedef struct plan_key_t:      # what is hashed: policy/hashkey.pxd
     text_t name                  # of the field (lower case), cookie or parameter
@@ -241,6 +242,7 @@ ctypedef struct plan_backend_t:
     limit_list_t limits
     uint32_t persistence_at      # offset of its persistence_t (policy/persistence.pxd), 0 = none
     uint32_t pad2
+    uint32_t errors              # ruleset + 1 whose rules are the answers to its errors (relay/reply.pxd), 0 = none
 
 ctypedef struct plan_server_t:
     uint32_t oid
@@ -468,7 +470,9 @@ ctypedef struct plan_log_t:      # a line of one sort for one target
     uint16_t target              # number of the supervisor's target: its place in Part.logs
     uint8_t format               # LOG_HAPROXY...
     uint8_t flags                # LOG_SKIP_NORMAL...
-    uint32_t error_level         # severity of failures: LOG_ERROR, or what the target makes of it
+    uint16_t error_level         # severity of failures: LOG_ERROR, or what the target makes of it
+    uint8_t least                # severities that rules set: the least grave one that the target takes,
+    uint8_t gravest              # and the gravest that it is told
     uint32_t ops_at              # LOG_PROGRAM: index of its first op
     uint32_t ops                 # their number
     uint32_t room                # width of each op that shows the target
@@ -524,6 +528,8 @@ ctypedef struct plan_t:
     uint32_t limits_at           # offset of plan_limit_t[nlimits]: policy/limit.pxd
     uint32_t nlimit_lists
     uint32_t limit_lists_at      # offset of uint32_t[nlimit_lists]: indexes of limits, list by list
+    uint32_t names_at            # offset of uint32_t[names_size]: open addressing by route_hash of names of backends (seed 0:
+    uint32_t names_size          # index + 1) and servers (seed: index of the backend + 1: nbackends + index + 1); 0 = empty
 
 cdef inline plan_listener_t *plan_listener(const plan_t *p, uint32_t i) noexcept nogil:
     return (<plan_listener_t *> (<char *> p + p.listeners_at)) + i
@@ -595,6 +601,10 @@ cdef inline bint plan_text_fits(const plan_t *p, text_t t) noexcept nogil:
 
 # Check magic, version, size and that every offset and index lies inside the image of `size` bytes. 0 or -1.
 cdef int plan_check(const void *image, uint64_t size) noexcept nogil
+
+# The index of the backend of this name, and of the server of this name that backend `backend` has; -1 = there is none.
+cdef int64_t plan_backend_named(const plan_t *p, const char *name, size_t n) noexcept nogil
+cdef int64_t plan_server_named(const plan_t *p, uint32_t backend, const char *name, size_t n) noexcept nogil
 
 # The server with this object id, or NULL.
 cdef plan_server_t *plan_server_by_oid(const plan_t *p, uint32_t oid) noexcept nogil

@@ -1,3 +1,5 @@
+from libc.string cimport memcmp
+
 from lb._speedups.policy.balance cimport BALANCE_HASH, BALANCE_ROUNDROBIN
 from lb._speedups.policy.forwarding cimport forwarding_check
 from lb._speedups.policy.hash cimport HASH_SDBM, HASH_XXH3
@@ -5,7 +7,7 @@ from lb._speedups.policy.limit_check cimport limit_list_fits, limits_check
 from lb._speedups.policy.logformat cimport logformat_check
 from lb._speedups.policy.netset cimport netset_check
 from lb._speedups.policy.program_check cimport program_check, program_has
-from lb._speedups.policy.route cimport route_check
+from lb._speedups.policy.route cimport route_check, route_hash
 from lb._speedups.proto.proxy cimport PROXY_V2_LEAST
 
 
@@ -87,7 +89,8 @@ cdef int check_frontends(const plan_t *p) noexcept nogil:
             return -1
         if frontend.mirror > p.nmirrors or (frontend.mirror and frontend.mode != MODE_HTTP):
             return -1
-        if not program_has(p, frontend.request_rules) or not program_has(p, frontend.response_rules):
+        if not program_has(p, frontend.request_rules) or not program_has(p, frontend.response_rules) \
+                or not program_has(p, frontend.errors):
             return -1
         if not limit_list_fits(p, frontend.limits) or (frontend.limits.n and frontend.mode != MODE_HTTP):
             return -1
@@ -120,7 +123,8 @@ cdef int check_backends(const plan_t *p) noexcept nogil:
             return -1
         if <uint64_t> backend.servers_at + backend.servers > p.nservers:
             return -1
-        if not program_has(p, backend.request_rules) or not program_has(p, backend.response_rules):
+        if not program_has(p, backend.request_rules) or not program_has(p, backend.response_rules) \
+                or not program_has(p, backend.errors):
             return -1
         if not limit_list_fits(p, backend.limits) or (backend.limits.n and backend.mode != MODE_HTTP):
             return -1
@@ -187,6 +191,8 @@ cdef int check_logs(const plan_t *p) noexcept nogil:
         log = plan_log(p, i)
         if log.target >= LOG_TARGETS or not LOG_HAPROXY <= log.format <= LOG_PROGRAM or log.error_level > 7:
             return -1
+        if log.least > 7 or log.gravest > 7:
+            return -1
         if not plan_text_fits(p, log.sample) or log.sample_size > LOG_SAMPLE_MAX:
             return -1
         if (<uint64_t> log.sample_size + 7) // 8 > log.sample.len:
@@ -211,6 +217,22 @@ cdef int check_by_oid(const plan_t *p) noexcept nogil:
         used += slots[i] != 0
     # A lookup ends at an empty slot, so there must be one.
     return 0 if used < p.by_oid_size else -1
+
+
+cdef int check_names(const plan_t *p) noexcept nogil:
+    cdef const uint32_t *slots
+    cdef uint32_t used = 0
+    cdef uint32_t i
+    if not p.names_size or p.names_size & (p.names_size - 1):
+        return -1
+    if not plan_array_fits(p, p.names_at, p.names_size, sizeof(uint32_t)):
+        return -1
+    slots = <const uint32_t *> (<const char *> p + p.names_at)
+    for i in range(p.names_size):
+        if slots[i] > <uint64_t> p.nbackends + p.nservers:
+            return -1
+        used += slots[i] != 0
+    return 0 if used < p.names_size else -1
 
 
 cdef int check_routes(const plan_t *p) noexcept nogil:
@@ -301,10 +323,39 @@ cdef int plan_check(const void *image, uint64_t size) noexcept nogil:
     if check_routes(p) or check_targets(p):
         return -1
     # The program first: proxies name rulesets of it, and limits expressions.
-    if program_check(p) or limits_check(p) or check_by_oid(p) or check_listeners(p) or check_frontends(p) or check_backends(p) \
+    if program_check(p) or limits_check(p) or check_by_oid(p) or check_names(p) or check_listeners(p) \
+            or check_frontends(p) or check_backends(p) \
             or check_servers(p) or check_mirrors(p) or check_sockets(p) or check_logs(p):
         return -1
     return 0
+
+
+cdef int64_t plan_backend_named(const plan_t *p, const char *name, size_t n) noexcept nogil:
+    cdef const uint32_t *slots = <const uint32_t *> (<const char *> p + p.names_at)
+    cdef uint32_t mask = p.names_size - 1
+    cdef uint32_t i = route_hash(name, n, 0) & mask
+    cdef const plan_backend_t *backend
+    while slots[i]:
+        if slots[i] <= p.nbackends:
+            backend = plan_backend(p, slots[i] - 1)
+            if backend.name.len == n and memcmp(plan_text(p, backend.name), name, n) == 0:
+                return slots[i] - 1
+        i = (i + 1) & mask
+    return -1
+
+
+cdef int64_t plan_server_named(const plan_t *p, uint32_t backend, const char *name, size_t n) noexcept nogil:
+    cdef const uint32_t *slots = <const uint32_t *> (<const char *> p + p.names_at)
+    cdef uint32_t mask = p.names_size - 1
+    cdef uint32_t i = route_hash(name, n, backend + 1) & mask
+    cdef const plan_server_t *server
+    while slots[i]:
+        if slots[i] > p.nbackends:
+            server = plan_server(p, slots[i] - p.nbackends - 1)
+            if server.backend == backend and server.name.len == n and memcmp(plan_text(p, server.name), name, n) == 0:
+                return slots[i] - p.nbackends - 1
+        i = (i + 1) & mask
+    return -1
 
 
 cdef plan_server_t *plan_server_by_oid(const plan_t *p, uint32_t oid) noexcept nogil:

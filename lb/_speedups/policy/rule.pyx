@@ -1,13 +1,19 @@
-from libc.stdint cimport uint8_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.string cimport memcpy
 
-from lb._speedups.policy.action cimport ACTION_ALLOW, ACTIONS_EDIT, ACTIONS_TABLE, ACTIONS_VARIABLE, action_refuses
+from lb._speedups.policy.action cimport (
+    ACTION_ALLOW, ACTION_STRICT_MODE, ACTIONS_EDIT, ACTIONS_TABLE, ACTIONS_VARIABLE, action_refuses,
+)
 from lb._speedups.policy.action_edit cimport action_edit
 from lb._speedups.policy.action_table cimport action_table
 from lb._speedups.policy.action_variable cimport action_variable
 from lb._speedups.policy.expression cimport cond_run, format_run
-from lb._speedups.policy.plan cimport plan_text
-from lb._speedups.policy.program cimport ARG_FORMAT, ARG_INT, ARG_TEXT, RULE_UNLESS, ruleset_t
+from lb._speedups.policy.plan cimport plan_backend, plan_backend_named, plan_server, plan_server_named, plan_text
+from lb._speedups.policy.program cimport ARG_BACKEND, ARG_FORMAT, ARG_INT, ARG_SERVER, ARG_TEXT, RULE_UNLESS, ruleset_t
+
+
+cdef enum:
+    NAME_MAX = 64                # a name of the configuration has 63 bytes at most
 
 
 cdef inline const char *at(const eval_t *c, uint32_t offset) noexcept nogil:
@@ -41,12 +47,40 @@ cdef ssize_t rule_text(eval_t *c, const program_t *g, const rule_t *rule, uint32
     return arg.text.len
 
 
+cdef int64_t rule_backend(eval_t *c, const program_t *g, const rule_t *rule, uint8_t mode) noexcept nogil:
+    cdef const arg_t *arg = rule_arg(c, g, rule, 0, ARG_BACKEND)
+    cdef char name[NAME_MAX]
+    cdef int64_t index
+    cdef ssize_t n
+    if arg != NULL:
+        return arg.i
+    n = rule_text(c, g, rule, 0, name, sizeof(name))
+    index = plan_backend_named(c.view.plan, name, <size_t> n) if n > 0 else -1
+    return index if index >= 0 and plan_backend(c.view.plan, <uint32_t> index).mode == mode else -1
+
+
+cdef int64_t rule_server(eval_t *c, const program_t *g, const rule_t *rule) noexcept nogil:
+    cdef const arg_t *arg = rule_arg(c, g, rule, 0, ARG_SERVER)
+    cdef uint32_t backend
+    cdef char name[NAME_MAX]
+    cdef ssize_t n
+    if c.view.backend == NULL:
+        return -1
+    backend = <uint32_t> (c.view.backend - plan_backend(c.view.plan, 0))
+    if arg != NULL:
+        return arg.i if plan_server(c.view.plan, <uint32_t> arg.i).backend == backend else -1
+    n = rule_text(c, g, rule, 0, name, sizeof(name))
+    return plan_server_named(c.view.plan, backend, name, <size_t> n) if n > 0 else -1
+
+
 cdef int rules_run(eval_t *c, const program_t *g, uint32_t ruleset, message_t *m, verdict_t *verdict) noexcept nogil:
     cdef const ruleset_t *set_ = (<const ruleset_t *> at(c, g.rulesets_at)) + ruleset
     cdef const rule_t *rules = (<const rule_t *> at(c, g.rules_at)) + set_.rules
     cdef const rule_t *rule
     cdef unsigned int family
     cdef int r
+    if verdict.at == 0:
+        verdict.lax = 0
     while verdict.at < set_.nrules:
         rule = &rules[verdict.at]
         c.used = 0
@@ -67,7 +101,7 @@ cdef int rules_run(eval_t *c, const program_t *g, uint32_t ruleset, message_t *m
         verdict.rule = rule
         family = rule.action >> 8
         if family == ACTIONS_EDIT:
-            if action_edit(c, g, rule, m) != 0:
+            if action_edit(c, g, rule, m) != 0 and not verdict.lax:
                 return RULES_ERROR
         elif family == ACTIONS_TABLE:
             action_table(c, g, rule)
@@ -75,6 +109,8 @@ cdef int rules_run(eval_t *c, const program_t *g, uint32_t ruleset, message_t *m
             action_variable(c, g, rule)
         elif rule.action == ACTION_ALLOW:
             return RULES_DONE
+        elif rule.action == ACTION_STRICT_MODE:
+            verdict.lax = rule_number(c, g, rule, 0, 1) == 0
         else:
             return RULES_VERDICT
         verdict.at += 1

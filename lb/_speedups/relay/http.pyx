@@ -1,4 +1,4 @@
-from libc.stdint cimport uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcmp
 from lb._speedups.base.mapping cimport counters_t
 from lb._speedups.base.pool cimport pool_give
@@ -8,14 +8,15 @@ from lb._speedups.io.flow cimport (
     FLOW_WRITE_ERROR, flow_free, flow_held, flow_init, flow_preload, flow_run, flow_t,
 )
 from lb._speedups.base.timers cimport lb_timer_t
-from lb._speedups.policy.action cimport ACTION_ALLOW, ACTION_DENY, ACTION_REJECT, ACTION_TARPIT, ACTION_USE_BACKEND
+from lb._speedups.policy.action cimport (
+    ACTION_ALLOW, ACTION_DENY, ACTION_REJECT, ACTION_SILENT_DROP, ACTION_TARPIT, ACTION_USE_BACKEND, ACTIONS_STREAM,
+)
 from lb._speedups.policy.balance cimport balance_t, balance_usable
 from lb._speedups.policy.plan cimport (
-    FRONTEND_FORWARDING, FRONTEND_MARKS_RESPONSE, FRONTEND_MONITOR, FRONTEND_NO_DOTS, ROUTE_TIMES, TARGET_SPLIT,
-    limit_list_t, monitor_need_t, monitor_t, plan_backend, plan_mirror, plan_mirror_t, plan_monitor, plan_route,
+    FRONTEND_FORWARDING, FRONTEND_MARKS_RESPONSE, FRONTEND_MONITOR, FRONTEND_NO_DOTS, PLAN_UNLIMITED, ROUTE_TIMES,
+    TARGET_SPLIT, limit_list_t, monitor_need_t, monitor_t, plan_backend, plan_mirror, plan_mirror_t, plan_monitor, plan_route,
     plan_route_t, plan_t, plan_text,
 )
-from lb._speedups.policy.program cimport arg_t
 from lb._speedups.policy.route cimport route_find, route_found_t, route_is_plain
 from lb._speedups.policy.rule cimport RULES_DONE, RULES_VERDICT, verdict_t
 from lb._speedups.policy.variable cimport SCOPE_REQ, variables_forget
@@ -37,8 +38,10 @@ from lb._speedups.relay.relay cimport (
     STREAM_HTTP, STREAM_QUIET, STREAM_REPLAY, STREAM_REPLIED, STREAM_RESENT, STREAM_REUSED, STREAM_UP_FLOW, STREAM_UPGRADE,
     WAITS_IN, WAITS_OUT, engine_t, link_t, side_t, slice_out_t, stream_t,
 )
-from lb._speedups.relay.reply cimport reply_error, reply_rest, reply_rule, reply_target
+from lb._speedups.policy.program cimport rule_t
+from lb._speedups.relay.reply cimport reply_denial, reply_error, reply_rest, reply_rule, reply_target
 from lb._speedups.relay.rules cimport rules_apply, rules_backend, rules_number
+from lb._speedups.relay.settings cimport settings_apply, settings_hint, settings_of, settings_silence
 from lb._speedups.relay.server cimport (
     SERVER_NONE, SERVER_READY, server_assign, server_check, server_failed, server_left, server_met, server_missed, server_own,
     server_retry,
@@ -109,17 +112,35 @@ cdef char phase_letter(const stream_t *st) noexcept nogil:
 
 # The stream cannot go on: answer with `status` when the client has seen no head yet, else cut.
 cdef void fail(stream_t *st, uint16_t status, const char *detail, char cause, char phase) noexcept nogil:
-    stream_cause(st, cause, phase)
-    drop_server(st)
-    if st.client.flags & (SIDE_OUT_HEAD | SIDE_GONE):
-        cut(st, cause, phase)
+    if not is_answerable(st, cause, phase):
         return
-    st.flags &= <uint16_t> ~STREAM_DEFERRED
     if reply_error(st, status, detail) != 0:
         cut(st, cause, phase)
         return
     st.phase = PHASE_BODY
     finish_reply(st)
+
+
+# The same for a rule that refuses; its arguments from `first` on say how.
+cdef void refuse(stream_t *st, const rule_t *rule, uint32_t first, const char *detail, char phase) noexcept nogil:
+    if not is_answerable(st, c'P', phase):
+        return
+    if reply_denial(st, rule, first, detail) != 0:
+        cut(st, c'P', phase)
+        return
+    st.phase = PHASE_BODY
+    finish_reply(st)
+
+
+# The server is of no more use. False: the client has seen a head already, and the stream was cut.
+cdef bint is_answerable(stream_t *st, char cause, char phase) noexcept nogil:
+    stream_cause(st, cause, phase)
+    drop_server(st)
+    if st.client.flags & (SIDE_OUT_HEAD | SIDE_GONE):
+        cut(st, cause, phase)
+        return False
+    st.flags &= <uint16_t> ~STREAM_DEFERRED
+    return True
 
 
 # Everything is written to the client's side: end the stream as soon as it has left.
@@ -262,11 +283,15 @@ cdef void route(stream_t *st) noexcept nogil:
     cdef const plan_t *p = st.plan.plan
     cdef const plan_route_t *chosen
     cdef route_found_t found
-    if UNLIKELY(st.use_backend != 0):
+    if LIKELY(st.use_backend == 0):
+        found = route_find(p, st.frontend, st.request, NULL)
+    elif st.use_backend != <uint32_t> PLAN_UNLIMITED:
         target_enter(st, st.use_backend - 1)
         enter(st, st.frontend.mirror)
         return
-    found = route_find(p, st.frontend, st.request, NULL)
+    else:                                     # no backend has the name that a rule made: the default, as in HAProxy
+        found.route = st.frontend.default_route
+        found.allowed = 0
     if UNLIKELY(found.route < 0):
         if found.allowed:
             st.allowed = found.allowed
@@ -341,7 +366,7 @@ cdef void answer(stream_t *st, const plan_route_t *chosen) noexcept nogil:
 # ended.
 cdef bint judge(stream_t *st, uint32_t ruleset, message_t *m) noexcept nogil:
     cdef verdict_t verdict
-    cdef const arg_t *arg
+    cdef int64_t backend
     cdef int r
     if st.flags & STREAM_COPY:
         return True                           # nobody sees a copy's answer
@@ -359,21 +384,34 @@ cdef bint judge(stream_t *st, uint32_t ruleset, message_t *m) noexcept nogil:
                 st.last_rule = verdict.rule
             if m == st.request and not is_idempotent(m):
                 st.flags &= <uint16_t> ~STREAM_REPLAY    # a rule may have set the method
-            return True
+            return hint(st)
         if r != RULES_VERDICT:
             st.engine.rows[judge_oid(st)].internal_errors += 1
             fail(st, 500, b"a rule asks for an edit that is not possible", c'P', c'H' if m == st.response else c'R')
             return False
-        if verdict.rule.action != ACTION_USE_BACKEND:
+        if verdict.rule.action >> 8 == ACTIONS_STREAM:
+            if settings_apply(st, &verdict) != 0 and not verdict.lax:
+                st.engine.rows[judge_oid(st)].internal_errors += 1
+                fail(st, 500, b"a rule asks for what is not possible", c'P', c'H' if m == st.response else c'R')
+                return False
+        elif verdict.rule.action != ACTION_USE_BACKEND:
             break
-        # The first one that holds decides; rules behind it still edit.
-        arg = rules_backend(st, &verdict)
-        if arg != NULL and st.use_backend == 0:
-            st.use_backend = <uint32_t> arg.i + 1
+        elif st.use_backend == 0:             # the first one that holds decides; rules behind it still edit
+            backend = rules_backend(st, &verdict)
+            st.use_backend = <uint32_t> backend + 1 if backend >= 0 else <uint32_t> PLAN_UNLIMITED
         verdict.at += 1
     st.last_rule = verdict.rule
-    carry_out(st, &verdict, m == st.response)
+    if hint(st):
+        carry_out(st, &verdict, m == st.response)
     return False
+
+
+# The interim answer that rules have gathered goes out before anything else does. False: the stream is over.
+cdef inline bint hint(stream_t *st) noexcept nogil:
+    if UNLIKELY(st.settings != NULL) and settings_hint(st) != 0:
+        cut(st, c'C', phase_letter(st))
+        return False
+    return True
 
 
 # The backend's rules, then the frontend's. Nobody gets the answer of a copy, so nobody judges it.
@@ -395,8 +433,10 @@ cdef void carry_out(stream_t *st, const verdict_t *verdict, bint on_response) no
     cdef counters_t *row = &st.engine.rows[judge_oid(st)]
     cdef char phase = c'H' if on_response else c'R'
     cdef int r
-    if verdict.rule.action == ACTION_REJECT:
+    if verdict.rule.action == ACTION_REJECT or verdict.rule.action == ACTION_SILENT_DROP:
         row.denied_req += 1
+        if verdict.rule.action == ACTION_SILENT_DROP:
+            settings_silence(st.client.link)
         cut(st, c'P', phase)
         return
     if verdict.rule.action == ACTION_DENY:
@@ -404,15 +444,16 @@ cdef void carry_out(stream_t *st, const verdict_t *verdict, bint on_response) no
             row.denied_resp += 1
         else:
             row.denied_req += 1
-        fail(st, <uint16_t> rules_number(st, verdict, 0, 403),
-             b"the answer is not allowed" if on_response else b"the request is not allowed", c'P', phase)
+        refuse(st, verdict.rule, 0, b"the answer is not allowed" if on_response else b"the request is not allowed", phase)
         return
     if verdict.rule.action == ACTION_TARPIT:
         row.denied_req += 1
-        st.held = <uint16_t> rules_number(st, verdict, 0, 500)
+        st.held = <uint16_t> rules_number(st, verdict, 1, 500)
+        if settings_of(st) != NULL:
+            st.settings.held = verdict.rule
         st.handle = 0                         # nobody can resume it
         st.phase = PHASE_PARKED
-        side_deadline(&st.client, st.engine.now_ms, <uint32_t> rules_number(st, verdict, 1, 0))
+        side_deadline(&st.client, st.engine.now_ms, <uint32_t> rules_number(st, verdict, 0, 0))
         return
     side_deadline(&st.client, 0, 0)
     r = reply_rule(st, verdict)
@@ -969,7 +1010,10 @@ cdef void http_timeout(stream_t *st, side_t *who) noexcept nogil:
         assigned(st, server_retry(st))
         return
     if st.phase == PHASE_PARKED and st.held:
-        fail(st, st.held, b"the request is not allowed", c'P', c'T')
+        if st.settings != NULL and st.settings.held != NULL:
+            refuse(st, st.settings.held, 1, b"the request is not allowed", c'T')
+        else:
+            fail(st, st.held, b"the request is not allowed", c'P', c'T')
         return
     if st.phase == PHASE_PARKED:
         fail(st, 503, b"no decision about the request was made in time", c'P', c'R')

@@ -33,7 +33,7 @@ from lb._speedups.policy.plan cimport (
 from lb._speedups.policy.program cimport rule_t
 from lb._speedups.policy.regex cimport regex_shelf_t
 from lb._speedups.policy.regexes cimport regexes_t
-from lb._speedups.policy.sample cimport SAMPLE_SCRATCH, eval_t, view_t
+from lb._speedups.policy.sample cimport SAMPLE_SCRATCH, address_t, eval_t, view_t
 from lb._speedups.policy.variable cimport variable_pools_t, variables_t
 from lb._speedups.proto.h1 cimport chunked_t
 from lb._speedups.proto.message cimport message_t, span_t
@@ -318,6 +318,7 @@ ctypedef struct stream_t:
     const rule_t *last_rule      # the last that ended a list, NULL = none
     limit_verdict_t limited      # what rate limits said of it
     persisted_t persisted        # how it came to its server
+    settings_t *settings         # what rules have set on it, NULL = nothing
     # Not zeroed, from `up` on, because a stream costs a memset: whoever sets the condition writes them first.
     flow_t up                    # STREAM_UP_FLOW: client to server, unseen (TCP, tunnel, large bodies)
     flow_t down                  # STREAM_DOWN_FLOW: server to client
@@ -327,6 +328,18 @@ ctypedef struct stream_t:
     span_t asked_path
     span_t asked_host
     char id[REQUEST_ID_MAX]      # id_len != 0: request id
+
+# --- what rules have set on a stream: relay/settings.pxd ---
+
+ctypedef struct settings_t:
+    uint32_t client_ms           # timeouts, 0 = not set
+    uint32_t server_ms
+    uint32_t tunnel_ms
+    uint32_t use_server          # index + 1 of the server it shall have, 0 = balancing decides
+    address_t destination        # where the client connected to, family 0 = its socket tells
+    uint8_t log_level            # severity of its records + 1, 0 = that of their targets
+    message_t *hints             # head of the 103 that is being gathered, NULL = none
+    const rule_t *held           # the `tarpit` that holds it and says what is answered, NULL = none
 
 # --- mirroring: relay/mirror.pxd ---
 
@@ -405,6 +418,7 @@ ctypedef struct engine_t:
     pool_t mirror_pool
     pool_t proxied_pool
     variable_pools_t variable_pools
+    pool_t settings_pool
     flow_pool_t flows
     logline_t logline
     uint32_t streams_begun       # ever, for their numbers

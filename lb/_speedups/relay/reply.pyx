@@ -2,13 +2,14 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t
 from libc.string cimport memcpy, strlen
 from lb._speedups.base.clock cimport clock_real_us
 from lb._speedups.base.pool cimport pool_give, pool_take
-from lb._speedups.policy.action cimport ACTION_REDIRECT
+from lb._speedups.policy.action cimport ACTION_REDIRECT, ACTION_REJECT
 from lb._speedups.policy.limit cimport plan_limit, plan_limit_t
 from lb._speedups.policy.plan cimport (
     FORWARDING_ID_RESPONSE, FRONTEND_FORWARDING, FRONTEND_MARKS_RESPONSE, REDIRECT_DROP_QUERY, REDIRECT_LOCATION,
     REDIRECT_SCHEME, TARGET_REDIRECT, forwarding_t, plan_forwarding, plan_piece, plan_piece_t, plan_redirect,
     plan_redirect_t, plan_reply, plan_reply_t, plan_t, plan_text, plan_texts, text_t,
 )
+from lb._speedups.policy.program cimport ARG_NONE, ARG_TEXT, arg_t, program_of, program_t, rule_t, ruleset_t
 from lb._speedups.policy.route cimport route_allow, route_segment
 from lb._speedups.proto.date cimport DATE_LEN, date_write
 from lb._speedups.proto.edit cimport edit_add
@@ -16,20 +17,21 @@ from lb._speedups.proto.message cimport (
     FRAMING_LENGTH, MESSAGE_BLOCK, MESSAGE_RESPONSE, METHOD_HEAD, NAME_ACCEPT, NAME_CONTENT_TYPE, NAME_DATE,
     NAME_LOCATION, NAME_OTHER, NAME_X_REQUEST_ID, message_add, message_reset, message_t,
 )
+from lb._speedups.proto.status cimport status_reason
 from lb._speedups.relay.relay cimport (
     OFFER_DATA, OFFER_END, SIDE_IN_END, SIDE_LAST, STREAM_REPLIED, STREAM_UP_FLOW, engine_t, slice_out_t,
     stream_t,
 )
+from lb._speedups.relay.rules cimport rules_look, rules_number, rules_text
 from lb._speedups.relay.limited cimport limited_fields
-from lb._speedups.relay.rules cimport rules_number, rules_text
 from lb._speedups.relay.stream cimport stream_id
+
+cdef extern from "lb.h" nogil:
+    bint LIKELY(bint x)
+    bint UNLIKELY(bint x)
 
 cdef extern from "proto/h1_tables.h" nogil:
     const char *h1_skip_target(const char *p, const char *end)
-
-
-cdef extern from "lb.h" nogil:
-    bint UNLIKELY(bint x)
 
 
 cdef enum:
@@ -38,58 +40,6 @@ cdef enum:
     RULE_TEXT_MAX = 4096         # of a header that a rule answers with
     RULE_BODY_MAX = 8192         # of its body
     DRAIN_MAX = 65536            # bytes of an unwanted body read and dropped to keep the connection
-
-
-cdef const char *reason_phrase(uint16_t status) noexcept nogil:
-    if status == 200: return b"OK"
-    if status == 201: return b"Created"
-    if status == 202: return b"Accepted"
-    if status == 203: return b"Non-Authoritative Information"
-    if status == 204: return b"No Content"
-    if status == 205: return b"Reset Content"
-    if status == 206: return b"Partial Content"
-    if status == 300: return b"Multiple Choices"
-    if status == 301: return b"Moved Permanently"
-    if status == 302: return b"Found"
-    if status == 303: return b"See Other"
-    if status == 304: return b"Not Modified"
-    if status == 307: return b"Temporary Redirect"
-    if status == 308: return b"Permanent Redirect"
-    if status == 400: return b"Bad Request"
-    if status == 401: return b"Unauthorized"
-    if status == 402: return b"Payment Required"
-    if status == 403: return b"Forbidden"
-    if status == 404: return b"Not Found"
-    if status == 405: return b"Method Not Allowed"
-    if status == 406: return b"Not Acceptable"
-    if status == 407: return b"Proxy Authentication Required"
-    if status == 408: return b"Request Timeout"
-    if status == 409: return b"Conflict"
-    if status == 410: return b"Gone"
-    if status == 411: return b"Length Required"
-    if status == 412: return b"Precondition Failed"
-    if status == 413: return b"Content Too Large"
-    if status == 414: return b"URI Too Long"
-    if status == 415: return b"Unsupported Media Type"
-    if status == 416: return b"Range Not Satisfiable"
-    if status == 417: return b"Expectation Failed"
-    if status == 421: return b"Misdirected Request"
-    if status == 422: return b"Unprocessable Content"
-    if status == 425: return b"Too Early"
-    if status == 426: return b"Upgrade Required"
-    if status == 428: return b"Precondition Required"
-    if status == 429: return b"Too Many Requests"
-    if status == 431: return b"Request Header Fields Too Large"
-    if status == 451: return b"Unavailable For Legal Reasons"
-    if status == 500: return b"Internal Server Error"
-    if status == 501: return b"Not Implemented"
-    if status == 502: return b"Bad Gateway"
-    if status == 503: return b"Service Unavailable"
-    if status == 504: return b"Gateway Timeout"
-    if status == 505: return b"HTTP Version Not Supported"
-    if status == 508: return b"Loop Detected"
-    if status == 511: return b"Network Authentication Required"
-    return b"Error" if status >= 400 else b""
 
 
 cdef bint contains(const char *p, size_t n, const char *word) noexcept nogil:
@@ -188,12 +138,14 @@ cdef void drop_request(stream_t *st) noexcept nogil:
             st.client.flags |= SIDE_LAST
 
 
-# The head of a reply, to be given to send().
-cdef message_t *begin(stream_t *st, uint16_t status, size_t length) noexcept nogil:
-    cdef const char *title = reason_phrase(status)
+# The head of a reply, to be given to send(). `title` is its reason phrase, empty for the usual one.
+cdef message_t *begin_as(stream_t *st, uint16_t status, size_t length, const char *title, size_t title_len) noexcept nogil:
     cdef message_t *m = <message_t *> pool_take(&st.engine.message_pool)
     if m == NULL:
         return NULL
+    if title_len == 0:
+        title = status_reason(status)
+        title_len = strlen(title)
     st.flags |= STREAM_REPLIED
     st.status = status
     message_reset(m, MESSAGE_RESPONSE)
@@ -205,11 +157,15 @@ cdef message_t *begin(stream_t *st, uint16_t status, size_t length) noexcept nog
         m.length = length
         m.framing = FRAMING_LENGTH
     m.reason.at = 0
-    m.reason.len = <uint16_t> strlen(title)
+    m.reason.len = <uint16_t> title_len
     memcpy(m.block, title, m.reason.len)
     m.fill = m.reason.len
     m.edit_at = m.reason.len                  # nothing was received, so all of the block is for edits
     return m
+
+
+cdef inline message_t *begin(stream_t *st, uint16_t status, size_t length) noexcept nogil:
+    return begin_as(st, status, length, b"", 0)
 
 
 cdef int send(stream_t *st, message_t *m) noexcept nogil:
@@ -221,12 +177,24 @@ cdef int send(stream_t *st, message_t *m) noexcept nogil:
     return r
 
 
-cdef int reply_error(stream_t *st, uint16_t status, const char *detail) noexcept nogil:
-    cdef const char *title = reason_phrase(status)
-    cdef message_t *m
-    cdef words_t body
+# What every answer with this status says, whoever wrote its body.
+cdef void add_allow(stream_t *st, message_t *m) noexcept nogil:
     cdef char allow[512]
     cdef size_t allowed
+    if m.status != 405:
+        return
+    if st.allowed:
+        allowed = route_allow(st.plan.plan, st.frontend, st.allowed, allow, sizeof(allow))
+        message_add(m, NAME_OTHER, b"Allow", 5, allow, allowed)
+    else:
+        message_add(m, NAME_OTHER, b"Allow", 5, b"GET, HEAD, POST, PUT, DELETE, OPTIONS, TRACE, PATCH", 51)
+
+
+# An error of lb's own, with the fields that `rule` has behind its body (rule = NULL: none).
+cdef int plain_error(stream_t *st, uint16_t status, const char *detail, const rule_t *rule, uint32_t first) noexcept nogil:
+    cdef const char *title = status_reason(status)
+    cdef message_t *m
+    cdef words_t body
     cdef bint text = status < 400 or wants_text(st.request)
     cdef bint refused = st.limited.refused and status == 429
     cdef const plan_limit_t *limit = plan_limit(st.plan.plan, st.limited.shown - 1) if refused else NULL
@@ -268,17 +236,75 @@ cdef int reply_error(stream_t *st, uint16_t status, const char *detail) noexcept
         message_add(m, NAME_CONTENT_TYPE, b"Content-Type", 12, b"application/problem+json", 24)
     message_add(m, NAME_OTHER, b"Cache-Control", 13, b"no-store", 8)
     add_id(st, m)
-    if status == 405 and st.allowed:
-        allowed = route_allow(st.plan.plan, st.frontend, st.allowed, allow, sizeof(allow))
-        message_add(m, NAME_OTHER, b"Allow", 5, allow, allowed)
-    elif status == 405:
-        message_add(m, NAME_OTHER, b"Allow", 5, b"GET, HEAD, POST, PUT, DELETE, OPTIONS, TRACE, PATCH", 51)
+    add_allow(st, m)
+    if UNLIKELY(rule != NULL):
+        add_fields(st, rule, first + 3, m)    # one that does not fit is left out: it stays an error
     if send(st, m) != 0:
         return -1
     if st.request == NULL or st.request.method != METHOD_HEAD:
         if st.client.codec.send_whole(&st.client, body.p, body.n) != 0:
             return -1
     return st.client.codec.send_end(&st.client)
+
+
+# The page that a proxy has for this status, NULL = none.
+cdef const rule_t *page_of(stream_t *st, uint32_t errors, uint16_t status) noexcept nogil:
+    cdef const char *p = <const char *> st.plan.plan
+    cdef const program_t *g
+    cdef const ruleset_t *set_
+    cdef const rule_t *rule
+    cdef verdict_t verdict
+    cdef uint32_t i
+    if errors == 0:
+        return NULL
+    g = program_of(st.plan.plan)
+    set_ = (<const ruleset_t *> (p + g.rulesets_at)) + errors - 1
+    for i in range(set_.nrules):
+        rule = (<const rule_t *> (p + g.rules_at)) + set_.rules + i
+        verdict.rule = rule
+        if rules_number(st, &verdict, 0, 0) == status:
+            return rule
+    return NULL
+
+
+# The error page for this status, with the fields of `by`. 1: there is none, or it cannot be made.
+cdef int reply_page(stream_t *st, uint16_t status, const rule_t *by, uint32_t first) noexcept nogil:
+    cdef const rule_t *page = NULL
+    cdef uint32_t of_backend = st.backend.errors if st.backend != NULL else 0
+    cdef int r
+    if LIKELY((of_backend | st.frontend.errors) == 0):
+        return 1
+    rules_look(st)
+    if st.request != NULL and st.request.head_len == 0:
+        st.engine.view.request = NULL         # refused half read: there is nothing whole to look at
+    page = page_of(st, of_backend, status)
+    if page == NULL:
+        page = page_of(st, st.frontend.errors, status)
+    if page == NULL:
+        return 1
+    if page.action == ACTION_REJECT:
+        return -1
+    r = made(st, page, 1, by, first)
+    return 1 if r > 0 else r
+
+
+cdef int reply_error(stream_t *st, uint16_t status, const char *detail) noexcept nogil:
+    cdef int r = reply_page(st, status, NULL, 0)
+    return plain_error(st, status, detail, NULL, 0) if r > 0 else r
+
+
+cdef int reply_denial(stream_t *st, const rule_t *rule, uint32_t first, const char *detail) noexcept nogil:
+    cdef verdict_t verdict
+    cdef uint16_t status
+    cdef int r
+    verdict.rule = rule
+    rules_look(st)
+    status = <uint16_t> rules_number(st, &verdict, first, 403)
+    if rule.nargs <= first + 2 or not has_body(st, rule, first):
+        r = reply_page(st, status, rule, first)
+        return plain_error(st, status, detail, rule, first) if r > 0 else r
+    r = made(st, rule, first, NULL, 0)
+    return plain_error(st, status, detail, NULL, 0) if r > 0 else r
 
 
 # ---- what routes say ----
@@ -421,74 +447,126 @@ cdef bint is_location(const char *p, size_t n) noexcept nogil:
     return p == end
 
 
-# A rule's redirect: status, kind, format. 0, or the status of the error.
-cdef int redirect_by(stream_t *st, const verdict_t *verdict, message_t *m) noexcept nogil:
+cdef const arg_t *arg_of(stream_t *st, const rule_t *rule, uint32_t k) noexcept nogil:
+    return (<const arg_t *> (<const char *> st.plan.plan + program_of(st.plan.plan).args_at)) + rule.args + k
+
+
+# Whether an answer says what its body is; else that is left to error pages.
+cdef inline bint has_body(stream_t *st, const rule_t *rule, uint32_t first) noexcept nogil:
+    return arg_of(st, rule, first + 2).kind != ARG_NONE
+
+
+# A rule's redirect: status, kind, format, whether the query is dropped. 0, or the status of the error.
+cdef int redirect_by(stream_t *st, const rule_t *rule, uint32_t first, message_t *m) noexcept nogil:
     cdef location_t location
-    cdef uint8_t kind = <uint8_t> rules_number(st, verdict, 1, REDIRECT_LOCATION)
+    cdef verdict_t verdict
+    cdef uint8_t kind
     cdef ssize_t n
     cdef int r
+    verdict.rule = rule
+    kind = <uint8_t> rules_number(st, &verdict, first + 1, REDIRECT_LOCATION)
     location.p = m.block + MESSAGE_BLOCK - LOCATION_MAX
     location.is_full = False
-    n = rules_text(st, verdict, 2, location.p, LOCATION_MAX)
+    n = rules_text(st, &verdict, first + 2, location.p, LOCATION_MAX)
     if n < 0:
         return 500
     location.n = <size_t> n
     if kind == REDIRECT_SCHEME:
         append(&location, b"://", 3)
-    r = append_target(st.request, kind, rules_number(st, verdict, 3, 0) != 0, &location)
-    if r != 0:
-        return r
+    if kind != REDIRECT_LOCATION:
+        r = append_target(st.request, kind, rules_number(st, &verdict, first + 3, 0) != 0, &location)
+        if r != 0:
+            return r
     if not is_location(location.p, location.n):
         return 500
     return 500 if message_add(m, NAME_LOCATION, b"Location", 8, location.p, location.n) != 0 else 0
 
 
-# A rule's answer: status, type, body, then names and values. The body goes into the stream's buffer. 0, or
-# the status of the error.
-cdef int return_by(stream_t *st, const verdict_t *verdict, message_t *m) noexcept nogil:
+# The fields that a rule says from its argument k on. 0, or 500: one is not possible.
+cdef int add_fields(stream_t *st, const rule_t *rule, uint32_t k, message_t *m) noexcept nogil:
     cdef char text[RULE_TEXT_MAX]
     cdef char name[256]
+    cdef verdict_t verdict
     cdef ssize_t n, len
-    cdef uint32_t k = 3
-    n = rules_text(st, verdict, 1, text, sizeof(text))
-    if n < 0 or (n > 0 and message_add(m, NAME_CONTENT_TYPE, b"Content-Type", 12, text, <size_t> n) != 0):
-        return 500
-    while k + 1 < verdict.rule.nargs:
-        len = rules_text(st, verdict, k, name, sizeof(name))
-        n = rules_text(st, verdict, k + 1, text, sizeof(text))
+    verdict.rule = rule
+    while k + 1 < rule.nargs:
+        len = rules_text(st, &verdict, k, name, sizeof(name))
+        n = rules_text(st, &verdict, k + 1, text, sizeof(text))
         if len < 0 or n < 0 or edit_add(m, name, <size_t> len, text, <size_t> n) != 0:
             return 500
         k += 2
-    st.reply_buffer = <char *> pool_take(&st.engine.buffer_pool)
-    if st.reply_buffer == NULL:
+    return 0
+
+
+# A rule's answer: status, type, body, then names and values. A body that stands in the plan is sent from there, one that is
+# made goes into the stream's buffer. 0, or the status of the error.
+cdef int return_by(stream_t *st, const rule_t *rule, uint32_t first, message_t *m) noexcept nogil:
+    cdef char text[RULE_TEXT_MAX]
+    cdef verdict_t verdict
+    cdef const arg_t *body
+    cdef ssize_t n
+    verdict.rule = rule
+    n = rules_text(st, &verdict, first + 1, text, sizeof(text))
+    if n < 0 or (n > 0 and message_add(m, NAME_CONTENT_TYPE, b"Content-Type", 12, text, <size_t> n) != 0):
         return 500
-    n = rules_text(st, verdict, 2, st.reply_buffer, RULE_BODY_MAX)
-    if n < 0:
+    if add_fields(st, rule, first + 3, m) != 0:
         return 500
+    body = arg_of(st, rule, first + 2)
+    if body.kind == ARG_TEXT:
+        st.reply_at = plan_text(st.plan.plan, body.text)
+        n = body.text.len
+    else:
+        if st.reply_buffer == NULL:
+            st.reply_buffer = <char *> pool_take(&st.engine.buffer_pool)
+        if st.reply_buffer == NULL:
+            return 500
+        st.reply_at = st.reply_buffer
+        n = rules_text(st, &verdict, first + 2, st.reply_buffer, RULE_BODY_MAX)
+        if n < 0:
+            return 500
     if m.framing == FRAMING_LENGTH:
         m.length = <size_t> n
-        if st.request.method != METHOD_HEAD:
-            st.reply_at = st.reply_buffer
+        if st.request == NULL or st.request.method != METHOD_HEAD:
             st.reply_left = <uint32_t> n
     return 0
 
 
-cdef int reply_rule(stream_t *st, const verdict_t *verdict) noexcept nogil:
-    cdef message_t *m = begin(st, <uint16_t> rules_number(st, verdict, 0, 200), 0)
+# The answer that a rule or an error page makes of its arguments from `first` on, with the fields that `by` has (NULL: none). 0,
+# -1: the connection failed, or the status of the error, nothing having been written.
+cdef int made(stream_t *st, const rule_t *rule, uint32_t first, const rule_t *by, uint32_t by_first) noexcept nogil:
+    cdef verdict_t verdict
+    cdef const arg_t *status
+    cdef message_t *m
     cdef int r
+    verdict.rule = rule
+    if rule.nargs < first + 3:
+        return 500
+    status = arg_of(st, rule, first)
+    m = begin_as(st, <uint16_t> rules_number(st, &verdict, first, 200), 0, plan_text(st.plan.plan, status.text), status.text.len)
     if m == NULL:
         return -1
     add_date(st, m)
-    r = redirect_by(st, verdict, m) if verdict.rule.action == ACTION_REDIRECT else return_by(st, verdict, m)
+    if rule.action == ACTION_REDIRECT:
+        r = redirect_by(st, rule, first, m)
+    else:
+        r = return_by(st, rule, first, m)
+        add_allow(st, m)
+    if r == 0 and by != NULL:
+        r = add_fields(st, by, by_first + 3, m)
     if r != 0:
         pool_give(&st.engine.message_pool, m)
         st.flags &= <uint16_t> ~STREAM_REPLIED
         st.reply_left = 0
         return r
+    mark(st, m)
     drop_request(st)
     if send(st, m) != 0:
         return -1
     return 0 if st.reply_left else st.client.codec.send_end(&st.client)
+
+
+cdef int reply_rule(stream_t *st, const verdict_t *verdict) noexcept nogil:
+    return made(st, verdict.rule, 0, NULL, 0)
 
 
 cdef int reply_target(stream_t *st) noexcept nogil:

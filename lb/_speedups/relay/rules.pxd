@@ -1,9 +1,9 @@
 # Where a stream meets its rules: the view that policy looks at is filled here. What a verdict means for the stream is decided
 # in http.pyx.
-from libc.stdint cimport uint32_t
+from libc.stdint cimport int64_t, uint32_t
 
-from lb._speedups.policy.program cimport arg_t
 from lb._speedups.policy.rule cimport verdict_t
+from lb._speedups.policy.sample cimport address_t
 from lb._speedups.proto.message cimport message_t
 from lb._speedups.relay.relay cimport stream_t
 
@@ -13,8 +13,11 @@ cdef void rules_look(stream_t *st) noexcept nogil
 # Run the rules of set `ruleset` (its number + 1; 0 = none) from verdict.at on, editing `m`. RULES_*.
 cdef int rules_apply(stream_t *st, uint32_t ruleset, message_t *m, verdict_t *verdict) noexcept nogil
 
-# The backend that a rule names, or NULL.
-cdef const arg_t *rules_backend(stream_t *st, const verdict_t *verdict) noexcept nogil
+# The index of the backend that a rule names, -1 = there is none of the name that it makes.
+cdef int64_t rules_backend(stream_t *st, const verdict_t *verdict) noexcept nogil
+
+# Where the client connected to: what a rule has set, its PROXY header says, or its socket. That costs a system call.
+cdef void rules_destination(stream_t *st, address_t *out) noexcept nogil
 
 # The number k of the rule that a verdict names, or `otherwise`.
 cdef int rules_number(stream_t *st, const verdict_t *verdict, uint32_t k, int otherwise) noexcept nogil

@@ -1,21 +1,25 @@
+from libc.stdint cimport int64_t
 from libc.string cimport memcmp, memcpy, memset
 
 from lb._speedups.base.clock cimport clock_real_us
 from lb._speedups.base.ledger cimport ledger_of
 from lb._speedups.io.sys cimport AF_INET, AF_INET6, getsockname, ntohs, sockaddr, sockaddr_in, sockaddr_in6, \
     sockaddr_storage, socklen_t
-from lb._speedups.policy.program cimport ARG_BACKEND, PROGRAM_DESTINATION, PROGRAM_ID, PROGRAM_RECORD, program_of
-from lb._speedups.policy.rule cimport rule_arg, rule_number, rule_text, rules_run
+from lb._speedups.policy.program cimport PROGRAM_DESTINATION, PROGRAM_ID, PROGRAM_RECORD, program_of
+from lb._speedups.policy.rule cimport rule_backend, rule_number, rule_text, rules_run
 from lb._speedups.policy.sample cimport address_t, view_t
 from lb._speedups.relay.relay cimport engine_t, link_t
 from lb._speedups.relay.stream cimport stream_id, stream_record
 
 
-# Where the client connected to: as its PROXY header says, or its socket. That costs a system call, so it is asked only for
-# programs that want it. IPv4 on a socket of IPv6 is IPv4, as the client's address is.
-cdef void destination(const link_t *l, address_t *out) noexcept nogil:
+# IPv4 on a socket of IPv6 is IPv4, as the client's address is.
+cdef void rules_destination(stream_t *st, address_t *out) noexcept nogil:
+    cdef const link_t *l = st.client.link
     cdef sockaddr_storage address
     cdef socklen_t size = sizeof(address)
+    if st.settings != NULL and st.settings.destination.family != 0:
+        out[0] = st.settings.destination
+        return
     memset(out, 0, sizeof(address_t))
     if l.proxied != NULL and l.proxied.family != 0:
         out.family = l.proxied.family
@@ -57,7 +61,7 @@ cdef void rules_look(stream_t *st) noexcept nogil:
     v.source.port = st.port
     memcpy(v.source.bytes, st.address, 16)
     if uses & PROGRAM_DESTINATION:
-        destination(st.client.link, &v.destination)
+        rules_destination(st, &v.destination)
     v.listener_oid = st.client.link.listener_oid
     v.requests = st.client.link.requests
     v.now_ms = e.now_ms
@@ -87,8 +91,8 @@ cdef int rules_apply(stream_t *st, uint32_t ruleset, message_t *m, verdict_t *ve
     return rules_run(&st.engine.eval, program_of(st.plan.plan), ruleset - 1, m, verdict)
 
 
-cdef const arg_t *rules_backend(stream_t *st, const verdict_t *verdict) noexcept nogil:
-    return rule_arg(&st.engine.eval, program_of(st.plan.plan), verdict.rule, 0, ARG_BACKEND)
+cdef int64_t rules_backend(stream_t *st, const verdict_t *verdict) noexcept nogil:
+    return rule_backend(&st.engine.eval, program_of(st.plan.plan), verdict.rule, st.frontend.mode)
 
 
 cdef int rules_number(stream_t *st, const verdict_t *verdict, uint32_t k, int otherwise) noexcept nogil:

@@ -7,7 +7,7 @@ from lb._speedups.io.conn cimport (
 )
 from lb._speedups.io.sys cimport EADDRINUSE, EADDRNOTAVAIL, EMFILE, ENFILE, ENOBUFS, ENOMEM, close
 from lb._speedups.policy.balance cimport (
-    balance_entries, balance_has_other, balance_leave, balance_pick, balance_t, balance_usable,
+    balance_entries, balance_has_other, balance_leave, balance_pick, balance_t, balance_take, balance_usable,
 )
 from lb._speedups.policy.hashkey cimport hashkey_find
 from lb._speedups.policy.plan cimport (
@@ -154,6 +154,17 @@ cdef int open_link(stream_t *st, const plan_server_t *s) noexcept nogil:
     return 0
 
 
+# The server that a rule has named, if it is up.
+cdef bint take_named(stream_t *st) noexcept nogil:
+    cdef const plan_server_t *s = plan_server(st.plan.plan, st.settings.use_server - 1)
+    cdef const plan_server_t *first = plan_server(st.plan.plan, st.backend.servers_at)
+    if not balance_take(balance_of(st), <uint32_t> (s - first), st.engine.rows):
+        return False
+    st.flags |= STREAM_PICKED
+    st.server_at = s
+    return True
+
+
 cdef int server_assign(stream_t *st, bint fresh) noexcept nogil:
     cdef engine_t *e = st.engine
     cdef const plan_server_t *s
@@ -162,6 +173,8 @@ cdef int server_assign(stream_t *st, bint fresh) noexcept nogil:
     st.phase = PHASE_ASSIGN
     if st.assigned_ms == 0:
         st.assigned_ms = e.now_ms
+    if UNLIKELY(st.settings != NULL) and st.settings.use_server != 0 and st.failed_oid == 0 and take_named(st):
+        return server_connect(st, fresh)
     if st.backend.key.source != KEY_NONE:
         keyed = hashkey_find(st.plan.plan, &st.backend.key, st.request, st.family, st.address, &hash)
     oid = balance_pick(balance_of(st), st.failed_oid, keyed, hash, e.rows)

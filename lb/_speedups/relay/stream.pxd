@@ -50,8 +50,10 @@ cdef void stream_free(stream_t *st) noexcept nogil
 # Give the reference of a generation back; the last one unmaps a generation that is not current.
 cdef void plan_release(engine_t *e) noexcept nogil
 
-# The timeouts and retries that hold for this stream: its route's, else its frontend's or backend's.
+# The timeouts and retries that hold for this stream: what a rule has set, its route's, else its frontend's or backend's.
 cdef inline uint32_t stream_client_ms(const stream_t *st) noexcept nogil:
+    if UNLIKELY(st.settings != NULL) and st.settings.client_ms:
+        return st.settings.client_ms
     if UNLIKELY(st.times != NULL) and st.times.client_ms:
         return st.times.client_ms
     return st.frontend.client_ms
@@ -62,11 +64,15 @@ cdef inline uint32_t stream_connect_ms(const stream_t *st) noexcept nogil:
     return st.backend.connect_ms
 
 cdef inline uint32_t stream_server_ms(const stream_t *st) noexcept nogil:
+    if UNLIKELY(st.settings != NULL) and st.settings.server_ms:
+        return st.settings.server_ms
     if UNLIKELY(st.times != NULL) and st.times.server_ms:
         return st.times.server_ms
     return st.backend.server_ms
 
 cdef inline uint32_t stream_tunnel_ms(const stream_t *st) noexcept nogil:
+    if UNLIKELY(st.settings != NULL) and st.settings.tunnel_ms:
+        return st.settings.tunnel_ms
     if UNLIKELY(st.times != NULL) and st.times.tunnel_ms:
         return st.times.tunnel_ms
     return st.backend.tunnel_ms if st.backend.tunnel_ms else st.frontend.tunnel_ms

@@ -4,7 +4,7 @@ from libc.string cimport memcpy, memset
 from posix.mman cimport munmap
 from lb._speedups.base.clock cimport clock_real_us
 from lb._speedups.base.ledger cimport ledger_of, ledger_t
-from lb._speedups.base.logring cimport logring_commit, logring_reserve
+from lb._speedups.base.logring cimport LOGRING_SET, logring_commit, logring_reserve
 from lb._speedups.base.mapping cimport counters_t, mapping_object
 from lb._speedups.base.pool cimport pool_give, pool_take
 from lb._speedups.io.flow cimport flow_free, flow_held
@@ -38,6 +38,7 @@ from lb._speedups.relay.relay cimport (
 )
 from lb._speedups.relay.mirror cimport mirror_drop
 from lb._speedups.relay.server cimport server_left
+from lb._speedups.relay.settings cimport settings_free
 
 cdef extern from "lb.h" nogil:
     bint LIKELY(bint x)
@@ -352,9 +353,15 @@ cdef void stream_lines(engine_t *e, plan_ref_t *ref, const plan_frontend_t *f, l
     cdef char *room
     cdef size_t n
     cdef uint32_t i
+    cdef int level
+    cdef uint16_t severity
+    level = <int> st.settings.log_level - 1 if st != NULL and st.settings != NULL else -1
     for i in range(f.logs):
         log = plan_log(p, f.logs_at + i)
-        if log.flags & (LOG_SKIP_ERRORS if failed else LOG_SKIP_NORMAL):
+        if UNLIKELY(level >= 0):
+            if level > log.least:
+                continue
+        elif log.flags & (LOG_SKIP_ERRORS if failed else LOG_SKIP_NORMAL):
             continue
         if log.sample_size and not is_sampled(ref, log):
             continue
@@ -375,10 +382,11 @@ cdef void stream_lines(engine_t *e, plan_ref_t *ref, const plan_frontend_t *f, l
             n = logline_http(&e.logline, v, room, LOGLINE_CAP)
         else:
             n = logline_tcp(&e.logline, v, room, LOGLINE_CAP)
-        logring_commit(
-            e.ring, <uint32_t> n, log.target,
-            <uint16_t> log.error_level if failed and f.log_flags & LOGS_SEPARATE else 0,
-        )
+        if UNLIKELY(level >= 0):
+            severity = <uint16_t> (level if level > log.gravest else log.gravest) | LOGRING_SET
+        else:
+            severity = log.error_level if failed and f.log_flags & LOGS_SEPARATE else 0
+        logring_commit(e.ring, <uint32_t> n, log.target, severity)
 
 
 cdef bint stream_half_closed(stream_t *st, bint up_ended) noexcept nogil:
@@ -441,6 +449,8 @@ cdef void stream_free(stream_t *st) noexcept nogil:
         mirror_drop(st)
     if UNLIKELY(st.variables != NULL):
         variables_free(&e.variable_pools, st.variables)
+    if UNLIKELY(st.settings != NULL):
+        settings_free(st)
     if st.flags & STREAM_UP_FLOW:
         flow_free(&st.up)
     if st.flags & STREAM_DOWN_FLOW:

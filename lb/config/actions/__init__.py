@@ -8,9 +8,10 @@ in the module of its family (`policy/action_*.pyx`) or in relay.
 from collections.abc import Callable
 from typing import NamedTuple
 
-from lb.config.actions import answer, check, edit, steer, table, variable
+from lb.config.actions import answer, check, edit, steer, stream, table, variable
 from lb.config.actions.context import Made, Phase, RuleContext
 from lb.config.actions.number import Action
+from lb.language.catalog import Type
 
 _EVERYWHERE = tuple(Phase)
 _REQUEST = (Phase.REQUEST,)
@@ -29,6 +30,7 @@ ACTIONS = {
     "deny": Kind(answer.deny),
     "reject": Kind(answer.reject, _REQUEST),
     "tarpit": Kind(answer.tarpit, _REQUEST),
+    "silent_drop": Kind(answer.silent_drop),
     "return": Kind(answer.return_),
     "redirect": Kind(answer.redirect, _REQUEST),
     "set_header": Kind(edit.set_header),
@@ -44,6 +46,15 @@ ACTIONS = {
     "unset_var": Kind(variable.unset_var),
     "track": Kind(table.track, _REQUEST),
     "use_backend": Kind(steer.use_backend, _REQUEST),
+    "use_server": Kind(steer.use_server, _REQUEST),
+    "set_log_level": Kind(stream.set_log_level),
+    "set_timeout": Kind(stream.set_timeout),
+    "set_src": Kind(stream.address("set_src", Action.SET_SRC, Type.ADDR), _REQUEST),
+    "set_src_port": Kind(stream.address("set_src_port", Action.SET_SRC_PORT, Type.SINT), _REQUEST),
+    "set_dst": Kind(stream.address("set_dst", Action.SET_DST, Type.ADDR), _REQUEST),
+    "set_dst_port": Kind(stream.address("set_dst_port", Action.SET_DST_PORT, Type.SINT), _REQUEST),
+    "early_hint": Kind(stream.early_hint, _REQUEST),
+    "strict_mode": Kind(stream.strict_mode),
 }
 
 COMPANIONS = {"table": ("track",), "as": ("track",)}

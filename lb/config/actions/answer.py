@@ -2,15 +2,14 @@
 
 from msgspec import UNSET
 
-from lb.config.actions import check
+from lb.config.actions import check, content
 from lb.config.actions.context import Made, Phase, RuleContext
 from lb.config.actions.number import Action
 from lb.language.expression import ARG_INT, Arg
-from lb.model.rule import Return, RuleRedirect
+from lb.model.answer import Deny, Return
+from lb.model.rule import RuleRedirect
 
 REDIRECT_LOCATION, REDIRECT_PREFIX, REDIRECT_SCHEME = 1, 2, 3
-
-_CODES = (301, 302, 303, 307, 308)
 
 
 def allow(rule: RuleContext, given: object) -> Made:
@@ -25,31 +24,30 @@ def reject(rule: RuleContext, given: object) -> Made:
     return Made(Action.REJECT, [])
 
 
+def silent_drop(rule: RuleContext, given: object) -> Made:
+    """`silent_drop: true`."""
+    rule.truth("silent_drop", given)
+    return Made(Action.SILENT_DROP, [])
+
+
 def deny(rule: RuleContext, given: object) -> Made:
-    """`deny: status`."""
-    if given is False:
-        rule.truth("deny", given)
-    status = (403 if rule.phase is Phase.REQUEST else 502) if isinstance(given, bool) else given
-    assert isinstance(status, int)
-    if status < 400:
-        rule.wrong(("deny",), f"'deny': {status} is not an error", "write 400 to 599, or 'return'")
-    return Made(Action.DENY, [Arg(ARG_INT, status)])
+    """`deny: status` or a mapping."""
+    return Made(Action.DENY, _denial(rule, "deny", given, 403 if rule.phase is Phase.REQUEST else 502))
 
 
 def tarpit(rule: RuleContext, given: object) -> Made:
-    """`tarpit: status`."""
-    if given is False:
-        rule.truth("tarpit", given)
-    status = 500 if isinstance(given, bool) else given
-    assert isinstance(status, int)
-    if status < 400:
-        rule.wrong(("tarpit",), f"'tarpit': {status} is not an error", "write 400 to 599")
-    return Made(Action.TARPIT, [Arg(ARG_INT, status), Arg(ARG_INT, rule.scope.tarpit_ms)])
+    """`tarpit: status` or a mapping."""
+    return Made(Action.TARPIT, [Arg(ARG_INT, rule.scope.tarpit_ms), *_denial(rule, "tarpit", given, 500)])
 
 
 def return_(rule: RuleContext, given: object) -> Made:
     """`return: status` or a mapping."""
-    return Made(Action.RETURN, _return(rule, Return(status=given) if isinstance(given, int) else given))
+    said = Return(status=given) if isinstance(given, int) else given
+    assert isinstance(said, Return)
+    if said.errorfile is not UNSET and said.status is not UNSET:
+        rule.wrong(("return", "status"), "'return': the status stands in the 'errorfile'", "remove it")
+    status = 200 if said.status is UNSET else said.status
+    return Made(Action.RETURN, content.template(rule, "return", said, status, is_error=False))
 
 
 def redirect(rule: RuleContext, given: object) -> Made:
@@ -57,23 +55,19 @@ def redirect(rule: RuleContext, given: object) -> Made:
     return Made(Action.REDIRECT, _redirect(rule, RuleRedirect(location=given) if isinstance(given, str) else given))
 
 
-def _return(rule: RuleContext, given: object) -> list[Arg]:
-    assert isinstance(given, Return)
-    body = "" if given.body is UNSET else given.body
-    content_type = given.content_type
-    if content_type is UNSET:
-        content_type = "text/plain; charset=utf-8" if body else ""
-    if body and given.status in (204, 205, 304):
-        rule.wrong(("return", "body"), f"'return': an answer with status {given.status} has no body")
-    args = [
-        Arg(ARG_INT, given.status),
-        rule.text(("return", "content_type"), content_type, check.field_value),
-        rule.text(("return", "body"), body, check.body),
-    ]
-    for name, value in given.headers.items():
-        args.append(rule.name(("return", "headers", name), name))
-        args.append(rule.text(("return", "headers", name), value, check.field_value))
-    return args
+def _denial(rule: RuleContext, action: str, given: object, usual: int) -> list[Arg]:
+    if given is False:
+        rule.truth(action, given)
+    if isinstance(given, int) and not isinstance(given, bool) and given < 400:
+        rule.wrong((action,), f"'{action}': {given} is not an error", "write 400 to 599" + _instead(action))
+    said = given if isinstance(given, Deny) else Deny(status=usual if isinstance(given, bool) else int(str(given)))
+    if said.errorfile is not UNSET and said.status is not UNSET:
+        rule.wrong((action, "status"), f"'{action}': the status stands in the 'errorfile'", "remove it")
+    return content.template(rule, action, said, usual if said.status is UNSET else said.status, is_error=True)
+
+
+def _instead(action: str) -> str:
+    return ", or 'return'" if action == "deny" else ""
 
 
 def _redirect(rule: RuleContext, given: object) -> list[Arg]:
@@ -90,7 +84,7 @@ def _redirect(rule: RuleContext, given: object) -> list[Arg]:
     if len(ways) != 1:
         rule.wrong(("redirect",), "'redirect' needs one of 'location', 'prefix' and 'scheme'")
         return []
-    if given.code not in _CODES:
+    if given.code not in content.CODES:
         rule.wrong(
             ("redirect", "code"),
             f"'redirect': {given.code} is no code of a redirect",

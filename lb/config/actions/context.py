@@ -14,6 +14,7 @@ from lb.language.error import LanguageError
 from lb.language.expression import ARG_EXPR, ARG_FORMAT, ARG_TEXT, TOKEN, Arg, Names, parse
 from lb.language.format import Format, parse_format
 from lb.language.program import Program
+from lb.model.answer import Page
 from lb.model.rule import Rule
 
 RULE_UNLESS = 1
@@ -56,6 +57,8 @@ class Scope(NamedTuple):
     acls: Mapping[str, tuple[Test, ...]]
     tarpit_ms: int
     is_frontend: bool
+    name: str  # of the frontend or backend
+    pages: Mapping[str, Mapping[str, "str | Page"]]  # the groups of `http_errors`
 
 
 class Report(Protocol):
@@ -75,6 +78,10 @@ class RuleContext:
         self.label = f"{phase.value}, rule {index + 1}"
         self.is_sound = True
         self._report = report
+
+    def quiet(self) -> "RuleContext":
+        """Return a context of the same place that reports nothing: for what is reported where it stands."""
+        return RuleContext(self.scope, lambda path, message, hint: None, self.phase, 0, self.rule)
 
     def wrong(self, path: Path, message: str, hint: str = "") -> None:
         """Report a mistake at a path below the rule."""
@@ -152,3 +159,12 @@ class RuleContext:
         """Refuse anything but `true`."""
         if given is not True:
             self.wrong((action,), f"'{action}' takes 'true'", "remove the rule to switch it off")
+
+
+class PageContext(RuleContext):
+    """An error page: it looks at what there is when something has failed, which may be nothing."""
+
+    def __init__(self, scope: Scope, report: Report, keyword: str, code: str) -> None:
+        super().__init__(scope, report, Phase.REQUEST, 0, Rule())
+        self.path = (keyword, code) if keyword else (code,)
+        self.label = f"error page for {code}"

@@ -7,23 +7,8 @@ from msgspec import UNSET
 from lb.config.actions import check
 from lb.config.actions.context import Made, RuleContext
 from lb.config.actions.number import Action
-from lb.language.expression import ARG_INT, ARG_TEXT, Arg
+from lb.language.expression import ARG_INT, Arg
 from lb.model.rule import SetStatus
-
-# RFC 9110 15, and what is in use.
-REASONS = {
-    200: "OK", 201: "Created", 202: "Accepted", 203: "Non-Authoritative Information", 204: "No Content",
-    205: "Reset Content", 206: "Partial Content", 300: "Multiple Choices", 301: "Moved Permanently", 302: "Found",
-    303: "See Other", 304: "Not Modified", 307: "Temporary Redirect", 308: "Permanent Redirect", 400: "Bad Request",
-    401: "Unauthorized", 402: "Payment Required", 403: "Forbidden", 404: "Not Found", 405: "Method Not Allowed",
-    406: "Not Acceptable", 408: "Request Timeout", 409: "Conflict", 410: "Gone", 411: "Length Required",
-    412: "Precondition Failed", 413: "Content Too Large", 414: "URI Too Long", 415: "Unsupported Media Type",
-    416: "Range Not Satisfiable", 417: "Expectation Failed", 421: "Misdirected Request", 422: "Unprocessable Content",
-    423: "Locked", 424: "Failed Dependency", 425: "Too Early", 426: "Upgrade Required", 428: "Precondition Required",
-    429: "Too Many Requests", 431: "Request Header Fields Too Large", 451: "Unavailable For Legal Reasons",
-    500: "Internal Server Error", 501: "Not Implemented", 502: "Bad Gateway", 503: "Service Unavailable",
-    504: "Gateway Timeout", 505: "HTTP Version Not Supported", 507: "Insufficient Storage", 511: "Network Authentication Required",
-}  # fmt: skip
 
 
 def set_header(rule: RuleContext, given: object) -> Made:
@@ -46,11 +31,10 @@ def set_status(rule: RuleContext, given: object) -> Made:
     """`set_status: status` or a mapping."""
     said = SetStatus(status=given) if isinstance(given, int) else given
     assert isinstance(said, SetStatus)
-    if said.reason is UNSET:
-        reason = Arg(ARG_TEXT, 0, REASONS.get(said.status, "Unknown").encode())
-    else:
-        reason = rule.text(("set_status", "reason"), said.reason, check.field_value)
-    return Made(Action.SET_STATUS, [Arg(ARG_INT, said.status), reason])
+    args = [Arg(ARG_INT, said.status)]
+    if said.reason is not UNSET:  # else the usual one (proto/status.pyx)
+        args.append(rule.text(("set_status", "reason"), said.reason, check.field_value))
+    return Made(Action.SET_STATUS, args)
 
 
 def line(action: str, number: Action, test: Callable[[bytes], str]) -> Callable[[RuleContext, object], Made]:

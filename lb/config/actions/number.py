@@ -13,6 +13,7 @@ class Action(IntEnum):
     REDIRECT = 0x105
     USE_BACKEND = 0x106
     TARPIT = 0x107
+    SILENT_DROP = 0x108
 
     SET_HEADER = 0x201
     ADD_HEADER = 0x202
@@ -37,3 +38,13 @@ class Action(IntEnum):
     CAPTURE = 0x404
 
     TRACK = 0x601
+
+    SET_LOG_LEVEL = 0x701
+    SET_TIMEOUT = 0x702
+    SET_SRC = 0x703
+    SET_SRC_PORT = 0x704
+    SET_DST = 0x705
+    SET_DST_PORT = 0x706
+    USE_SERVER = 0x707
+    EARLY_HINT = 0x708
+    STRICT_MODE = 0x709

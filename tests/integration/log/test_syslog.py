@@ -233,3 +233,18 @@ def test_a_header_is_haproxys(form: str, collector: socket.socket, tmp_path: Pat
         mapping.close()
     # HAProxy ends a datagram with a line feed.
     assert without_changing(ours) + b"\n" == without_changing(theirs)
+
+
+def test_a_rule_sets_the_severity(server: Server, collector: socket.socket, tmp_path: Path) -> None:
+    settings = logging(
+        server,
+        {"to": f"udp:{place(collector)}", "format": "haproxy", "level": "warning", "min_level": "crit"},
+    )
+    levels = ["debug", "emerg", "crit", "err", "warning", "notice"]
+    settings["frontends"]["web"]["rules"] = [{"set_log_level": level, "if": f"{{ path /{level} }}"} for level in levels]
+    with running(settings, tmp_path) as lb:
+        ask(lb, *(f"/{level}" for level in levels), "/none")
+        found = [collector.recv(4096) for _ in range(4)]
+    # Facility local0 is 128; a target takes what is grave enough, and is told nothing graver than its `min_level`.
+    said = [(int(each[1 : each.index(b">")]) - 128, re.search(rb"GET /(\w+)", each)[1]) for each in found]  # type: ignore[index]
+    assert said == [(2, b"emerg"), (2, b"crit"), (3, b"err"), (4, b"warning")]
