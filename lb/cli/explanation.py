@@ -194,15 +194,16 @@ class _Explainer:
         if answer == "verdict":
             name = Action(action).name.lower()
             said.append(f"{self._rule(path, at)}: {name}" + (f" {status}" if status else ""))
-        elif answer == "error":
-            said.append(f"{self._rule(path, at)}: an edit that is not possible")
+        elif answer in ("error", "bad"):
+            what = "an edit that is not possible" if answer == "error" else "the target has an escape that is none"
+            said.append(f"{self._rule(path, at)}: {what}")
         if said:
             more["rules"] = tuple(said)
         if answer == "done":
             return None, None if chosen is None else chosen[0]
         is_answer = answer == "verdict" and action in (Action.RETURN, Action.REDIRECT)
         reason = "" if is_answer else "a rule ends it"
-        status = 500 if answer == "error" else status
+        status = {"error": 500, "bad": 400}.get(answer, status)
         return Explanation(self.request, is_answer, **self.base, **more, status=status, reason=reason), None
 
     def _limits(self, numbers: tuple[int, ...], more: dict[str, Any]) -> None:

@@ -133,13 +133,6 @@ UNBUILT: dict[str, dict[str, str]] = {
     },
     "Rule": {
         "auth": "rules",
-        "replace_header": "rules",
-        "replace_value": "rules",
-        "replace_path": "rules",
-        "replace_pathq": "rules",
-        "replace_uri": "rules",
-        "normalize_uri": "rules",
-        "set_uri": "rules",
         "capture": "rules",
         "sc_inc_gpc": "tables",
         "sc_add_gpc": "tables",

@@ -14,6 +14,8 @@ Condition = Annotated[Text, Meta(extra={"kind": "text"})]
 Acl = Text | tuple[Text, ...]
 
 _PAIR = Meta(min_length=2, max_length=2, extra={"kind": "list", "item": "name, format"})
+_FIELD = Meta(min_length=3, max_length=3, extra={"kind": "list", "item": "name, regular expression, format"})
+_REPLACE = Meta(min_length=2, max_length=2, extra={"kind": "list", "item": "regular expression, format"})
 
 
 class RuleRedirect(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -85,6 +87,58 @@ class Rule(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     set_pathq: Annotated[Text | UnsetType, Meta(description="Another path and query, a format.")] = UNSET
     set_query: Annotated[
         str | UnsetType, Meta(description="Another query without `?`, a format; empty removes it.")
+    ] = UNSET
+    set_uri: Annotated[
+        Text | UnsetType,
+        Meta(
+            description="Another target, a format: path and query, or a whole address whose host becomes Host.",
+            examples=["http://%[req.hdr(host),lower]%[pathq]"],
+        ),
+    ] = UNSET
+    replace_header: Annotated[
+        Annotated[tuple[str, ...], _FIELD] | UnsetType,
+        Meta(
+            description="Name, regular expression, format: each field of this name that matches has this value instead; "
+            "`\\0` to `\\9` in it are the match and its groups.",
+            examples=[["cookie", "foo=([^;]*);(.*)", "foo=\\1;ip=%[src];\\2"]],
+        ),
+    ] = UNSET
+    replace_value: Annotated[
+        Annotated[tuple[str, ...], _FIELD] | UnsetType,
+        Meta(
+            description="The same for each element of comma-separated values.",
+            examples=[["x-forwarded-for", "192.168.(.*)", "172.16.\\1"]],
+        ),
+    ] = UNSET
+    replace_path: Annotated[
+        Annotated[tuple[str, ...], _REPLACE] | UnsetType,
+        Meta(
+            description="Regular expression and format: a path that matches becomes this; the query stays.",
+            examples=[["/v1/(.*)", "/\\1"]],
+        ),
+    ] = UNSET
+    replace_pathq: Annotated[
+        Annotated[tuple[str, ...], _REPLACE] | UnsetType,
+        Meta(
+            description="The same for path and query together.",
+            examples=[["([^?]*)(.*)", "\\1/end\\2"]],
+        ),
+    ] = UNSET
+    replace_uri: Annotated[
+        Annotated[tuple[str, ...], _REPLACE] | UnsetType,
+        Meta(
+            description="The same for the whole target, which may be an absolute one.",
+            examples=[["https?://[^/]*(/.*)", "\\1"]],
+        ),
+    ] = UNSET
+    normalize_uri: Annotated[
+        Text | UnsetType,
+        Meta(
+            description="One normalizer of the target: `path-merge-slashes`, `path-strip-dot`, `path-strip-dotdot [full]`, "
+            "`percent-decode-unreserved [strict]`, `percent-to-uppercase [strict]`, `query-sort-by-name`, `fragment-strip`, "
+            "`fragment-encode`.",
+            examples=["path-strip-dotdot full"],
+        ),
     ] = UNSET
     set_status: Annotated[Status | SetStatus | UnsetType, Meta(description="Another status of the response.")] = UNSET
     set_var: Annotated[

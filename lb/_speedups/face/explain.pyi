@@ -22,8 +22,8 @@ class Explainer:
     ) -> tuple[str, int, int, int, tuple[int, int] | None]:
         """Run the request rules of a frontend, or with `backend` >= 0 of that backend, editing the request.
 
-        Return "done", "verdict" or "error"; the rule that decided, its action and status; and what `use_backend`, in a
-        backend `use_server`, chose: its index and the rule's; the index is -1 if no backend has the name that a rule makes.
+        Return "done", "verdict", "error" (500) or "bad" (400); the rule that decided, its action and status; and what
+        `use_backend`, in a backend `use_server`, chose: its index and the rule's; the index is -1 if no backend has the name that a rule makes.
         """
 
     def route(self, frontend: int) -> tuple[int | None, str, list[tuple[int, int | None]]]:

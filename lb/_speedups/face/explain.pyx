@@ -19,7 +19,9 @@ from lb._speedups.policy.regexes cimport REGEXES_READY, regexes_compile, regexes
 from lb._speedups.policy.route cimport (
     ROUTE_METHOD, route_allow, route_find, route_found_t, route_is_plain, route_trace_t,
 )
-from lb._speedups.policy.rule cimport RULES_DONE, RULES_VERDICT, rule_backend, rule_number, rule_server, rules_run, verdict_t
+from lb._speedups.policy.rule cimport (
+    RULES_BAD, RULES_DONE, RULES_VERDICT, rule_backend, rule_number, rule_server, rules_run, verdict_t,
+)
 from lb._speedups.policy.sample cimport SAMPLE_SCRATCH, eval_t, view_t
 from lb._speedups.policy.split cimport SPLIT_KEY, SPLIT_KNOWN, split_backend, split_point
 from lb._speedups.proto.h1 cimport h1_read_request, h1_reason_text
@@ -122,7 +124,7 @@ cdef class Explainer:
         if r == RULES_VERDICT:
             status = rule_number(&c, program_of(self.p), verdict.rule, verdict.rule.action == ACTION_TARPIT, 0)
             return "verdict", verdict.at, verdict.rule.action, status, chosen
-        return "done" if r == RULES_DONE else "error", verdict.at, 0, 0, chosen
+        return {RULES_DONE: "done", RULES_BAD: "bad"}.get(r, "error"), verdict.at, 0, 0, chosen
 
     def route(self, uint32_t frontend):
         cdef route_trace_t trace

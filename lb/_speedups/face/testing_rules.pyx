@@ -11,7 +11,7 @@ from lb._speedups.policy.plan cimport plan_check, plan_frontend, plan_t
 from lb._speedups.policy.program cimport program_of, rule_t
 from lb._speedups.policy.regex cimport regex_shelf_free, regex_shelf_init, regex_shelf_t
 from lb._speedups.policy.regexes cimport REGEXES_READY, regexes_compile, regexes_free, regexes_init, regexes_t
-from lb._speedups.policy.rule cimport RULES_DONE, RULES_ERROR, RULES_VERDICT, rules_run, verdict_t
+from lb._speedups.policy.rule cimport RULES_BAD, RULES_DONE, RULES_ERROR, RULES_VERDICT, rules_run, verdict_t
 from lb._speedups.policy.sample cimport (
     SAMPLE_BOOL, SAMPLE_FOUND, SAMPLE_IPV4, SAMPLE_IPV6, SAMPLE_METH, SAMPLE_SCRATCH, SAMPLE_SINT,
     SAMPLE_STR, eval_t, sample_cast, sample_put_address, sample_t, view_t,
@@ -182,7 +182,7 @@ cdef class Rules:
         memset(&verdict, 0, sizeof(verdict))
         r = rules_run(&self.eval, program_of(self.p), ruleset, self.response if response else self.request, &verdict)
         rule = verdict.rule
-        names = {RULES_DONE: "done", RULES_VERDICT: "verdict", RULES_ERROR: "error"}
+        names = {RULES_DONE: "done", RULES_VERDICT: "verdict", RULES_ERROR: "error", RULES_BAD: "bad"}
         return names.get(r, "wait"), verdict.at, rule.action if r == RULES_VERDICT else 0
 
     def head(self, bint response=False):

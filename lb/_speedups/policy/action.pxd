@@ -70,6 +70,7 @@ cdef inline bint action_is_known(uint16_t code) noexcept nogil:
     return (
         ACTION_ALLOW <= code < ACTIONS_VERDICT_END
         or ACTION_SET_HEADER <= code < ACTIONS_EDIT_END
+        or ACTION_REPLACE_HEADER <= code < ACTIONS_REWRITE_END
         or ACTION_SET_VAR <= code < ACTIONS_VARIABLE_END
         or ACTION_TRACK <= code < ACTIONS_TABLE_END
         or ACTION_SET_LOG_LEVEL <= code < ACTIONS_STREAM_END

@@ -13,6 +13,7 @@ cdef enum:                       # answers of rules_run
     RULES_VERDICT = 1            # a rule ends the stream, or says more than an edit: verdict.rule
     RULES_WAIT = 2               # nobody can tell yet: come again with verdict.at
     RULES_ERROR = 3              # an edit was not possible (no room, or not allowed), in strict mode: the stream must not go on
+    RULES_BAD = 4                # the request is wrong (400): a strict normalizer refuses it
 
 ctypedef struct verdict_t:
     uint32_t at                  # the rule that decided or waits, counted in its set

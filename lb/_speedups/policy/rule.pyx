@@ -2,9 +2,11 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.string cimport memcpy
 
 from lb._speedups.policy.action cimport (
-    ACTION_ALLOW, ACTION_STRICT_MODE, ACTIONS_EDIT, ACTIONS_TABLE, ACTIONS_VARIABLE, action_refuses,
+    ACTION_ALLOW, ACTION_STRICT_MODE, ACTIONS_EDIT, ACTIONS_REWRITE, ACTIONS_TABLE, ACTIONS_VARIABLE,
+    action_refuses,
 )
 from lb._speedups.policy.action_edit cimport action_edit
+from lb._speedups.policy.action_rewrite cimport REWRITE_BAD, action_rewrite
 from lb._speedups.policy.action_table cimport action_table
 from lb._speedups.policy.action_variable cimport action_variable
 from lb._speedups.policy.expression cimport cond_run, format_run
@@ -102,6 +104,12 @@ cdef int rules_run(eval_t *c, const program_t *g, uint32_t ruleset, message_t *m
         family = rule.action >> 8
         if family == ACTIONS_EDIT:
             if action_edit(c, g, rule, m) != 0 and not verdict.lax:
+                return RULES_ERROR
+        elif family == ACTIONS_REWRITE:
+            r = action_rewrite(c, g, rule, m)
+            if r == REWRITE_BAD:
+                return RULES_BAD
+            if r != 0 and not verdict.lax:
                 return RULES_ERROR
         elif family == ACTIONS_TABLE:
             action_table(c, g, rule)

@@ -1,13 +1,13 @@
 from libc.stdint cimport uint8_t, uint16_t
-from libc.string cimport memcpy
+from libc.string cimport memchr, memcmp, memcpy
 
 from lb._speedups.proto.authority cimport authority_is_valid
 from lb._speedups.proto.h1 cimport H1_METHOD_MAX, h1_method_id
 from lb._speedups.proto.message cimport (
-    MESSAGE_ABSOLUTE, MESSAGE_BLOCK, MESSAGE_EDIT_MAX, MESSAGE_REQUEST, MESSAGE_STAR, MESSAGE_TARGET_MAX, METHOD_CONNECT,
-    METHOD_HEAD, METHOD_OPTIONS, NAME_CONNECTION, NAME_CONTENT_LENGTH, NAME_EXPECT, NAME_HOST, NAME_KEEP_ALIVE,
-    NAME_PROXY_CONNECTION,
-    NAME_TE, NAME_TRAILER, NAME_TRANSFER_ENCODING, NAME_UPGRADE, message_add, message_delete, message_find,
+    FIELD_EDIT, MESSAGE_ABSOLUTE, MESSAGE_BLOCK, MESSAGE_EDIT_MAX, MESSAGE_FIELDS_ALL, MESSAGE_REQUEST, MESSAGE_STAR,
+    MESSAGE_TARGET_MAX, METHOD_CONNECT, METHOD_HEAD, METHOD_OPTIONS, NAME_CONNECTION, NAME_CONTENT_LENGTH,
+    NAME_EXPECT, NAME_HOST, NAME_KEEP_ALIVE, NAME_PROXY_CONNECTION, NAME_TE, NAME_TRAILER, NAME_TRANSFER_ENCODING,
+    NAME_UPGRADE, field_t, message_add, message_delete, message_find,
 )
 
 
@@ -74,11 +74,52 @@ cdef int put_target(message_t *m, const char *path, size_t path_len, const char 
     return 0
 
 
+# Of a path and query: where the path ends, the query behind `?` (NULL: there is none) and its length.
+cdef inline size_t path_end(const char *p, size_t n) noexcept nogil:
+    cdef const char *mark = <const char *> memchr(p, c'?', n)
+    return n if mark == NULL else <size_t> (mark - p)
+
+
+cdef inline const char *query_of(const char *p, size_t n) noexcept nogil:
+    cdef size_t end = path_end(p, n)
+    return p + end + 1 if end < n else NULL
+
+
+cdef inline size_t query_len(const char *p, size_t n) noexcept nogil:
+    cdef size_t end = path_end(p, n)
+    return n - end - 1 if end < n else 0
+
+
 cdef int edit_target(message_t *m, const char *p, size_t n) noexcept nogil:
-    cdef size_t i = 0
-    while i < n and p[i] != c'?':
+    return put_target(m, p, path_end(p, n), query_of(p, n), query_len(p, n))
+
+
+cdef int edit_uri(message_t *m, const char *p, size_t n) noexcept nogil:
+    cdef const char *path = b"/"
+    cdef size_t i = 0, from_, len = 1
+    if n and p[0] == c'/':
+        return edit_target(m, p, n)
+    if n == 1 and p[0] == c'*':
+        return 0 if m.flags & MESSAGE_STAR else -1
+    while i < n and (c'a' <= (p[i] | 0x20) <= c'z' or (i and (c'0' <= p[i] <= c'9' or p[i] in (c'+', c'-', c'.')))):
         i += 1
-    return put_target(m, p, i, p + i + 1 if i < n else NULL, n - i - 1 if i < n else 0)
+    if i == 0 or n - i < 4 or memcmp(p + i, b"://", 3) != 0:
+        return -1
+    from_ = i + 3
+    i = from_
+    while i < n and p[i] != c'/' and p[i] != c'?':
+        i += 1
+    if i < n and p[i] == c'/':                # else `http://host?query` means `/?query`
+        path = p + i
+        len = path_end(p + i, n - i)
+    # Room for Host too: a refused edit changes nothing.
+    if m.nfields >= MESSAGE_FIELDS_ALL or n + 8 > <size_t> (MESSAGE_BLOCK - m.edit_at):
+        return -1
+    if not authority_is_valid(p + from_, i - from_):
+        return -1
+    if put_target(m, path, len, query_of(p + i, n - i), query_len(p + i, n - i)) != 0:
+        return -1
+    return edit_host(m, b"Host", 4, p + from_, i - from_)
 
 
 cdef int edit_path(message_t *m, const char *p, size_t n) noexcept nogil:
@@ -127,6 +168,49 @@ cdef void edit_drop(message_t *m, const char *name, size_t len) noexcept nogil:
         i = message_find(m, name, len, <unsigned int> i + 1)
 
 
+# Another Host, which was checked. It alone remains, and is what routes look at.
+cdef int edit_host(message_t *m, const char *name, size_t len, const char *value, size_t n) noexcept nogil:
+    if message_add(m, NAME_HOST, name, len, value, n) != 0:
+        return -1
+    m.authority.at = m.fields[m.nfields - 1].value_at
+    m.authority.len = <uint16_t> n
+    while m.by_name[NAME_HOST] != m.nfields:
+        message_delete(m, m.by_name[NAME_HOST] - 1)
+    return 0
+
+
+cdef int edit_value(message_t *m, unsigned int i, const char *value, size_t n) noexcept nogil:
+    cdef field_t *field = &m.fields[i]
+    cdef uint16_t at
+    while n and (value[0] == c' ' or value[0] == c'\t'):
+        value += 1
+        n -= 1
+    while n and (value[n - 1] == c' ' or value[n - 1] == c'\t'):
+        n -= 1
+    if is_own(field.id) or h1_skip_value(value, value + n) != value + n:
+        return -1
+    if field.id == NAME_HOST and m.kind == MESSAGE_REQUEST and not authority_is_valid(value, n):
+        return -1
+    at = room_for(m, n)
+    if at == 0:
+        return -1
+    memcpy(m.block + at, value, n)
+    field.value_at = at
+    field.value_len = <uint16_t> n
+    field.line_end = 0
+    field.flags |= FIELD_EDIT
+    if field.id == NAME_HOST and m.kind == MESSAGE_REQUEST:
+        m.authority.at = at
+        m.authority.len = <uint16_t> n
+    return 0
+
+
+# What the codec writes itself.
+cdef inline bint is_own(uint8_t id) noexcept nogil:
+    return id == NAME_CONTENT_LENGTH or id == NAME_TRANSFER_ENCODING or id == NAME_CONNECTION or id == NAME_KEEP_ALIVE \
+        or id == NAME_PROXY_CONNECTION or id == NAME_TE or id == NAME_TRAILER or id == NAME_UPGRADE or id == NAME_EXPECT
+
+
 cdef int edit_add(message_t *m, const char *name, size_t len, const char *value, size_t n) noexcept nogil:
     cdef uint8_t id = h1_name_id(name, len)
     # White space around a value is no part of it, and a line may not begin or end with it.
@@ -136,18 +220,7 @@ cdef int edit_add(message_t *m, const char *name, size_t len, const char *value,
     while n and (value[n - 1] == c' ' or value[n - 1] == c'\t'):
         n -= 1
     if id == NAME_HOST and m.kind == MESSAGE_REQUEST:
-        if not authority_is_valid(value, n):
-            return -1
-        if message_add(m, id, name, len, value, n) != 0:
-            return -1
-        # The new one alone remains, and is what routes look at.
-        m.authority.at = m.fields[m.nfields - 1].value_at
-        m.authority.len = <uint16_t> n
-        while m.by_name[id] != m.nfields:
-            message_delete(m, m.by_name[id] - 1)
-        return 0
-    if id == NAME_CONTENT_LENGTH or id == NAME_TRANSFER_ENCODING or id == NAME_CONNECTION or id == NAME_KEEP_ALIVE \
-            or id == NAME_PROXY_CONNECTION or id == NAME_TE or id == NAME_TRAILER or id == NAME_UPGRADE \
-            or id == NAME_EXPECT:
-        return -1                             # the codec's own
+        return edit_host(m, name, len, value, n) if authority_is_valid(value, n) else -1
+    if is_own(id):
+        return -1
     return message_add(m, id, name, len, value, n)

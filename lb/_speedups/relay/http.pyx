@@ -18,7 +18,7 @@ from lb._speedups.policy.plan cimport (
     plan_route_t, plan_t, plan_text,
 )
 from lb._speedups.policy.route cimport route_find, route_found_t, route_is_plain
-from lb._speedups.policy.rule cimport RULES_DONE, RULES_VERDICT, verdict_t
+from lb._speedups.policy.rule cimport RULES_BAD, RULES_DONE, RULES_VERDICT, verdict_t
 from lb._speedups.policy.variable cimport SCOPE_REQ, variables_forget
 from lb._speedups.proto.h1 cimport H1_BAD_TARGET, H1_UNASKED_UPGRADE
 from lb._speedups.proto.message cimport (
@@ -385,6 +385,9 @@ cdef bint judge(stream_t *st, uint32_t ruleset, message_t *m) noexcept nogil:
             if m == st.request and not is_idempotent(m):
                 st.flags &= <uint16_t> ~STREAM_REPLAY    # a rule may have set the method
             return hint(st)
+        if r == RULES_BAD:
+            fail(st, 400, b"the target has an escape that is none", c'P', c'R')
+            return False
         if r != RULES_VERDICT:
             st.engine.rows[judge_oid(st)].internal_errors += 1
             fail(st, 500, b"a rule asks for an edit that is not possible", c'P', c'H' if m == st.response else c'R')

@@ -8,7 +8,7 @@ in the module of its family (`policy/action_*.pyx`) or in relay.
 from collections.abc import Callable
 from typing import NamedTuple
 
-from lb.config.actions import answer, check, edit, steer, stream, table, variable
+from lb.config.actions import answer, check, edit, rewrite, steer, stream, table, variable
 from lb.config.actions.context import Made, Phase, RuleContext
 from lb.config.actions.number import Action
 from lb.language.catalog import Type
@@ -41,6 +41,13 @@ ACTIONS = {
     "set_pathq": Kind(edit.line("set_pathq", Action.SET_PATHQ, check.pathq), _REQUEST),
     "set_query": Kind(edit.line("set_query", Action.SET_QUERY, check.target), _REQUEST),
     "set_status": Kind(edit.set_status, _RESPONSE),
+    "replace_header": Kind(rewrite.field("replace_header", Action.REPLACE_HEADER)),
+    "replace_value": Kind(rewrite.field("replace_value", Action.REPLACE_VALUE)),
+    "replace_path": Kind(rewrite.line("replace_path", Action.REPLACE_PATH), _REQUEST),
+    "replace_pathq": Kind(rewrite.line("replace_pathq", Action.REPLACE_PATHQ), _REQUEST),
+    "replace_uri": Kind(rewrite.line("replace_uri", Action.REPLACE_URI), _REQUEST),
+    "set_uri": Kind(rewrite.set_uri, _REQUEST),
+    "normalize_uri": Kind(rewrite.normalize_uri, _REQUEST),
     "set_var": Kind(variable.set_var),
     "set_var_fmt": Kind(variable.set_var_fmt),
     "unset_var": Kind(variable.unset_var),

@@ -41,6 +41,16 @@ def pathq(text: bytes) -> str:
     return target(text) if text.startswith(b"/") else "does not begin with '/'"
 
 
+def uri(text: bytes) -> str:
+    """Check a target of any form."""
+    if text.startswith(b"/"):
+        return target(text)
+    scheme_, found, rest = text.partition(b"://")
+    if not found or not scheme_.isalpha() or not rest:
+        return "is no address: write one that begins with '/' or with 'http://host'"
+    return target(text)
+
+
 def method(text: bytes) -> str:
     """Check a method that a request may be changed to."""
     if not TOKEN.fullmatch(text.decode("utf-8", "replace")) or len(text) > 32:

@@ -67,7 +67,10 @@ def test_terminators(lb: Echo, sent: bytes, answer: bytes) -> None:
 def test_an_unknown_command_is_answered_with_those_that_exist(lb: Echo) -> None:
     lines = exchange(lb, b"frobnicate\n").decode().splitlines()
     assert lines[0] == "Unknown command: 'frobnicate'. Please enter one of the following commands only:"
-    assert "  show stat [<iid> <type> <sid>] [typed|json] [up|no-maint]: report counters for each proxy and server" in lines
+    assert (
+        "  show stat [<iid> <type> <sid>] [typed|json] [up|no-maint]: report counters for each proxy and server"
+        in lines
+    )
     assert [line.split()[0] for line in lines[-4:-1]] == ["help", "prompt", "quit"]
     assert lines[-1] == ""
     lines = exchange(lb, b"show foo\n").decode().splitlines()
