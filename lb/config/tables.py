@@ -8,6 +8,7 @@ from msgspec import UNSET
 from lb.config.diagnostic import Finding, Path
 from lb.config.part import TablePart
 from lb.config.suggestion import nearest
+from lb.language.tables import ARRAY_MAX
 from lb.model.table import Table
 from lb.model.units import UnitError, duration_ms, size_bytes
 
@@ -19,11 +20,15 @@ TABLES_MAX = 1000
 
 # Numbers of table_store.
 STORES = {
+    "server_id": 0,
+    "gpt0": 1,
     "gpc0": 2,
     "gpc0_rate": 3,
     "conn_cnt": 4,
     "conn_rate": 5,
     "conn_cur": 6,
+    "sess_cnt": 7,
+    "sess_rate": 8,
     "http_req_cnt": 9,
     "http_req_rate": 10,
     "http_err_cnt": 11,
@@ -34,11 +39,15 @@ STORES = {
     "bytes_out_rate": 16,
     "gpc1": 17,
     "gpc1_rate": 18,
+    "http_fail_cnt": 19,
+    "http_fail_rate": 20,
+    "gpt": 21,
+    "gpc": 22,
+    "gpc_rate": 23,
 }
-UNBUILT_STORES = (
-    *("server_id", "server_key", "gpt", "gpt0", "gpc", "gpc_rate", "sess_cnt", "sess_rate"),
-    *("http_fail_cnt", "http_fail_rate", "glitch_cnt", "glitch_rate"),
-)
+UNBUILT_STORES = ("server_key", "glitch_cnt", "glitch_rate")
+ARRAYS = {"gpt": ("gpt0",), "gpc": ("gpc0", "gpc1"), "gpc_rate": ("gpc0_rate", "gpc1_rate")}
+"""Arrays, and what their first cells are called without one."""
 _WORD = re.compile(r"([a-z0-9_]+)(?:\(([^()]*)\))?")
 
 
@@ -128,19 +137,46 @@ class _Reader:
                     path, f"'store': unknown word '{word}'", f"did you mean '{near}'?" if near else "see the reference"
                 )
                 continue
-            period = self._period(path, word, found[2])
+            given = found[2]
+            cells = 1
+            if word in ARRAYS:
+                cells, given = self._cells(path, word, given)
+            period = self._period(path, word, given)
             if STORES[word] in made:
                 self._wrong(path, f"'store': '{word}' is given twice")
-            made[STORES[word]] = (STORES[word], 1, period)
+            made[STORES[word]] = (STORES[word], cells, period)
+        for array, others in ARRAYS.items():
+            for other in others:
+                if STORES[array] in made and STORES[other] in made:
+                    self._wrong(
+                        ("store",),
+                        f"'store': '{other}' is the array '{array}' too",
+                        f"remove '{other}'; its fetches stay",
+                    )
         return tuple(made[number] for number in sorted(made))
+
+    def _cells(self, path: Path, word: str, text: str | None) -> tuple[int, str | None]:
+        """Return the length of an array, and what stands behind it."""
+        example = f"{word}(4,10s)" if word.endswith("_rate") else f"{word}(4)"
+        number, comma, rest = (text or "").partition(",")
+        if not number.isdecimal() or not 1 <= int(number[:9]) <= ARRAY_MAX:
+            self._wrong(path, f"'store': '{word}' needs a length from 1 to {ARRAY_MAX}", f"write '{example}'")
+            return 1, "1s" if word.endswith("_rate") else None
+        return int(number), rest if comma else None
 
     def _period(self, path: Path, word: str, text: str | None) -> int:
         if not word.endswith("_rate"):
             if text is not None:
-                self._wrong(path, f"'store': '{word}' takes no argument", f"write '{word}'")
+                example = f"{word}(4)" if word in ARRAYS else word
+                self._wrong(
+                    path,
+                    f"'store': '{word}' takes no {'second ' if word in ARRAYS else ''}argument",
+                    f"write '{example}'",
+                )
             return 0
         if text is None:
-            self._wrong(path, f"'store': '{word}' needs a period", f"write '{word}(10s)'")
+            example = f"{word}(4,10s)" if word in ARRAYS else f"{word}(10s)"
+            self._wrong(path, f"'store': '{word}' needs a period", f"write '{example}'")
             return 1
         try:
             ms = duration_ms(text)

@@ -7,6 +7,8 @@ HAProxy's manual says of it (7.3): the type of its result and its arguments.
 from dataclasses import dataclass, replace
 from enum import IntEnum
 
+from lb.language.tables import ARRAY_MAX, LOOKS, TRACKS, UNBUILT
+
 
 class Type(IntEnum):
     """Types of samples (`sample_type`)."""
@@ -90,6 +92,8 @@ class Fetch:
     type: Type
     args: tuple[Argument, ...] = ()
     needs: Needs = Needs.NOTHING
+    preset: tuple[int, int] | None = None
+    """An argument that the name says, and which it is: `sc0_get_gpc0` is `sc_get_gpc0(0)`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +155,44 @@ def _converters(family: int, table: str) -> list[Converter]:
 
 
 INTERNAL, CONNECTION, REQUEST, RESPONSE, TRACKED, SOURCE, VARIABLE = 1, 2, 3, 4, 5, 6, 7
+TABLE = 14
+TABLE_CONVERTERS = 9
+
+
+def _looks() -> list[Fetch]:
+    """Fetches of entries: tracked ones, also with the number of the track in the name, and the client address's."""
+    made: list[Fetch] = []
+    for look in LOOKS:
+        if look.constant in UNBUILT:
+            continue
+        kind = Type.BOOL if look.is_truth else Type.SINT
+        number = f"int[0..{ARRAY_MAX - 1}] " if look.is_numbered else ""
+        if look.tracked:
+            code = TRACKED << 8 | look.number
+            args = arguments(f"{number}int[0..{TRACKS - 1}] table?")
+            made.append(Fetch(look.tracked, code, kind, args, Needs.CONNECTION))
+            for track in range(TRACKS):
+                name = look.tracked.replace("sc_", f"sc{track}_")
+                args = arguments(f"{number}table?")
+                made.append(Fetch(name, code, kind, args, Needs.CONNECTION, (int(look.is_numbered), track)))
+        if look.source:
+            args = arguments(f"{number}table")
+            made.append(Fetch(look.source, SOURCE << 8 | look.number, kind, args, Needs.CONNECTION))
+    return made
+
+
+def _table_converters() -> list[Converter]:
+    made: list[Converter] = []
+    for look in LOOKS:
+        if not look.converter or look.constant in UNBUILT:
+            continue
+        kind = Type.BOOL if look.is_truth else Type.SINT
+        args = f"int[0..{ARRAY_MAX - 1}] table" if look.is_numbered else "table"
+        if look.constant in ("IDLE", "EXPIRE"):
+            args += " int?"
+        made.append(Converter(look.converter, TABLE_CONVERTERS << 8 | look.number, Type.ANY, kind, arguments(args)))
+    return made
+
 
 FETCHES: dict[str, Fetch] = {
     each.name: each
@@ -245,56 +287,13 @@ FETCHES: dict[str, Fetch] = {
             res.cook_val SINT text
             """,
         ),
+        *_looks(),
         *_fetches(
-            TRACKED,
-            Needs.CONNECTION,
+            TABLE,
+            Needs.NOTHING,
             """
-            sc_conn_cnt SINT int[0..2] table?
-            sc_conn_cur SINT int[0..2] table?
-            sc_conn_rate SINT int[0..2] table?
-            sc_http_req_cnt SINT int[0..2] table?
-            sc_http_req_rate SINT int[0..2] table?
-            sc_http_err_cnt SINT int[0..2] table?
-            sc_http_err_rate SINT int[0..2] table?
-            sc_bytes_in_rate SINT int[0..2] table?
-            sc_bytes_out_rate SINT int[0..2] table?
-            sc_kbytes_in SINT int[0..2] table?
-            sc_kbytes_out SINT int[0..2] table?
-            sc_get_gpc0 SINT int[0..2] table?
-            sc_get_gpc1 SINT int[0..2] table?
-            sc_gpc0_rate SINT int[0..2] table?
-            sc_gpc1_rate SINT int[0..2] table?
-            sc_inc_gpc0 SINT int[0..2] table?
-            sc_inc_gpc1 SINT int[0..2] table?
-            sc_clr_gpc0 SINT int[0..2] table?
-            sc_clr_gpc1 SINT int[0..2] table?
-            sc_trackers SINT int[0..2] table?
-            sc_tracked BOOL int[0..2] table?
-            """,
-        ),
-        *_fetches(
-            SOURCE,
-            Needs.CONNECTION,
-            """
-            src_conn_cnt SINT table
-            src_conn_cur SINT table
-            src_conn_rate SINT table
-            src_http_req_cnt SINT table
-            src_http_req_rate SINT table
-            src_http_err_cnt SINT table
-            src_http_err_rate SINT table
-            src_bytes_in_rate SINT table
-            src_bytes_out_rate SINT table
-            src_kbytes_in SINT table
-            src_kbytes_out SINT table
-            src_get_gpc0 SINT table
-            src_get_gpc1 SINT table
-            src_gpc0_rate SINT table
-            src_gpc1_rate SINT table
-            src_inc_gpc0 SINT table
-            src_inc_gpc1 SINT table
-            src_clr_gpc0 SINT table
-            src_clr_gpc1 SINT table
+            table_cnt SINT table
+            table_avl SINT table
             """,
         ),
         *_needing(
@@ -462,6 +461,7 @@ CONVERTERS: dict[str, Converter] = {
             secure_memcmp BIN BOOL variable
             """,
         ),
+        *_table_converters(),
     ]
 }
 

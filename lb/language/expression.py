@@ -107,7 +107,11 @@ def parse_from(text: str, begin: int, names: Names, at: int = 1) -> tuple[Expres
         raise LanguageError("an expression is missing", at + begin, "such as 'src' or 'req.hdr(host)'")
     fetch = fetch_named(found[0], at + begin)
     given, i = _parenthesis(text, found.end(), at)
-    ops = [Op(fetch.code, 0, _arguments(fetch.name, fetch.args, given, names, at + begin))]
+    args = _arguments(fetch.name, fetch.args, given, names, at + begin)
+    if fetch.preset is not None:
+        place, number = fetch.preset
+        args = (*args[:place], Arg(ARG_INT, number), *args[place:])
+    ops = [Op(fetch.code, 0, args)]
     kind = fetch.type
     while i < len(text) and text[i] == ",":
         found = _NAME.match(text, i + 1)

@@ -9,7 +9,7 @@ UNBUILT_FETCHES = _names(
     """
     avg_queue base32 base32+src be_sess_rate be_conn_free be_tunnel_timeout be_server_timeout connslots env
     fe_req_rate fe_sess_rate fe_defbe fe_client_timeout nbproc nbthread queue sc_table srv_is_up srv_iweight srv_queue
-    srv_sess_rate srv_uweight srv_weight table_avl table_cnt thread prio_class prio_offset proc pid
+    srv_sess_rate srv_uweight srv_weight thread prio_class prio_offset proc pid
     fc_pp_authority fc_pp_tlv fc_pp_unique_id fc_rcvd_proxy fc_http_major fc_rtt fc_rttvar fc_unacked fc_lost fc_retrans
     fc_reordering fc_fackets fc_sacked fc_src fc_dst fc_src_port fc_dst_port fc_src_is_local fc_dst_is_local fc_timer_handshake
     fc_timer_total fc_glitches fc_settings_streams_limit bc_http_major bc_src bc_src_port bc_dst bc_dst_port bc_glitches
@@ -25,16 +25,8 @@ UNBUILT_FETCHES = _names(
     txn.sess_term_state txn.id32 txn.conn_retries txn.redispatched txn.queue_time last_rule_file last_rule_line last_entity
     waiting_entity bytes_in bytes_out req.bytes_in req.bytes_out res.bytes_in res.bytes_out req.timer.hdr req.timer.idle
     req.timer.queue req.timer.tq res.timer.data res.timer.hdr bc.timer.connect fc.timer.handshake fc.timer.total
-    sc_clr_gpc sc_get_gpc
-    sc_get_gpt sc_get_gpt0 sc_gpc_rate
-    sc_http_fail_cnt sc_http_fail_rate sc_inc_gpc
-    sc_sess_cnt sc_sess_rate sc_glitch_cnt sc_glitch_rate
-    src_clr_gpc src_get_gpc src_get_gpt
-    src_get_gpt0 src_gpc_rate src_http_fail_cnt src_http_fail_rate
-    src_inc_gpc src_sess_cnt src_sess_rate
-    src_updt_conn_cnt sc0_conn_cnt sc0_conn_cur sc0_conn_rate sc0_get_gpc0 sc0_http_err_rate sc0_http_req_cnt
-    sc0_http_req_rate sc0_inc_gpc0 sc0_sess_rate sc0_tracked sc1_conn_rate sc1_http_req_rate sc1_get_gpc0 sc1_inc_gpc0
-    sc2_conn_rate sc2_http_req_rate ssl_fc ssl_fc_sni ssl_fc_alpn ssl_fc_cipher ssl_fc_protocol ssl_fc_has_crt ssl_c_used
+    sc_glitch_cnt sc_glitch_rate src_glitch_cnt src_glitch_rate
+    ssl_fc ssl_fc_sni ssl_fc_alpn ssl_fc_cipher ssl_fc_protocol ssl_fc_has_crt ssl_c_used
     ssl_c_verify ssl_c_s_dn ssl_c_i_dn ssl_c_serial ssl_c_sha1 ssl_bc ssl_bc_alpn
     """
 )
@@ -42,15 +34,11 @@ UNBUILT_FETCHES = _names(
 UNBUILT_CONVERTERS = _names(
     """
     51d.single aes_cbc_dec aes_cbc_enc aes_gcm_dec aes_gcm_enc add_item bytes_in
-    debug digest fix_is_valid fix_tag_value hmac in_table
+    debug digest fix_is_valid fix_tag_value hmac
     jwt_verify map map_beg map_dir map_dom map_end
     map_int map_ip map_key map_len map_reg map_regm map_str map_sub map_str_int map_str_ip map_ip_int map_beg_int map_reg_int
     mqtt_field_value mqtt_is_valid protobuf ungrpc
     sha1 sha2 md5 srv_queue
-    table_bytes_in_rate table_bytes_out_rate table_clr_gpc table_clr_gpc0 table_conn_cnt table_conn_cur table_conn_rate
-    table_expire table_gpc table_gpc0 table_gpc_rate table_gpc0_rate table_gpt table_gpt0 table_http_err_cnt
-    table_http_err_rate table_http_fail_cnt table_http_fail_rate table_http_req_cnt table_http_req_rate table_idle
-    table_inc_gpc table_inc_gpc0 table_kbytes_in table_kbytes_out table_server_id table_sess_cnt table_sess_rate
-    table_trackers when x509_v_err_str
+    when x509_v_err_str table_glitch_cnt table_glitch_rate
     """
 )

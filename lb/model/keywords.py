@@ -134,9 +134,6 @@ UNBUILT: dict[str, dict[str, str]] = {
     "Rule": {
         "auth": "rules",
         "capture": "rules",
-        "sc_inc_gpc": "tables",
-        "sc_add_gpc": "tables",
-        "sc_set_gpt": "tables",
         "set_map": "rules",
         "del_map": "rules",
         "add_acl": "rules",

@@ -13,6 +13,11 @@ from lb.model.kinds import Name, Text
 Condition = Annotated[Text, Meta(extra={"kind": "text"})]
 Acl = Text | tuple[Text, ...]
 
+Track = Annotated[int, Meta(ge=0, le=2)]
+
+# How many they are is said by lb/config/actions, in better words.
+_NUMBERS = Meta(extra={"kind": "list", "item": "number"})
+_VALUES = Meta(extra={"kind": "list", "item": "number or expression"})
 _PAIR = Meta(min_length=2, max_length=2, extra={"kind": "list", "item": "name, format"})
 _FIELD = Meta(min_length=3, max_length=3, extra={"kind": "list", "item": "name, regular expression, format"})
 _REPLACE = Meta(min_length=2, max_length=2, extra={"kind": "list", "item": "regular expression, format"})
@@ -168,6 +173,30 @@ class Rule(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         Annotated[int, Meta(ge=0, le=2)] | UnsetType,
         Meta(description="With `track`: 0, 1 or 2, by which `sc_...` fetches name it; 0 if not given."),
     ] = field(name="as", default=UNSET)
+    sc_inc_gpc: Annotated[
+        Annotated[tuple[int, ...], _NUMBERS] | UnsetType,
+        Meta(
+            description="[number, track]: count one in a counter of the array `gpc` of a tracked key.",
+            examples=[[0, 1]],
+        ),
+    ] = UNSET
+    sc_inc_gpc0: Annotated[Track | UnsetType, Meta(description="Count one in `gpc0` of a tracked key.")] = UNSET
+    sc_inc_gpc1: Annotated[Track | UnsetType, Meta(description="Count one in `gpc1` of a tracked key.")] = UNSET
+    sc_add_gpc: Annotated[
+        Annotated[tuple[int | Text, ...], _VALUES] | UnsetType,
+        Meta(
+            description="[number, track, value]: add a number, or what an expression gives, to a counter of the array `gpc`.",
+            examples=[[0, 0, "req.hdr_val(x-cost)"]],
+        ),
+    ] = UNSET
+    sc_set_gpt: Annotated[
+        Annotated[tuple[int | Text, ...], _VALUES] | UnsetType,
+        Meta(description="[number, track, value]: mark a tracked key in the array `gpt`.", examples=[[0, 0, 1]]),
+    ] = UNSET
+    sc_set_gpt0: Annotated[
+        Annotated[tuple[int | Text, ...], _VALUES] | UnsetType,
+        Meta(description="[track, value]: mark a tracked key in `gpt0`.", examples=[[0, "rand(100)"]]),
+    ] = UNSET
     use_backend: Annotated[
         Text | UnsetType,
         Meta(

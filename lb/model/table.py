@@ -34,7 +34,8 @@ class Table(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         Meta(
             description="What is kept: `conn_cnt`, `conn_cur`, `conn_rate(10s)`, `http_req_cnt`, `http_req_rate(10s)`, "
             "`http_err_cnt`, `http_err_rate(10s)`, `bytes_in_cnt`, `bytes_in_rate(10s)`, `bytes_out_cnt`, `bytes_out_rate(10s)`, "
-            "`gpc0`, `gpc0_rate(10s)`, `gpc1`, `gpc1_rate(10s)`.",
+            "`sess_cnt`, `sess_rate(10s)`, `http_fail_cnt`, `http_fail_rate(10s)`, `server_id`, counters `gpc0`, `gpc0_rate(10s)`, "
+            "`gpc1`, `gpc1_rate(10s)` or arrays of them `gpc(4)`, `gpc_rate(4,10s)`, tags `gpt0` or `gpt(4)`.",
             extra={"kind": "list", "item": "what to keep"},
         ),
     ] = ()

@@ -22,7 +22,7 @@ from lb._speedups.face.tables import (
     release,
     table_rows,
 )
-from lb._speedups.face.testing_tables import check, spoil
+from lb._speedups.face.testing_tables import check, spoil, wind
 
 GPC0 = STORE_NAMES.index("gpc0")
 CONN_CUR = STORE_NAMES.index("conn_cur")
@@ -177,6 +177,10 @@ class Tables(RuleBasedStateMachine):
     @rule()
     def rebuilding(self) -> None:
         spoil(self.mapping, self.at)
+
+    @rule(left=strategies.integers(0, 3))
+    def winding(self, left: int) -> None:
+        wind(self.mapping, self.at, 0xFFFFFFFF - left)
 
     @invariant()
     def agree(self) -> None:

@@ -2,7 +2,7 @@
 
 from cpython.exc cimport PyErr_SetFromErrno
 from libc.stdint cimport uint32_t, uint64_t
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 from lb._speedups.base.ledger cimport ledger_make, ledger_of, ledger_t
 from lb._speedups.base.mapping cimport MAPPING_ARENA_AT, MAPPING_WORKERS, mapping_t
@@ -11,12 +11,16 @@ from lb._speedups.policy.table cimport (
     ENTRY_USED, STORES, TABLE_ARRAY_MAX, TABLE_BINARY, TABLE_INTEGER, TABLE_IP, TABLE_IPV6, TABLE_KEY_MAX, TABLE_NAME,
     TABLE_NOPURGE, TABLE_SIZE_MAX, TABLE_STRING, table_add_locked, table_agrees, table_at, table_bytes, table_copy,
     table_drop_locked, table_enter, table_entry, table_entry_t, table_hold, table_key, table_key_t, table_leave, table_make,
-    table_named, table_purge_locked, table_read_locked, table_release, table_set_locked, table_shard, table_spec_t,
+    table_is_expired, table_named, table_read_locked, table_release, table_set_locked, table_shard, table_spec_t,
     table_stores, table_t, table_take, table_unmake, table_used, tables_bury, tables_collect, tables_of,
 )
 
 import os
 from time import monotonic_ns
+
+cdef enum:
+    COPIES = 64                  # entries that are copied under one lock
+
 
 globals().update(
     TABLE_IP=TABLE_IP,
@@ -35,7 +39,8 @@ globals().update(
 STORE_NAMES = (
     "server_id", "gpt0", "gpc0", "gpc0_rate", "conn_cnt", "conn_rate", "conn_cur", "sess_cnt", "sess_rate", "http_req_cnt",
     "http_req_rate", "http_err_cnt", "http_err_rate", "bytes_in_cnt", "bytes_in_rate", "bytes_out_cnt", "bytes_out_rate",
-    "gpc1", "gpc1_rate", "gpt", "gpc", "gpc_rate", "http_fail_cnt", "http_fail_rate", "owed_ms", "refused",
+    "gpc1", "gpc1_rate", "http_fail_cnt", "http_fail_rate", "gpt", "gpc", "gpc_rate", "owed_ms", "refused", "glitch_cnt",
+    "glitch_rate",
 )
 
 
@@ -99,6 +104,7 @@ def place_table(
     cdef table_t *old
     cdef table_t *t
     cdef uint64_t at
+    cdef int failed
     fill_spec(&spec, name, key_type, key_size, size, expire_ms, nopurge, stores)
     if tables_of(m).secret[0] == 0:
         tables_of(m).secret[0] = int.from_bytes(os.urandom(8), "little") | 1
@@ -120,7 +126,9 @@ def place_table(
         outcome = "emptied"
         if table_agrees(old, &spec):
             with nogil:
-                table_copy(m, t, old)
+                failed = table_copy(m, t, old)
+            if failed:
+                PyErr_SetFromErrno(OSError)
             outcome = "resized"
     t.next_at = tables_of(m).first_at
     tables_of(m).first_at = at
@@ -169,32 +177,58 @@ def table_information(Mapping mapping, uint64_t at, now_ms=None):
     }
 
 
-cdef object key_bytes(const table_entry_t *e):
-    return (<const char *> e.key)[:e.key_len]
+# Copies of entries of a shard that are there, from the i-th on: their number; `i` becomes where the next ones begin. As many as
+# one lock may take time for.
+cdef uint32_t copy_entries(
+    mapping_t *m, table_t *t, uint32_t shard, uint64_t now_ms, uint32_t *i, char *copies, uint32_t *numbers, bint *more
+) noexcept nogil:
+    cdef table_entry_t *e
+    cdef uint32_t n = 0, looked = 0
+    more[0] = False
+    if table_take(m, t, shard) != 0:
+        return 0
+    while i[0] < table_shard(t, shard).fresh:
+        if n == COPIES or looked == 8 * COPIES:
+            more[0] = True
+            break
+        e = table_entry(t, shard, i[0])
+        if e.state == ENTRY_USED and not table_is_expired(t, e, now_ms):
+            memcpy(copies + n * t.stride, e, t.stride)
+            numbers[n] = i[0]
+            n += 1
+        i[0] += 1
+        looked += 1
+    table_leave(t, shard)
+    return n
 
 
 def table_rows(Mapping mapping, uint64_t at, now_ms=None):
     cdef table_t *t = table_in(mapping, at)
-    cdef table_entry_t *e
-    cdef uint64_t now = moment(now_ms), left
-    cdef uint32_t shard, i, store, cell
+    cdef uint64_t now = moment(now_ms)
+    cdef uint32_t numbers[COPIES]
+    cdef uint32_t shard, i, n, k
+    cdef bint more = True
+    copies = bytearray(COPIES * t.stride)
     for shard in range(t.shards):
-        rows = []
-        if table_take(mapping.m, t, shard) != 0:
-            continue
-        table_purge_locked(t, shard, now)
-        for i in range(t.shard_size):
-            e = table_entry(t, shard, i)
-            if e.state != ENTRY_USED:
-                continue
-            left = e.touched_ms + t.expire_ms - now if e.touched_ms + t.expire_ms > now else 0
-            rows.append((
-                <uint64_t> e, key_bytes(e), e.refs, left if t.expire_ms else 0, shard,
-                [table_read_locked(t, e, store, cell, now) for store in range(STORES)
-                 for cell in range(t.columns[store].cells)],
-            ))
-        table_leave(t, shard)
-        yield from rows
+        i = 0
+        more = True
+        while more:
+            rows = []
+            n = copy_entries(mapping.m, t, shard, now, &i, copies, numbers, &more)
+            for k in range(n):
+                rows.append(row_of(t, shard, numbers[k], <table_entry_t *> (<char *> copies + k * t.stride), now))
+            yield from rows
+
+
+cdef object row_of(table_t *t, uint32_t shard, uint32_t i, table_entry_t *e, uint64_t now):
+    cdef uint32_t store, cell
+    cdef uint64_t left = 0
+    if t.expire_ms != 0 and e.touched_ms + t.expire_ms > now:
+        left = e.touched_ms + t.expire_ms - now
+    return (
+        <uint64_t> table_entry(t, shard, i), (<const char *> e.key)[:e.key_len], e.refs, left, shard,
+        [table_read_locked(t, e, store, cell, now) for store in range(STORES) for cell in range(t.columns[store].cells)],
+    )
 
 
 cdef int key_in(const table_t *t, table_key_t *key, bytes given) except -1:
@@ -293,12 +327,13 @@ def make_ledger(Mapping mapping, uint32_t slot):
         PyErr_SetFromErrno(OSError)
 
 
-def hold(Mapping mapping, uint64_t at, uint32_t slot, bytes key, *, now_ms=None):
+def hold(Mapping mapping, uint64_t at, uint32_t slot, bytes key, *, now_ms=None, uint32_t counts=0):
     """Hold an entry for a worker; the place in its ledger, 0 = no room."""
     cdef table_t *t = table_in(mapping, at)
     cdef table_key_t k
+    cdef uint32_t number
     key_in(t, &k, key)
-    return table_hold(mapping.m, t, ledger_in(mapping, slot), &k, moment(now_ms), NULL)
+    return table_hold(mapping.m, t, ledger_in(mapping, slot), &k, moment(now_ms), counts, &number)
 
 
 def release(Mapping mapping, uint32_t slot, uint32_t place, *, now_ms=None):

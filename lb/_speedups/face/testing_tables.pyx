@@ -5,8 +5,8 @@ from libc.string cimport memset
 
 from lb._speedups.face.mapping cimport Mapping
 from lb._speedups.policy.table cimport (
-    ENTRY_USED, table_at, table_entry, table_entry_t, table_leave, table_rebuild_locked, table_shard, table_shard_t, table_t,
-    table_take,
+    ENTRY_USED, TABLE_ENTRY_BITS, table_at, table_entry, table_entry_t, table_leave, table_rebuild_locked, table_shard,
+    table_shard_t, table_t, table_take,
 )
 
 
@@ -19,60 +19,73 @@ def spoil(Mapping mapping, uint64_t at):
     for shard in range(t.shards):
         assert table_take(mapping.m, t, shard) == 0
         s = table_shard(t, shard)
-        s.stamps = 0xdddddddd
-        s.used = s.free = s.oldest = s.newest = 0xdddddddd
-        memset(<char *> t + t.buckets_at + shard * t.buckets * 4, 0xdd, t.buckets * 4)
-        for i in range(t.shard_size):
+        s.stamps = s.used = s.free = s.queued = 0xdddddddd
+        memset(<char *> t + t.index_at + shard * t.places * 4, 0xdd, t.places * 4)
+        memset(<char *> t + t.queue_at + shard * t.shard_size * 8, 0xdd, t.shard_size * 8)
+        for i in range(s.fresh):
             e = table_entry(t, shard, i)
-            e.refs = e.chain = e.older = e.newer = 0xdddddddd
+            e.refs = 0xdddddddd
+            e.queued = 0xdd
         table_rebuild_locked(mapping.m, t, shard)
         table_leave(t, shard)
 
 
+def wind(Mapping mapping, uint64_t at, uint32_t stamps):
+    """Let so many touches have been: their number comes to its end, and entries are numbered anew."""
+    cdef table_t *t = table_at(mapping.m, at)
+    cdef uint32_t shard
+    for shard in range(t.shards):
+        assert table_take(mapping.m, t, shard) == 0
+        table_shard(t, shard).stamps = max(stamps, table_shard(t, shard).stamps)
+        table_leave(t, shard)
+
+
 def check(Mapping mapping, uint64_t at):
-    """Raise AssertionError unless chains, free list and age agree with the entries."""
+    """Raise AssertionError unless index, free list and queue agree with the entries."""
     cdef table_t *t = table_at(mapping.m, at)
     cdef table_shard_t *s
     cdef table_entry_t *e
-    cdef uint32_t shard, i, link
-    cdef uint32_t *buckets
-    cdef uint64_t stamp
+    cdef uint32_t shard, i, link, place
+    cdef uint32_t *places
+    cdef uint64_t *queue
     for shard in range(t.shards):
         assert table_take(mapping.m, t, shard) == 0
-        s = table_shard(t, shard)
-        used = {i for i in range(t.shard_size) if table_entry(t, shard, i).state == ENTRY_USED}
-        chained = []
-        buckets = <uint32_t *> (<char *> t + t.buckets_at + shard * t.buckets * 4)
-        for i in range(t.buckets):
-            link = buckets[i]
+        try:
+            s = table_shard(t, shard)
+            assert s.fresh <= t.shard_size
+            used = {i for i in range(t.shard_size) if table_entry(t, shard, i).state == ENTRY_USED}
+            assert not used or max(used) < s.fresh
+            assert s.used == len(used)
+            indexed = []
+            places = <uint32_t *> (<char *> t + t.index_at + shard * t.places * 4)
+            for place in range(t.places):
+                if places[place] == 0:
+                    continue
+                i = (places[place] & ((1 << TABLE_ENTRY_BITS) - 1)) - 1
+                indexed.append(i)
+                e = table_entry(t, shard, i)
+                assert places[place] >> TABLE_ENTRY_BITS == e.hash & (0xffffffff >> TABLE_ENTRY_BITS), "another entry's tag"
+                link = e.hash & (t.places - 1)
+                while link != place:
+                    assert places[link] != 0, "a search would not find it"
+                    link = (link + 1) & (t.places - 1)
+            assert sorted(indexed) == sorted(used), (indexed, used)
+            free = []
+            link = s.free
             while link:
-                e = table_entry(t, shard, link - 1)
-                assert e.hash & (t.buckets - 1) == i, "an entry stands in another chain"
-                chained.append(link - 1)
-                assert len(chained) <= t.shard_size
-                link = e.chain
-        assert sorted(chained) == sorted(used), (chained, used)
-        free = []
-        link = s.free
-        while link:
-            free.append(link - 1)
-            assert len(free) <= t.shard_size
-            link = table_entry(t, shard, link - 1).chain
-        assert sorted(free) == sorted(set(range(t.shard_size)) - used)
-        assert s.used == len(used)
-        aged = []
-        last = 0
-        link = s.oldest
-        stamp = 0
-        while link:
-            e = table_entry(t, shard, link - 1)
-            assert e.older == last, "the age list is no list"
-            assert e.stamp > stamp, "an older one stands behind a younger one"
-            stamp = e.stamp
-            aged.append(link - 1)
-            last = link
-            assert len(aged) <= t.shard_size
-            link = e.newer
-        assert s.newest == last
-        assert sorted(aged) == sorted(i for i in used if table_entry(t, shard, <uint32_t> i).refs == 0)
-        table_leave(t, shard)
+                free.append(link - 1)
+                assert len(free) <= t.shard_size
+                link = table_entry(t, shard, link - 1).refs
+            assert sorted(free) == sorted(set(range(s.fresh)) - used)
+            queue = <uint64_t *> (<char *> t + t.queue_at + shard * t.shard_size * 8)
+            queued = [(queue[i] >> 32, queue[i] & 0xffffffff) for i in range(s.queued)]
+            assert all(queued[(n - 1) // 2] <= queued[n] for n in range(1, len(queued))), "the queue is no heap"
+            for stamp, number in queued:
+                e = table_entry(t, shard, <uint32_t> number)
+                assert e.queued == 1
+                assert e.state != ENTRY_USED or stamp <= e.stamp <= s.stamps
+            numbers = sorted(number for _, number in queued)
+            assert numbers == [i for i in range(s.fresh) if table_entry(t, shard, i).queued]
+            assert set(numbers) >= {i for i in used if table_entry(t, shard, <uint32_t> i).refs == 0}
+        finally:
+            table_leave(t, shard)

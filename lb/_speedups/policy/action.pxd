@@ -52,6 +52,12 @@ cdef enum:                       # ACTIONS_VARIABLE
 
 cdef enum:                       # ACTIONS_TABLE
     ACTION_TRACK = 0x601         # args: which of a stream's tracks, expression of the key, table
+    ACTION_SC_INC_GPC            # args: which of the tracks, number in the array, value (a number or an expression)
+    ACTION_SC_INC_GPC0
+    ACTION_SC_INC_GPC1
+    ACTION_SC_ADD_GPC
+    ACTION_SC_SET_GPT
+    ACTION_SC_SET_GPT0
     ACTIONS_TABLE_END
 
 cdef enum:                       # ACTIONS_STREAM

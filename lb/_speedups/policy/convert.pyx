@@ -4,12 +4,13 @@ from lb._speedups.policy.convert_json cimport convert_json
 from lb._speedups.policy.convert_net cimport convert_net
 from lb._speedups.policy.convert_number cimport convert_number
 from lb._speedups.policy.convert_regex cimport convert_regex
+from lb._speedups.policy.convert_table cimport convert_table
 from lb._speedups.policy.convert_text cimport convert_text
 from lb._speedups.policy.convert_time cimport convert_time
 from lb._speedups.policy.convert_variable cimport convert_variable
 from lb._speedups.policy.program cimport (
     CONVERTERS_CODEC, CONVERTERS_HASH, CONVERTERS_JSON, CONVERTERS_NET, CONVERTERS_NUMBER, CONVERTERS_REGEX,
-    CONVERTERS_TEXT, CONVERTERS_TIME, CONVERTERS_VARIABLE,
+    CONVERTERS_TABLE, CONVERTERS_TEXT, CONVERTERS_TIME, CONVERTERS_VARIABLE,
 )
 from lb._speedups.policy.sample cimport SAMPLE_FOUND, SAMPLE_NONE, sample_cast
 
@@ -36,4 +37,6 @@ cdef int convert_run(eval_t *c, const program_t *g, const op_t *op, sample_t *s)
         return convert_json(c, g, op, s)
     if family == CONVERTERS_REGEX:
         return convert_regex(c, g, op, s)
+    if family == CONVERTERS_TABLE:
+        return convert_table(c, g, op, s)
     return SAMPLE_NONE

@@ -2,11 +2,11 @@ from lb._speedups.policy.fetch_connection cimport fetch_connection
 from lb._speedups.policy.fetch_internal cimport fetch_internal
 from lb._speedups.policy.fetch_request cimport fetch_request
 from lb._speedups.policy.fetch_response cimport fetch_response
-from lb._speedups.policy.fetch_table cimport fetch_source, fetch_tracked
+from lb._speedups.policy.fetch_table cimport fetch_source, fetch_table, fetch_tracked
 from lb._speedups.policy.fetch_variable cimport fetch_variable
 from lb._speedups.policy.program cimport (
-    FETCHES_CONNECTION, FETCHES_INTERNAL, FETCHES_REQUEST, FETCHES_RESPONSE, FETCHES_SOURCE, FETCHES_TRACKED,
-    FETCHES_VARIABLE,
+    FETCHES_CONNECTION, FETCHES_INTERNAL, FETCHES_REQUEST, FETCHES_RESPONSE, FETCHES_SOURCE, FETCHES_TABLE,
+    FETCHES_TRACKED, FETCHES_VARIABLE,
 )
 from lb._speedups.policy.sample cimport SAMPLE_NONE
 
@@ -33,4 +33,6 @@ cdef int fetch_run(eval_t *c, const program_t *g, const op_t *op, sample_t *s) n
         return fetch_tracked(c, g, op, s)
     if family == FETCHES_SOURCE:
         return fetch_source(c, g, op, s)
+    if family == FETCHES_TABLE:
+        return fetch_table(c, g, op, s)
     return SAMPLE_NONE

@@ -8,17 +8,18 @@ from lb._speedups.policy.convert cimport (
 )
 from lb._speedups.policy.convert_variable cimport CONVERTERS_VARIABLE_END
 from lb._speedups.policy.fetch cimport (
-    FETCHES_CONNECTION_END, FETCHES_INTERNAL_END, FETCHES_REQUEST_END, FETCHES_RESPONSE_END, FETCHES_SOURCE_END,
-    FETCHES_TRACKED_END,
+    FETCHES_CONNECTION_END, FETCHES_INTERNAL_END, FETCHES_REQUEST_END, FETCHES_RESPONSE_END,
 )
+from lb._speedups.policy.fetch_table cimport FETCHES_TABLE_END
 from lb._speedups.policy.fetch_variable cimport FETCHES_VARIABLE_END
+from lb._speedups.policy.look cimport LOOKS
 from lb._speedups.policy.pattern cimport set_check
 from lb._speedups.policy.plan cimport plan_array_fits, plan_text_fits
 from lb._speedups.policy.program cimport (
     ARG_ACL, ARG_BACKEND, ARG_END, ARG_EXPR, ARG_FORMAT, ARG_FRONTEND, ARG_REGEX, ARG_SERVER, ARG_TABLE,
     ARG_VARIABLE, CONVERTERS_CODEC, CONVERTERS_HASH, CONVERTERS_JSON, CONVERTERS_NET, CONVERTERS_NUMBER, CONVERTERS_REGEX,
-    CONVERTERS_TEXT, CONVERTERS_TIME, CONVERTERS_VARIABLE, FETCHES_CONNECTION, FETCHES_INTERNAL, FETCHES_REQUEST, FETCHES_RESPONSE,
-    FETCHES_SOURCE, FETCHES_TRACKED, FETCHES_VARIABLE, PART_EXPR, PART_TEXT, acl_t, arg_t, cond_t,
+    CONVERTERS_TABLE, CONVERTERS_TEXT, CONVERTERS_TIME, CONVERTERS_VARIABLE, FETCHES_CONNECTION, FETCHES_INTERNAL, FETCHES_REQUEST,
+    FETCHES_RESPONSE, FETCHES_SOURCE, FETCHES_TABLE, FETCHES_TRACKED, FETCHES_VARIABLE, PART_EXPR, PART_TEXT, acl_t, arg_t, cond_t,
     expr_t, format_t, op_t, part_t, program_of, program_t, regex_row_t, rule_t, ruleset_t, set_t, term_t, test_t,
 )
 from lb._speedups.policy.regex cimport REGEX_FLAGS, REGEX_PATTERN_MAX, regex_is_available
@@ -47,9 +48,11 @@ cdef bint is_fetch(uint16_t code) noexcept nogil:
     elif family == FETCHES_RESPONSE:
         end = FETCHES_RESPONSE_END
     elif family == FETCHES_TRACKED:
-        end = FETCHES_TRACKED_END
+        end = LOOKS
     elif family == FETCHES_SOURCE:
-        end = FETCHES_SOURCE_END
+        end = LOOKS
+    elif family == FETCHES_TABLE:
+        end = FETCHES_TABLE_END
     elif family == FETCHES_VARIABLE:
         end = FETCHES_VARIABLE_END
     return 0 < (code & 255) < end
@@ -76,6 +79,8 @@ cdef bint is_converter(uint16_t code) noexcept nogil:
         end = CONVERTERS_VARIABLE_END
     elif family == CONVERTERS_REGEX:
         end = CONVERTERS_REGEX_END
+    elif family == CONVERTERS_TABLE:
+        end = LOOKS
     return 0 < (code & 255) < end
 
 

@@ -1,21 +1,32 @@
 # Stick tables: counters and marks by a key that strangers choose, exact over all workers, bounded.
 #
 # A table_t lives in the mapping's arena, known by name. Its entries are spread over shards, each with a robust lock of its
-# own, by SipHash-1-3 of the key under a secret of the mapping: nobody outside can choose the chain or shard he lands in. A
-# shard is an array of entries of fixed size, of at most TABLE_SHARD_MAX: that array is its one truth. Chains, the free list
-# and the order of age are derived, and table_rebuild_locked makes them anew, which is done by whoever takes a lock that a
-# death has broken. An entry's `state` is written last when it is made, and first when it is given up.
+# own, by SipHash-1-3 of the key under a secret of the mapping: nobody outside can choose the place or shard he lands in. A
+# shard is an array of entries of fixed size, of at most TABLE_SHARD_MAX: that array is its one truth. The index, the free
+# list and the queue of age are derived, and table_rebuild_locked makes them anew, which is done by whoever takes a lock that
+# a death has broken. An entry's `state` is written last when it is made, and first when it is given up.
 #
-# Age. Entries that nobody holds stand in a list by their last touch. An entry expires `expire_ms` after it; it is then as
-# if it were not there, and is taken away when somebody looks for it or needs room. A full shard gives up its oldest entry,
-# or, with TABLE_NOPURGE, refuses new keys.
+# Fresh memory is an empty table: zero means free, and entries from table_shard_t.fresh on were never used. So a table of ten
+# million keys is made as fast as its locks are, and each page costs its first use only.
 #
-# Holding. A stream that tracks a key holds its entry: it is in nobody's list, so it neither expires nor is evicted. Who
-# holds what is said by the ledgers (base/ledger.pxd), which are the truth of table_entry_t.refs; conn_cur is that number.
+# Index. Open addressing, a word of 4 bytes a place: TAG bits of the hash over the number of the entry + 1. Its low tag bits say
+# where a word belongs, so that words move up when one goes, without a look at entries. A touch of a key meets three places of
+# memory: its shard, its place in the index, its entry; a head of 24 bytes, a short key and its cells share a cache line.
+#
+# Age. An entry expires `expire_ms` after its last touch; it is then as if it were not there, and is taken away when somebody
+# looks for it or needs room. A full shard gives up the entry touched longest ago, or, with TABLE_NOPURGE, refuses new keys.
+# The queue of age is a heap of (stamp of a touch, entry), and a touch does not change it: what stands at its root is looked at
+# when room is needed, and goes back with its present stamp if it was touched since. After TABLE_FIXES of these in one search
+# the oldest of those seen goes.
+#
+# Holding. A stream that tracks a key holds its entry: it neither expires nor is evicted. Who holds what is said by the ledgers
+# (base/ledger.pxd), which are the truth of table_entry_t.refs; conn_cur is that number.
 #
 # Columns. Each stored thing is one or more cells of an entry: 4 bytes for counts and marks, 8 for bytes and times, a table_rate_t
 # for rates. Rates are HAProxy's sliding ones: the events of the current period and of the one before; of the latter as much
 # as is left of the current period. A worker that dies while it turns a rate to its next period may lose that period's events.
+#
+# Cells by key, without holding: table_key (or fetch_key of a sample), table_enter, any of the _locked functions, table_leave.
 #
 # Limits: TABLE_KEY_MAX bytes of a key, TABLE_ARRAY_MAX cells of a gpc or gpt array. Tables from TABLE_SPREAD entries on have
 # several shards and a little more room than their size says, so that all keys fit though they spread unevenly.
@@ -31,7 +42,9 @@ cdef enum:
     TABLE_KEY_WORDS = 32
     TABLE_KEY_MAX = 256
     TABLE_ARRAY_MAX = 100
-    TABLE_SHARD_MAX = 16384
+    TABLE_SHARD_MAX = 16383      # so that the number of an entry + 1 has TABLE_ENTRY_BITS
+    TABLE_ENTRY_BITS = 14        # of a word of the index; the rest is its tag
+    TABLE_FIXES = 128            # places of the queue of age that a search for room mends at most
     TABLE_SPREAD = 4096
     TABLE_SIZE_MAX = 16777216
 
@@ -65,14 +78,22 @@ cdef enum table_store:           # in HAProxy's order, which is that of `show ta
     STORE_BYTES_OUT_RATE
     STORE_GPC1
     STORE_GPC1_RATE
+    STORE_HTTP_FAIL_CNT
+    STORE_HTTP_FAIL_RATE
     STORE_GPT                    # array
     STORE_GPC                    # array
     STORE_GPC_RATE               # array
-    STORE_HTTP_FAIL_CNT
-    STORE_HTTP_FAIL_RATE
     STORE_ARRIVAL                # rate limits only (limit.pxd): when the key owes nothing any more, ns of CLOCK_MONOTONIC
     STORE_REFUSED                # rate limits only: requests refused
+    STORE_GLITCH_CNT
+    STORE_GLITCH_RATE
     STORES
+
+cdef enum:                       # what a holder is: these are counted of it
+    COUNT_CONNECTION = 1 << 0    # conn_cnt, conn_rate
+    COUNT_SESSION = 1 << 1       # sess_cnt, sess_rate
+    COUNT_REQUEST = 1 << 2       # http_req_cnt, http_req_rate
+    COUNT_GLITCH = 1 << 3        # glitch_cnt, glitch_rate
 
 ctypedef struct table_rate_t:
     uint64_t tick_ms             # begin of the current period
@@ -90,41 +111,40 @@ cdef enum:                       # table_entry_t.state
     ENTRY_USED
 
 ctypedef struct table_entry_t:   # under its shard's lock; its key and its cells follow
-    uint64_t hash                # of the key
     uint64_t touched_ms          # last time it was touched
-    uint64_t stamp               # number of that touch in its shard: the order of age
-    uint32_t state               # ENTRY_*; written last
-    uint32_t key_len             # bytes of the key; the rest of its words is zero
-    uint32_t refs                # derived: places of ledgers that name it
-    uint32_t chain               # derived: next of its bucket or free entry, + 1
-    uint32_t older               # derived: + 1, 0 = the oldest or held
-    uint32_t newer
+    uint32_t stamp               # number of that touch in its shard: the order of age
+    uint32_t hash                # low bits of the key's
+    uint32_t refs                # derived: places of ledgers that name it; of a free entry the next free one + 1
+    uint16_t key_len             # bytes of the key; the rest of its words is zero
+    uint8_t state                # ENTRY_*; written last
+    uint8_t queued               # derived: the queue of age has a place of it
     uint64_t key[1]              # table_t.key_words of them
 
 ctypedef struct table_shard_t:   # under lock
     lb_lock_t lock
-    uint64_t stamps              # derived: touches so far
     uint64_t evicted             # entries given up for others
     uint64_t refused             # keys there was no room for
+    uint32_t fresh               # entries from here on were never used; written before one is
+    uint32_t stamps              # derived: touches so far
     uint32_t used                # derived: entries in use
-    uint32_t free                # derived: first free entry + 1
-    uint32_t oldest              # derived: + 1, 0 = none
-    uint32_t newest
-    uint8_t pad[24]              # to two cache lines
+    uint32_t free                # derived: first free entry below `fresh` + 1
+    uint32_t queued              # derived: places of the queue of age in use
+    uint8_t pad[28]              # to two cache lines
 
 ctypedef struct table_t:
     # immutable
     uint64_t self_at             # place of this struct in the mapping
     uint64_t bytes               # of the whole region
     uint64_t shards_at           # bytes from this struct to table_shard_t[shards]
-    uint64_t buckets_at          # to uint32_t[shards][buckets]: first entry + 1
+    uint64_t index_at            # to uint32_t[shards][places]: tag and entry + 1; 0 = empty
+    uint64_t queue_at            # to uint64_t[shards][shard_size]: stamp and entry, a heap
     uint64_t entries_at          # to the entries, shard by shard
     uint64_t expire_ms           # 0 = never
     uint64_t secret[2]
     uint32_t size                # entries as configured
     uint32_t shards              # a power of two
     uint32_t shard_size          # entries of a shard
-    uint32_t buckets             # of a shard, a power of two
+    uint32_t places              # of a shard's index, a power of two
     uint32_t stride              # bytes of an entry
     uint32_t key_size            # bytes of the longest key
     uint32_t key_words           # the same in words
@@ -159,7 +179,7 @@ cdef enum:
 # One of them.
 ctypedef struct track_t:
     uint32_t place               # in the worker's ledger, 0 = none
-    uint32_t number              # of the stream among the requests of the key, as it was counted
+    uint32_t number              # of the stream among the requests of the key, as it was counted; 0 = it is no request
 
 # A key as a table wants it.
 ctypedef struct table_key_t:
@@ -192,8 +212,9 @@ cdef uint64_t table_make(mapping_t *m, const table_spec_t *spec) noexcept nogil
 # Supervisor. Whether a table is what the spec says (its size and expire aside).
 cdef bint table_agrees(const table_t *t, const table_spec_t *spec) noexcept nogil
 
-# Supervisor. Copy what is in another table that agrees with it, oldest first; nobody else knows `t` yet. Holders are not copied.
-cdef void table_copy(mapping_t *m, table_t *t, table_t *from_) noexcept nogil
+# Supervisor. Copy what is in another table that agrees with it, a few entries per lock, so that nobody waits for long;
+# nobody else knows `t` yet. Holders are not copied. 0, or -1 with errno (ENOMEM).
+cdef int table_copy(mapping_t *m, table_t *t, table_t *from_) noexcept nogil
 
 # Supervisor. The youngest table of this name, or NULL.
 cdef table_t *table_named(mapping_t *m, const char *name, size_t len) noexcept nogil
@@ -218,11 +239,28 @@ cdef table_entry_t *table_enter(
 
 cdef void table_leave(table_t *t, uint32_t shard) noexcept nogil
 
-# Hold the entry of a key, which is made if need be: the place in the worker's ledger, 0 = no room. With `number` the holder
-# is a request: connections and requests are counted, and it gets the number it has among the requests (1 = the first).
+# Hold the entry of a key, which is made if need be, and count what the holder is (COUNT_*, 0 = nothing yet): the place in the
+# worker's ledger, 0 = no room. A request gets the number it has among the requests of the key (1 = the first), others 0.
 cdef uint32_t table_hold(
-    mapping_t *m, table_t *t, ledger_t *ledger, const table_key_t *key, uint64_t now_ms, uint32_t *number
+    mapping_t *m, table_t *t, ledger_t *ledger, const table_key_t *key, uint64_t now_ms, uint32_t counts, uint32_t *number
 ) noexcept nogil
+
+# Of what is held: count more of what its holder is, such as the session that a tracked connection has become, or one more
+# request of it. The number of the request, 0 without COUNT_REQUEST.
+cdef uint32_t table_count(
+    mapping_t *m, ledger_t *ledger, uint32_t place, uint32_t counts, uint64_t now_ms
+) noexcept nogil
+
+# The same of an entry under its lock.
+cdef uint32_t table_count_locked(const table_t *t, table_entry_t *e, uint32_t counts, uint64_t now_ms) noexcept nogil
+
+# Count how a request or a connection ended: its status (0 = none) and its bytes.
+cdef void table_result_locked(
+    const table_t *t, table_entry_t *e, uint32_t status, uint64_t bytes_in, uint64_t bytes_out, uint64_t now_ms
+) noexcept nogil
+
+# It was used now; under its lock.
+cdef void table_touch_locked(table_t *t, uint32_t shard, table_entry_t *e, uint64_t now_ms) noexcept nogil
 
 # Lock what is held at this place: its entry, table and shard; NULL with no lock when the lock is lost.
 cdef table_entry_t *table_held(
@@ -246,14 +284,21 @@ cdef uint64_t table_read_locked(
     const table_t *t, table_entry_t *e, uint32_t store, uint32_t cell, uint64_t now_ms
 ) noexcept nogil
 
-# Entries in use, without the expired ones, which are taken away.
+# Events of a rate in the period of its last one.
+cdef uint64_t table_current_locked(const table_t *t, table_entry_t *e, uint32_t store, uint32_t cell) noexcept nogil
+
+# Entries in use, without the expired ones, which are taken away, a few per lock.
 cdef uint32_t table_used(mapping_t *m, table_t *t, uint64_t now_ms) noexcept nogil
+
+# Entries in use as the shards say it without being asked for their locks, expired ones that nobody met yet included.
+cdef uint32_t table_counted(const table_t *t) noexcept nogil
+
+# Whether an entry is there only until somebody looks for it.
+cdef inline bint table_is_expired(const table_t *t, const table_entry_t *e, uint64_t now_ms) noexcept nogil:
+    return t.expire_ms != 0 and e.refs == 0 and now_ms >= e.touched_ms + t.expire_ms
 
 # Take the lock of a shard, repaired if need be: 0 or -1.
 cdef int table_take(mapping_t *m, table_t *t, uint32_t shard) noexcept nogil
-
-# Take away the expired entries of a shard; under its lock.
-cdef void table_purge_locked(table_t *t, uint32_t shard, uint64_t now_ms) noexcept nogil
 
 # Take away an entry nobody holds; under its shard's lock.
 cdef void table_drop_locked(table_t *t, uint32_t shard, table_entry_t *e) noexcept nogil

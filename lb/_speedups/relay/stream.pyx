@@ -23,8 +23,7 @@ from lb._speedups.policy.plan cimport (
     plan_frontend_t, plan_log, plan_log_t, plan_t, plan_text, text_t,
 )
 from lb._speedups.policy.table cimport (
-    STORE_BYTES_IN_CNT, STORE_BYTES_IN_RATE, STORE_BYTES_OUT_CNT, STORE_BYTES_OUT_RATE, STORE_HTTP_ERR_CNT,
-    STORE_HTTP_ERR_RATE, TABLE_TRACKS, table_add_locked, table_entry_t, table_held, table_release_locked, table_t,
+    TABLE_TRACKS, table_entry_t, table_held, table_release_locked, table_result_locked, table_t,
 )
 from lb._speedups.policy.variable cimport variables_free
 from lb._speedups.proto.h1 cimport h1_reason_text
@@ -417,13 +416,7 @@ cdef void untrack(stream_t *st) noexcept nogil:
         entry = table_held(e.mapping, ledger, st.tracks[i].place, &t, &shard)
         if entry == NULL:
             continue
-        if 400 <= st.status < 500:
-            table_add_locked(t, entry, STORE_HTTP_ERR_CNT, 0, 1, e.now_ms)
-            table_add_locked(t, entry, STORE_HTTP_ERR_RATE, 0, 1, e.now_ms)
-        table_add_locked(t, entry, STORE_BYTES_IN_CNT, 0, st.bytes_in, e.now_ms)
-        table_add_locked(t, entry, STORE_BYTES_IN_RATE, 0, st.bytes_in, e.now_ms)
-        table_add_locked(t, entry, STORE_BYTES_OUT_CNT, 0, st.bytes_out, e.now_ms)
-        table_add_locked(t, entry, STORE_BYTES_OUT_RATE, 0, st.bytes_out, e.now_ms)
+        table_result_locked(t, entry, st.status, st.bytes_in, st.bytes_out, e.now_ms)
         table_release_locked(t, shard, entry, ledger, st.tracks[i].place, e.now_ms)
         st.tracks[i].place = 0
 

@@ -8,7 +8,7 @@ from msgspec import UNSET
 
 from lb.config.actions.number import Action
 from lb.config.diagnostic import Path
-from lb.language.catalog import Needs
+from lb.language.catalog import CASTS, Needs, Type
 from lb.language.condition import Test, parse_condition
 from lb.language.error import LanguageError
 from lb.language.expression import ARG_EXPR, ARG_FORMAT, ARG_TEXT, TOKEN, Arg, Names, parse
@@ -137,14 +137,16 @@ class RuleContext:
             self.wrong(path, f"'{path[0]}': {problem}")
         return Arg(ARG_TEXT, 0, constant)
 
-    def expression(self, path: Path, text: str) -> Arg:
-        """Compile an expression."""
+    def expression(self, path: Path, text: str, wanted: Type = Type.ANY) -> Arg:
+        """Compile an expression; what it gives must be of the wanted type or can be made so."""
         try:
             made = parse(text, self.scope.names)
         except LanguageError as error:
             self.wrong(path, f"'{path[0]}': {error}", error.hint)
             return Arg(0)
         self.needs(made.needs, path)
+        if wanted not in CASTS[made.type]:
+            self.wrong(path, f"'{path[0]}': '{text}' gives {made.type}, and {wanted} is needed")
         return Arg(ARG_EXPR, self.scope.program.expression(made))
 
     def name(self, path: Path, text: str) -> Arg:

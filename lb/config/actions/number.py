@@ -38,6 +38,12 @@ class Action(IntEnum):
     CAPTURE = 0x404
 
     TRACK = 0x601
+    SC_INC_GPC = 0x602
+    SC_INC_GPC0 = 0x603
+    SC_INC_GPC1 = 0x604
+    SC_ADD_GPC = 0x605
+    SC_SET_GPT = 0x606
+    SC_SET_GPT0 = 0x607
 
     SET_LOG_LEVEL = 0x701
     SET_TIMEOUT = 0x702

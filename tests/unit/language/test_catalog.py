@@ -9,6 +9,7 @@ import pytest
 
 from lb.config.actions.number import Action
 from lb.language import catalog, condition, expression, format, pattern, regex  # noqa: A004
+from lb.language.tables import LOOKS, UNBUILT
 from lb.language.unbuilt import UNBUILT_CONVERTERS, UNBUILT_FETCHES
 
 POLICY = Path(__file__).parents[3] / "lb" / "_speedups" / "policy"
@@ -35,11 +36,29 @@ def constant(name: str) -> str:
     return re.sub(r"[^A-Z0-9]+", "_", name.upper())
 
 
+LOOKING = {catalog.TRACKED, catalog.SOURCE}
+"""Families of fetches whose numbers are those of policy/look.pxd."""
+
+
 @pytest.mark.parametrize(
     ("files", "prefix", "word", "table"),
     [
-        ("fetch*.pxd", "FETCHES_", "FETCH_", {each.name: each.code for each in catalog.FETCHES.values()}),
-        ("convert*.pxd", "CONVERTERS_", "CONVERT_", {each.name: each.code for each in catalog.CONVERTERS.values()}),
+        (
+            "fetch*.pxd",
+            "FETCHES_",
+            "FETCH_",
+            {each.name: each.code for each in catalog.FETCHES.values() if each.code >> 8 not in LOOKING},
+        ),
+        (
+            "convert*.pxd",
+            "CONVERTERS_",
+            "CONVERT_",
+            {
+                each.name: each.code
+                for each in catalog.CONVERTERS.values()
+                if each.code >> 8 != catalog.TABLE_CONVERTERS
+            },
+        ),
     ],
 )
 def test_codes(files: str, prefix: str, word: str, table: dict[str, int]) -> None:
@@ -53,6 +72,24 @@ def test_codes(files: str, prefix: str, word: str, table: dict[str, int]) -> Non
         if not name.endswith("_END")
     }
     assert {constant(name): code for name, code in table.items()} == theirs
+
+
+def test_looks_at_tables() -> None:
+    (numbers,) = enums("look.pxd", "LOOK")
+    assert {f"LOOK_{each.constant}": each.number for each in LOOKS} | {"LOOKS": len(LOOKS) + 1} == numbers
+    for look in LOOKS:
+        if look.constant in UNBUILT:
+            assert {look.tracked, look.source} <= UNBUILT_FETCHES
+            assert look.converter in UNBUILT_CONVERTERS
+            continue
+        for name, family in ((look.tracked, catalog.TRACKED), (look.source, catalog.SOURCE)):
+            assert not name or catalog.FETCHES[name].code == family << 8 | look.number
+        assert not look.tracked or catalog.FETCHES[look.tracked.replace("sc_", "sc2_")].code == (
+            catalog.FETCHES[look.tracked].code
+        )
+        assert (
+            not look.converter or catalog.CONVERTERS[look.converter].code == catalog.TABLE_CONVERTERS << 8 | look.number
+        )
 
 
 def only(file: str, prefix: str) -> dict[str, int]:

@@ -21,7 +21,7 @@ EXPRESSIONS = [
     ("src,", 5, "a converter is missing"),
     ("src,lowr", 5, "unknown converter 'lowr'"),
     ("src,sha2", 5, "not built yet"),
-    ("sc_sess_rate(0)", 1, "not built yet"),
+    ("ssl_fc_sni", 1, "not built yet"),
     ("bin(1)", 5, "hexadecimal"),
     ("bin(01),add(1)", 9, "takes an integer"),
     ("nbsrv(nope)", 7, "unknown backend 'nope'"),

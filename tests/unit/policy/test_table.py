@@ -30,7 +30,7 @@ from lb._speedups.face.tables import (
     table_places,
     table_rows,
 )
-from lb._speedups.face.testing_tables import check, spoil
+from lb._speedups.face.testing_tables import check, spoil, wind
 
 GPC0 = STORE_NAMES.index("gpc0")
 CONN_CUR = STORE_NAMES.index("conn_cur")
@@ -115,6 +115,38 @@ def test_a_held_entry_is_never_evicted(mapping: Mapping) -> None:
     assert read(mapping, at, key(1), CONN_CUR, now_ms=T0 + 1199) == 0
     assert read(mapping, at, key(1), CONN_CUR, now_ms=T0 + 1200) is None
     check(mapping, at)
+
+
+def test_touches_may_be_more_than_their_number_counts(mapping: Mapping) -> None:
+    at = make(mapping, 4)
+    for number in (1, 2, 3, 4, 2):
+        assert count(mapping, at, key(number), GPC0, now_ms=T0)
+    wind(mapping, at, 0xFFFFFFFE)
+    for number in (3, 1):
+        assert count(mapping, at, key(number), GPC0, now_ms=T0)
+        check(mapping, at)
+    # The order of touches is 4, 2, 3, 1, as it was.
+    for new, gone in ((11, 4), (12, 2), (13, 3), (14, 1)):
+        assert count(mapping, at, key(new), GPC0, now_ms=T0)
+        assert gone not in keys(mapping, at)
+        check(mapping, at)
+
+
+def test_a_search_for_room_has_an_end(mapping: Mapping) -> None:
+    at = make(mapping, 1000)
+    count_numbers(mapping, at, GPC0, 0, 1000, 1000, T0)
+    # All but one are touched: the queue of age says nothing true any more.
+    for number in range(1000):
+        if number != 1000 * 7 // 8:
+            assert count(mapping, at, key(number), GPC0, now_ms=T0 + 1)
+    before = keys(mapping, at)
+    for number in range(2000, 2020):
+        assert count(mapping, at, key(number), GPC0, now_ms=T0 + 2)
+        check(mapping, at)
+    after = keys(mapping, at, T0 + 2)
+    assert len(after) == 1000
+    assert len(before - after) == 20
+    assert set(range(2000, 2020)) <= after
 
 
 def test_nopurge_refuses_new_keys_until_old_ones_expire(mapping: Mapping) -> None:
@@ -273,13 +305,17 @@ POINTS: dict[str, Callable[[Mapping, int], object]] = {
     "table.locked": lambda m, at: count(m, at, key(1), GPC0, now_ms=T0),
     "table.making": lambda m, at: count(m, at, key(50), GPC0, now_ms=T0),
     "table.made": lambda m, at: count(m, at, key(50), GPC0, now_ms=T0),
-    "table.chained": lambda m, at: count(m, at, key(50), GPC0, now_ms=T0),
+    "table.indexed": lambda m, at: count(m, at, key(50), GPC0, now_ms=T0),
     "table.dropping": lambda m, at: drop(m, at, key(2), now_ms=T0),
+    "table.unindexed": lambda m, at: drop(m, at, key(2), now_ms=T0),
     "table.taking": lambda m, at: hold(m, at, 1, key(2), now_ms=T0),
     "table.taken": lambda m, at: hold(m, at, 1, key(2), now_ms=T0),
     "table.releasing": lambda m, at: release(m, 1, hold(m, at, 1, key(2), now_ms=T0), now_ms=T0),
     "table.turning": lambda m, at: count(m, at, key(1), RATE, now_ms=T0 + 10_000),
 }
+
+
+DROPPING = ("table.dropping", "table.unindexed")
 
 
 @pytest.mark.parametrize("point", POINTS)
@@ -289,7 +325,7 @@ def test_a_death_anywhere_leaves_a_whole_table(mapping: Mapping, point: str, bur
     for number in range(5):
         assert count(mapping, at, key(number), GPC0, number, now_ms=T0)
     assert count(mapping, at, key(1), RATE, 1, now_ms=T0)
-    mine = hold(mapping, at, 2, key(2) if point != "table.dropping" else key(1), now_ms=T0)
+    mine = hold(mapping, at, 2, key(2) if point not in DROPPING else key(1), now_ms=T0)
     die_at(point, lambda: POINTS[point](mapping, at))
     if bury_first:
         bury_tables(mapping, 1, T0)
@@ -297,7 +333,7 @@ def test_a_death_anywhere_leaves_a_whole_table(mapping: Mapping, point: str, bur
     bury_tables(mapping, 1, T0)
     check(mapping, at)
     assert read(mapping, at, key(3), GPC0, now_ms=T0) == 3
-    assert read(mapping, at, key(1), CONN_CUR, now_ms=T0) == (1 if point == "table.dropping" else 0)
+    assert read(mapping, at, key(1), CONN_CUR, now_ms=T0) == (1 if point in DROPPING else 0)
     release(mapping, 2, mine, now_ms=T0)
     for number in range(100, 105):
         assert count(mapping, at, key(number), GPC0, now_ms=T0)
@@ -346,7 +382,7 @@ def test_deaths_one_after_the_other_lose_nothing_that_was_counted(mapping: Mappi
     keeper = hold(mapping, at, 2, key(1), now_ms=T0)
     rng = random.Random(7)
     counted = 0
-    for point in 4 * [each for each in POINTS if each not in ("table.turning", "table.dropping")]:
+    for point in 4 * [each for each in POINTS if each != "table.turning" and each not in DROPPING]:
         times = rng.randrange(20)
 
         def work(point: str = point, seed: int = rng.randrange(1 << 30), times: int = times) -> None:
