@@ -43,8 +43,9 @@ build/.system: setup.py
 	else missing="$$missing python3-dev python3-venv"; fi; \
 	test -e /usr/include/stdio.h || missing="$$missing libc6-dev"; \
 	wanted=""; pkg-config --exists libpcre2-8 2>/dev/null || wanted=" pkg-config libpcre2-dev"; \
+	pkg-config --exists libcrypto 2>/dev/null || wanted="$$wanted pkg-config libssl-dev"; \
 	if [ -z "$$missing" ] && [ -n "$$wanted" ] && ! { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; }; then \
-	  echo "without$$wanted lb is built without regular expressions; as root: apt-get install$$wanted"; \
+	  echo "without$$wanted lb is built without what needs them (regular expressions, digests); as root: apt-get install$$wanted"; \
 	else missing="$$missing$$wanted"; fi; \
 	if [ -n "$$missing" ]; then \
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \

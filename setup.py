@@ -97,7 +97,10 @@ FLAGS = {
         *SANITIZERS,
     ],
 }[FLAVOUR]
-LIBRARIES = {"lb/_speedups/policy/regex.pyx": ("LB_PCRE2", "libpcre2-8")}
+LIBRARIES = {
+    "lb/_speedups/policy/crypto.pyx": ("LB_CRYPTO", "libcrypto"),
+    "lb/_speedups/policy/regex.pyx": ("LB_PCRE2", "libpcre2-8"),
+}
 """Optional C libraries: the module that is their one door, the macro that says it is there, the name for pkg-config.
 
 Without the library the module is built all the same and says so when it is asked. LB_WITHOUT="libpcre2-8 ..." leaves one out.

@@ -51,6 +51,7 @@ def examine() -> int:
         _cores(),
         _descriptors(),
         _regex(),
+        _crypto(),
         *map(_library, LIBRARIES),
     ]
     width = max(len(each.name) for each in lines)
@@ -112,6 +113,16 @@ def _regex() -> Line:
         return Line("pcre2", "missing", "lb was built without it and refuses regular expressions")
     speed = "with JIT" if Regex(b"a").is_jit else "without JIT: slower"
     return Line("pcre2", "ok", f"{version()}, {speed}")
+
+
+def _crypto() -> Line:
+    try:
+        from lb._speedups.face.crypto import version
+    except ImportError:
+        return Line("libcrypto", "missing", "the data plane is not compiled")
+    if not version():
+        return Line("libcrypto", "missing", "lb was built without it and refuses digests and tokens")
+    return Line("libcrypto", "ok", version())
 
 
 def _library(library: Library) -> Line:

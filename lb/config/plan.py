@@ -40,7 +40,7 @@ from lb.config.part import (
 )
 from lb.config.routerows import KEYS, KeyRow, MirrorRow, PlaceRow, RedirectRow, ReplyRow, RouteRow, SplitRow, Tables
 from lb.config.routing import mirrored_to
-from lb.config.rules import RuleCompiler, Sets, check_pages, judges_paths, names_of
+from lb.config.rules import RuleCompiler, Sets, check_pages, judges_paths, looks_at_tlvs, names_of
 from lb.config.secret import SecretError, read_secret
 from lb.config.source import Format, Source
 from lb.config.tables import table_parts
@@ -321,6 +321,11 @@ class _Compiler:
         self.addresses = self._addresses()
         self.frontends = [self._frontend(name, each) for name, each in configuration.frontends.items()]
         self.backends = [self._backend(name, each) for name, each in configuration.backends.items()]
+        if looks_at_tlvs(self.rules.program.rows.ops):
+            self.listeners = [
+                row._replace(proxy_flags=row.proxy_flags | LISTENER_KEEP_TLVS) if row.proxy_max else row
+                for row in self.listeners
+            ]
         self.findings += self.tables.findings
         self.http = self._http(configuration.global_.http, folder)
 

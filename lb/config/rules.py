@@ -12,6 +12,7 @@ from lb.config.actions import ACTIONS, COMPANIONS, content
 from lb.config.actions.content import PageGiven
 from lb.config.actions.context import PageContext, Phase, RuleContext, Scope
 from lb.config.diagnostic import Finding, Path
+from lb.language.catalog import FETCHES
 from lb.language.condition import Test, parse_test
 from lb.language.error import LanguageError
 from lb.language.expression import Names
@@ -65,6 +66,12 @@ def check_pages(compiler: "RuleCompiler", configuration: Configuration) -> None:
     for name, pages in configuration.http_errors.items():
         compiler.check_pages(("http_errors", name), f"http_errors '{name}'", "", pages)
     compiler.check_pages(("defaults",), "defaults", "errors", configuration.defaults.errors)
+TLV_FETCHES = frozenset(FETCHES[name].code for name in ("fc_pp_authority", "fc_pp_unique_id", "fc_pp_tlv"))
+
+
+def looks_at_tlvs(ops: Iterable[tuple[int, int, int, int]]) -> bool:
+    """Return whether rules look at TLVs of PROXY headers, which are kept only then."""
+    return any(code in TLV_FETCHES for code, *_ in ops)
 
 
 class RuleCompiler:

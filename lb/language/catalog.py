@@ -75,6 +75,9 @@ class Argument:
     one: `asint` (`int`), `input_code`, `forwarded` (a parameter); `variable` (its name), `operand` (an integer or a variable);
     `regex`, `references` (what replaces a match), `regex_flags` (`g`, and `i` that goes with the regex); and,
     of all arguments that are left, `conditions` (of setting a variable) and `acls`.
+    one: `asint` (`int`), `input_code`, `forwarded` (a parameter); `variable` (its name), `operand` (an integer or a variable); and,
+    of all arguments that are left, `conditions` (of setting a variable) and `acls`; `digest`, `sha2` (bits), `jwt_algorithm`,
+    `base64`, `jwt_key` (a secret or a file); `time` (a unit), `tlv` (of a PROXY header), `env` (a variable of the environment).
     """
 
     kind: str
@@ -155,7 +158,7 @@ def _converters(family: int, table: str) -> list[Converter]:
 
 
 INTERNAL, CONNECTION, REQUEST, RESPONSE, TRACKED, SOURCE, VARIABLE = 1, 2, 3, 4, 5, 6, 7
-TABLE = 14
+SOCKET, PROCESS, TABLE = 12, 13, 14
 TABLE_CONVERTERS = 9
 
 
@@ -267,6 +270,16 @@ FETCHES: dict[str, Fetch] = {
             http_first_req BOOL
             unique-id STR
             req.proto_http BOOL
+            baseq STR
+            base32 SINT
+            base32+src BIN
+            url32 SINT
+            url32+src BIN
+            url_ip IPV4
+            url_port SINT
+            req.hdrs BIN
+            req.hdrs_bin BIN
+            req.cook_names STR text?
             """,
         ),
         *_fetches(
@@ -285,6 +298,9 @@ FETCHES: dict[str, Fetch] = {
             res.cook STR text
             res.cook_cnt SINT text
             res.cook_val SINT text
+            res.hdrs BIN
+            res.hdrs_bin BIN
+            res.cook_names STR text?
             """,
         ),
         *_looks(),
@@ -313,6 +329,65 @@ FETCHES: dict[str, Fetch] = {
                 """,
             ),
         ),
+        *_fetches(
+            SOCKET,
+            Needs.CONNECTION,
+            """
+            fc_src ADDR
+            fc_src_port SINT
+            fc_dst ADDR
+            fc_dst_port SINT
+            fc_src_is_local BOOL
+            fc_dst_is_local BOOL
+            src_is_local BOOL
+            dst_is_local BOOL
+            dst_conn SINT
+            fc_http_major SINT
+            fc_rcvd_proxy BOOL
+            fc_pp_authority STR
+            fc_pp_unique_id STR
+            fc_pp_tlv STR tlv
+            fc_rtt SINT time?
+            fc_rttvar SINT time?
+            fc_unacked SINT
+            fc_sacked SINT
+            fc_lost SINT
+            fc_retrans SINT
+            fc_fackets SINT
+            fc_reordering SINT
+            bc_src ADDR
+            bc_src_port SINT
+            bc_dst ADDR
+            bc_dst_port SINT
+            bc_http_major SINT
+            bc_rtt SINT time?
+            bc_rttvar SINT time?
+            """,
+        ),
+        *_fetches(
+            PROCESS,
+            Needs.NOTHING,
+            """
+            env STR env
+            nbproc SINT
+            nbthread SINT
+            proc SINT
+            thread SINT
+            pid SINT
+            fe_defbe STR
+            fe_client_timeout SINT
+            be_server_timeout SINT
+            be_tunnel_timeout SINT
+            fe_sess_rate SINT frontend?
+            fe_req_rate SINT frontend?
+            be_sess_rate SINT backend?
+            srv_sess_rate SINT server
+            srv_is_up BOOL server
+            srv_weight SINT server
+            srv_iweight SINT server
+            srv_uweight SINT server
+            """,
+        ),
     ]
 }
 
@@ -332,6 +407,7 @@ ALIASES: dict[str, str] = {
     "shdr_ip": "res.hdr_ip",
     "shdr_val": "res.hdr_val",
     "scook": "res.cook",
+    "set-cookie": "res.cook",
     "scook_cnt": "res.cook_cnt",
     "scook_val": "res.cook_val",
     "req_ver": "req.ver",
@@ -430,6 +506,17 @@ CONVERTERS: dict[str, Converter] = {
             ms_utime SINT STR text int?
             us_ltime SINT STR text int?
             us_utime SINT STR text int?
+            """,
+        ),
+        *_converters(
+            10,
+            """
+            sha1 BIN BIN
+            sha2 BIN BIN sha2?
+            md5 BIN BIN
+            digest BIN BIN digest
+            hmac BIN BIN digest base64
+            jwt_verify BIN SINT jwt_algorithm jwt_key
             """,
         ),
         *_converters(

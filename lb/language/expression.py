@@ -1,13 +1,21 @@
 """Sample expressions: `fetch(args),converter(args),...` (manual 7.1, 7.3)."""
 
 import ipaddress
+import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from lb.config.suggestion import did_you_mean, nearest
 from lb.language.catalog import ALIASES, CASTS, CONVERTERS, DERIVED, FETCHES, Argument, Converter, Fetch, Needs, Type
+from lb.language.crypto import (
+    check_base64,
+    check_digest,
+    check_jwt_algorithm,
+    check_jwt_key,
+    check_sha2,
+)
 from lb.language.error import LanguageError
 from lb.language.regex import IGNORE_CASE, check_references, check_regex
 from lb.language.unbuilt import UNBUILT_CONVERTERS, UNBUILT_FETCHES
@@ -16,16 +24,24 @@ from lb.language.variable import conditions, variable_id
 _INTEGER = re.compile(r"[+-]?[0-9]{1,99}|0[xX][0-9a-fA-F]{1,99}")
 TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _NAME = re.compile(r"[A-Za-z0-9_.-]+")
+_FETCH = re.compile(r"[A-Za-z0-9_.+-]+")
 _ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "\\": "\\", '"': '"', "'": "'", " ": " "}
 _REST = ("conditions", "acls")  # kinds of arguments that take all that is left
 _JSON_PATH = re.compile(r"\$(?:\.(?:[^.\[\\\0]|\\[^\0])*|\[(?:0|[1-9][0-9]{0,8})\])*")
 _WORDS: dict[str, tuple[str, dict[str, int]]] = {
     "unit": ("unit", {"s": 1_000_000, "ms": 1_000, "us": 1}),
+    "time": ("unit", {"us": 1, "ms": 1_000}),
     "asint": ("type", {"int": 0}),
     "input_code": ("input code", {"ascii": 0, "utf8": 1, "utf8s": 2, "utf8p": 3, "utf8ps": 4}),
     "forwarded": ("parameter", {"for": 0, "by": 1, "host": 2, "proto": 3}),
 }
 """Kinds of arguments that are one of a few words: what they are called, and the number of each."""
+_NUMBERS: dict[str, Callable[[str, str, int], int]] = {
+    "digest": check_digest,
+    "sha2": check_sha2,
+    "jwt_algorithm": check_jwt_algorithm,
+}
+"""The same of many words."""
 
 # Numbers of arg_t.kind.
 ARG_NONE, ARG_INT, ARG_TEXT, ARG_FRONTEND, ARG_BACKEND, ARG_SERVER, ARG_EXPR, ARG_FORMAT, ARG_NET, ARG_TABLE = range(10)
@@ -102,7 +118,7 @@ def parse(text: str, names: Names, at: int = 1) -> Expression:
 
 def parse_from(text: str, begin: int, names: Names, at: int = 1) -> tuple[Expression, int]:
     """Compile the expression at text[begin:], up to where it ends."""
-    found = _NAME.match(text, begin)
+    found = _FETCH.match(text, begin)
     if found is None:
         raise LanguageError("an expression is missing", at + begin, "such as 'src' or 'req.hdr(host)'")
     fetch = fetch_named(found[0], at + begin)
@@ -211,6 +227,9 @@ def _arguments(
         if not text and argument.is_optional:
             made.append(Arg(ARG_NONE))
             continue
+        if argument.kind == "jwt_key":
+            made.append(Arg(ARG_TEXT, 0, check_jwt_key(name, made[0].number, text, names.folder, place)))
+            continue
         made.append(_argument(name, argument, text, place, names))
     if rest and rest_kind == "conditions":
         made.append(Arg(ARG_INT, conditions(rest)))
@@ -265,6 +284,15 @@ def _argument(name: str, wanted: Argument, text: str, at: int, names: Names) -> 
         if text not in words:
             raise LanguageError(f"'{name}': unknown {what} '{text}'", at, did_you_mean(text, words))
         return Arg(ARG_INT, words[text])
+    if kind in _NUMBERS:
+        return Arg(ARG_INT, _NUMBERS[kind](name, text, at))
+    if kind == "tlv":
+        return Arg(ARG_INT, _tlv(name, text, at))
+    if kind == "env":
+        value = os.environ.get(text)
+        return Arg(ARG_NONE) if value is None else Arg(ARG_TEXT, 0, value.encode("utf-8", "surrogateescape"))
+    if kind == "base64":
+        return Arg(ARG_TEXT, 0, check_base64(name, text, at))
     if kind == "char":
         if len(text) != 1 or not text.isascii():
             raise LanguageError(f"'{name}' needs one character, not '{text}'", at)
@@ -313,6 +341,18 @@ def _argument(name: str, wanted: Argument, text: str, at: int, names: Names) -> 
     if text not in table:
         raise LanguageError(f"'{name}': unknown {kind} '{text}'", at, did_you_mean(text, table) if table else "")
     return Arg(number, table[text])
+
+
+_TLVS = {"ALPN": 1, "AUTHORITY": 2, "CRC32C": 3, "NOOP": 4, "UNIQUE_ID": 5, "SSL": 32, "NETNS": 48}
+
+
+def _tlv(name: str, text: str, at: int) -> int:
+    """Read a type of TLVs of the PROXY protocol: its name or number."""
+    if text.upper() in _TLVS:
+        return _TLVS[text.upper()]
+    if not _INTEGER.fullmatch(text):
+        raise LanguageError(f"'{name}': unknown TLV '{text}'", at, did_you_mean(text, _TLVS))
+    return _integer(name, Argument("int", low=0, high=255), text, at)
 
 
 def _mask(name: str, kind: str, text: str, at: int) -> Arg:

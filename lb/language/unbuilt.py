@@ -7,21 +7,19 @@ def _names(text: str) -> frozenset[str]:
 
 UNBUILT_FETCHES = _names(
     """
-    avg_queue base32 base32+src be_sess_rate be_conn_free be_tunnel_timeout be_server_timeout connslots env
-    fe_req_rate fe_sess_rate fe_defbe fe_client_timeout nbproc nbthread queue sc_table srv_is_up srv_iweight srv_queue
-    srv_sess_rate srv_uweight srv_weight thread prio_class prio_offset proc pid
-    fc_pp_authority fc_pp_tlv fc_pp_unique_id fc_rcvd_proxy fc_http_major fc_rtt fc_rttvar fc_unacked fc_lost fc_retrans
-    fc_reordering fc_fackets fc_sacked fc_src fc_dst fc_src_port fc_dst_port fc_src_is_local fc_dst_is_local fc_timer_handshake
-    fc_timer_total fc_glitches fc_settings_streams_limit bc_http_major bc_src bc_src_port bc_dst bc_dst_port bc_glitches
-    bc_rtt bc_rttvar dst_conn dst_is_local src_is_local
+    avg_queue be_conn_free connslots
+    queue sc_table srv_queue
+    prio_class prio_offset
+    fc_timer_handshake
+    fc_timer_total fc_glitches fc_settings_streams_limit bc_glitches
     req.len req.payload req.payload_lv req.ssl_sni req.ssl_ver req.ssl_hello_type req.ssl_alpn req.ssl_ec_ext
     req.ssl_cipherlist req.ssl_sigalgs req.ssl_keyshare_groups req.ssl_supported_groups req.rdp_cookie req.rdp_cookie_cnt
     req_len req_ssl_sni req_ssl_ver req_ssl_hello_type req_proto_tls res.len res.payload res.payload_lv res.ssl_hello_type
     payload payload_lv wait_end
-    url_ip url_port url32 url32+src req.hdrs req.hdrs_bin res.hdrs res.hdrs_bin req.body req.body_len req.body_size
-    req.body_param body_param req.cook_names res.cook_names http_auth http_auth_user http_auth_pass http_auth_type
-    http_auth_bearer http_auth_group http_err_reason
-    set-cookie server_status txn.status txn.timer.total txn.timer.user txn.timer.hdr
+    req.body req.body_len req.body_size
+    req.body_param body_param http_auth http_auth_user http_auth_pass http_auth_type
+    http_auth_bearer http_auth_group
+    server_status txn.status txn.timer.total txn.timer.user txn.timer.hdr
     txn.sess_term_state txn.id32 txn.conn_retries txn.redispatched txn.queue_time last_rule_file last_rule_line last_entity
     waiting_entity bytes_in bytes_out req.bytes_in req.bytes_out res.bytes_in res.bytes_out req.timer.hdr req.timer.idle
     req.timer.queue req.timer.tq res.timer.data res.timer.hdr bc.timer.connect fc.timer.handshake fc.timer.total
@@ -34,11 +32,11 @@ UNBUILT_FETCHES = _names(
 UNBUILT_CONVERTERS = _names(
     """
     51d.single aes_cbc_dec aes_cbc_enc aes_gcm_dec aes_gcm_enc add_item bytes_in
-    debug digest fix_is_valid fix_tag_value hmac
-    jwt_verify map map_beg map_dir map_dom map_end
+    debug fix_is_valid fix_tag_value
+    map map_beg map_dir map_dom map_end
     map_int map_ip map_key map_len map_reg map_regm map_str map_sub map_str_int map_str_ip map_ip_int map_beg_int map_reg_int
     mqtt_field_value mqtt_is_valid protobuf ungrpc
-    sha1 sha2 md5 srv_queue
-    when x509_v_err_str table_glitch_cnt table_glitch_rate
+    srv_queue
+    when x509_v_err_str
     """
 )

@@ -82,6 +82,12 @@ ctypedef struct object_t:        # 256 bytes: an object's identity and its share
     uint32_t failure_limit       # atomic, supervisor: how many are told, 0 = nothing is counted
     uint8_t reserved[20]
 
+ctypedef struct rate_t:          # events of the second that runs and of the one before it; see mapping_rate
+    uint32_t second              # CLOCK_MONOTONIC
+    uint32_t now
+    uint32_t before
+    uint32_t pad
+
 ctypedef struct counters_t:      # 384 bytes: one row
     int64_t cur                  # connections (frontend, listener), streams (backend, server) now
     uint64_t cur_max
@@ -119,7 +125,9 @@ ctypedef struct counters_t:      # 384 bytes: one row
     uint64_t datagrams_out       # to clients
     uint64_t datagrams_dropped   # either way: no server, no room, cut, or the socket took no more
     uint64_t sess_evicted        # sessions ended to make room for newer ones
-    uint64_t reserved[7]
+    rate_t sess_rate             # counted where a plan asks for them: sessions (frontend), streams that chose this object
+    rate_t req_rate              # HTTP requests
+    uint64_t reserved[3]
 
 ctypedef struct mapping_t:       # the header; addresses by the functions below
     uint32_t magic
@@ -172,6 +180,23 @@ cdef uint32_t mapping_register(
 # when full.
 cdef uint64_t mapping_allocate(mapping_t *m, uint64_t size) noexcept nogil
 cdef void mapping_release(mapping_t *m, uint64_t at, uint64_t size) noexcept nogil
+
+# Count an event of this worker.
+cdef inline void rate_count(rate_t *r, uint64_t now_ms) noexcept nogil:
+    cdef uint32_t second = <uint32_t> (now_ms // 1000)
+    if r.second != second:
+        r.before = r.now if r.second + 1 == second else 0
+        r.now = 0
+        r.second = second
+    r.now += 1
+
+cdef enum:                       # which of an object's rates
+    RATE_SESSIONS = 0
+    RATE_REQUESTS
+
+# Events in the last 1,000 ms over all workers: those of this second, and of the one before the part that is not older. A glance:
+# a worker that counts at this moment may be seen half.
+cdef uint64_t mapping_rate(mapping_t *m, uint32_t oid, int which, uint64_t now_ms) noexcept nogil
 
 # Sum of an object's rows over the base row and all workers. Maxima and times are not summed: cur_max is the
 # gauge's, and for an object without one the largest that a row or this sum shows; last_ms is the latest.

@@ -446,6 +446,25 @@ cdef void mapping_sum(mapping_t *m, uint32_t oid, counters_t *out) noexcept nogi
     out.last_ms = last_ms
 
 
+cdef uint64_t mapping_rate(mapping_t *m, uint32_t oid, int which, uint64_t now_ms) noexcept nogil:
+    cdef uint32_t second = <uint32_t> (now_ms // 1000)
+    cdef uint64_t now = 0, before = 0
+    cdef counters_t *row
+    cdef rate_t *r
+    cdef uint32_t slot
+    for slot in range(1, MAPPING_WORKERS + 1):
+        if not has_rows(m, slot):
+            continue
+        row = mapping_counters(m, slot, oid)
+        r = &row.sess_rate if which == RATE_SESSIONS else &row.req_rate
+        if r.second == second:
+            now += r.now
+            before += r.before
+        elif r.second + 1 == second:
+            before += r.now
+    return now + before * (1000 - now_ms % 1000) // 1000
+
+
 cdef void mapping_clear(mapping_t *m, bint all) noexcept nogil:
     cdef counters_t sum
     cdef counters_t *row

@@ -9,6 +9,7 @@ from lb._speedups.base.clock cimport clock_init, clock_mono_ms, clock_real_us, c
 from lb._speedups.face.mapping cimport Mapping
 from lb._speedups.policy.action cimport ACTION_TARPIT, ACTION_USE_BACKEND, ACTION_USE_SERVER, ACTIONS_STREAM
 from lb._speedups.policy.hashkey cimport hashkey_find
+from lb._speedups.policy.crypto cimport crypto_free, crypto_t
 from lb._speedups.policy.plan cimport (
     FRONTEND_NO_DOTS, KEY_NONE, TARGET_BACKEND, TARGET_SPLIT, plan_backend, plan_check, plan_frontend, plan_route, plan_route_t,
     plan_split, plan_t,
@@ -84,6 +85,7 @@ cdef class Explainer:
         cdef eval_t c
         cdef clock_t_ clock
         cdef verdict_t verdict
+        cdef crypto_t crypto
         cdef uint32_t ruleset
         cdef int r
         if frontend >= self.p.nfrontends or backend >= <int64_t> self.p.nbackends or len(address) not in (4, 16):
@@ -91,6 +93,7 @@ cdef class Explainer:
         memset(&view, 0, sizeof(view))
         memset(&c, 0, sizeof(c))
         memset(&verdict, 0, sizeof(verdict))
+        memset(&crypto, 0, sizeof(crypto))
         clock_init(&clock)
         view.plan = self.p
         view.mapping = mapping.m
@@ -109,6 +112,7 @@ cdef class Explainer:
         c.view = &view
         c.shelf = &self.shelf
         c.scratch = scratch
+        c.crypto = &crypto
         chosen = None
         while True:
             r = rules_run(&c, program_of(self.p), ruleset - 1, self.m, &verdict)
@@ -121,6 +125,7 @@ cdef class Explainer:
                 server = rule_server(&c, program_of(self.p), verdict.rule)
                 chosen = (server, verdict.at) if server >= 0 else None
             verdict.at += 1
+        crypto_free(&crypto)
         if r == RULES_VERDICT:
             status = rule_number(&c, program_of(self.p), verdict.rule, verdict.rule.action == ACTION_TARPIT, 0)
             return "verdict", verdict.at, verdict.rule.action, status, chosen

@@ -6,6 +6,7 @@ from libc.string cimport memcpy, memset
 
 from lb._speedups.base.mapping cimport MAPPING_BYTES, mapping_t
 from lb._speedups.base.pool cimport pool_drain, pool_init, pool_t
+from lb._speedups.policy.crypto cimport crypto_free, crypto_t
 from lb._speedups.policy.expression cimport cond_run, expr_run, format_run
 from lb._speedups.policy.plan cimport plan_check, plan_frontend, plan_t
 from lb._speedups.policy.program cimport program_of, rule_t
@@ -52,6 +53,7 @@ cdef class Rules:
     cdef variables_t *session
     cdef regex_shelf_t shelf
     cdef regexes_t regexes
+    cdef crypto_t crypto
 
     def __cinit__(self, bytes image):
         self.size = len(image)
@@ -78,6 +80,7 @@ cdef class Rules:
         self.view.pools = &self.pools
         self.view.variables = &self.variables
         self.view.session = &self.session
+        self.eval.crypto = &self.crypto
 
     def set_mapping(self):
         """Give the program counters to look at: all of them are 0."""
@@ -88,6 +91,7 @@ cdef class Rules:
             self.view.mapping = <mapping_t *> at
 
     def __dealloc__(self):
+        crypto_free(&self.crypto)
         if self.view.mapping != NULL:
             munmap(self.view.mapping, MAPPING_BYTES)
         if self.view.pools != NULL:

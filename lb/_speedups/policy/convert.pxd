@@ -80,6 +80,15 @@ cdef enum:                       # CONVERTERS_TIME
     CONVERT_US_UTIME
     CONVERTERS_TIME_END
 
+cdef enum:                       # CONVERTERS_DIGEST
+    CONVERT_SHA1 = 1
+    CONVERT_SHA2
+    CONVERT_MD5
+    CONVERT_DIGEST
+    CONVERT_HMAC
+    CONVERT_JWT_VERIFY
+    CONVERTERS_DIGEST_END
+
 cdef enum:                       # CONVERTERS_JSON
     CONVERT_JSON = 1
     CONVERT_JSON_QUERY

@@ -1,4 +1,5 @@
 from lb._speedups.policy.convert_codec cimport convert_codec
+from lb._speedups.policy.convert_digest cimport convert_digest
 from lb._speedups.policy.convert_hash cimport convert_hash
 from lb._speedups.policy.convert_json cimport convert_json
 from lb._speedups.policy.convert_net cimport convert_net
@@ -9,8 +10,8 @@ from lb._speedups.policy.convert_text cimport convert_text
 from lb._speedups.policy.convert_time cimport convert_time
 from lb._speedups.policy.convert_variable cimport convert_variable
 from lb._speedups.policy.program cimport (
-    CONVERTERS_CODEC, CONVERTERS_HASH, CONVERTERS_JSON, CONVERTERS_NET, CONVERTERS_NUMBER, CONVERTERS_REGEX,
-    CONVERTERS_TABLE, CONVERTERS_TEXT, CONVERTERS_TIME, CONVERTERS_VARIABLE,
+    CONVERTERS_CODEC, CONVERTERS_DIGEST, CONVERTERS_HASH, CONVERTERS_JSON, CONVERTERS_NET, CONVERTERS_NUMBER,
+    CONVERTERS_REGEX, CONVERTERS_TABLE, CONVERTERS_TEXT, CONVERTERS_TIME, CONVERTERS_VARIABLE,
 )
 from lb._speedups.policy.sample cimport SAMPLE_FOUND, SAMPLE_NONE, sample_cast
 
@@ -33,6 +34,8 @@ cdef int convert_run(eval_t *c, const program_t *g, const op_t *op, sample_t *s)
         return convert_net(c, g, op, s)
     if family == CONVERTERS_TIME:
         return convert_time(c, g, op, s)
+    if family == CONVERTERS_DIGEST:
+        return convert_digest(c, g, op, s)
     if family == CONVERTERS_JSON:
         return convert_json(c, g, op, s)
     if family == CONVERTERS_REGEX:

@@ -1,12 +1,14 @@
 from lb._speedups.policy.fetch_connection cimport fetch_connection
 from lb._speedups.policy.fetch_internal cimport fetch_internal
+from lb._speedups.policy.fetch_process cimport fetch_process
 from lb._speedups.policy.fetch_request cimport fetch_request
 from lb._speedups.policy.fetch_response cimport fetch_response
+from lb._speedups.policy.fetch_socket cimport fetch_socket
 from lb._speedups.policy.fetch_table cimport fetch_source, fetch_table, fetch_tracked
 from lb._speedups.policy.fetch_variable cimport fetch_variable
 from lb._speedups.policy.program cimport (
-    FETCHES_CONNECTION, FETCHES_INTERNAL, FETCHES_REQUEST, FETCHES_RESPONSE, FETCHES_SOURCE, FETCHES_TABLE,
-    FETCHES_TRACKED, FETCHES_VARIABLE,
+    FETCHES_CONNECTION, FETCHES_INTERNAL, FETCHES_PROCESS, FETCHES_REQUEST, FETCHES_RESPONSE, FETCHES_SOCKET,
+    FETCHES_SOURCE, FETCHES_TABLE, FETCHES_TRACKED, FETCHES_VARIABLE,
 )
 from lb._speedups.policy.sample cimport SAMPLE_NONE
 
@@ -35,4 +37,8 @@ cdef int fetch_run(eval_t *c, const program_t *g, const op_t *op, sample_t *s) n
         return fetch_source(c, g, op, s)
     if family == FETCHES_TABLE:
         return fetch_table(c, g, op, s)
+    if family == FETCHES_SOCKET:
+        return fetch_socket(c, g, op, s)
+    if family == FETCHES_PROCESS:
+        return fetch_process(c, g, op, s)
     return SAMPLE_NONE

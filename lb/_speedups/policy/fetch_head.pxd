@@ -19,4 +19,10 @@ cdef int head_cookie_val(eval_t *c, const program_t *g, const op_t *op, const me
                          sample_t *s) noexcept nogil
 cdef int head_cookie_count(eval_t *c, const program_t *g, const op_t *op, const message_t *m, bint is_response,
                            sample_t *s) noexcept nogil
+# All fields as text, `name: value` and CRLF each, then an empty line; or, binary, each name and value behind its length (a varint
+# of the peers protocol), then two lengths of 0.
+cdef int head_lines(eval_t *c, const message_t *m, bint binary, sample_t *s) noexcept nogil
+# Names of the cookies, with a delimiter between them.
+cdef int head_cookie_names(eval_t *c, const program_t *g, const op_t *op, const message_t *m, bint is_response,
+                           sample_t *s) noexcept nogil
 cdef int head_version(const message_t *m, sample_t *s) noexcept nogil

@@ -1,15 +1,19 @@
 from libc.stdint cimport int64_t, uint8_t, uint32_t
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 from lb._speedups.policy.fetch cimport arg_at
-from lb._speedups.policy.fields cimport bytes_t, cookie_next, field_at, field_next, field_values
+from lb._speedups.policy.fields cimport bytes_t, cookie_last, cookie_name_next, cookie_next, field_at, field_next, field_values
 from lb._speedups.policy.plan cimport plan_text
 from lb._speedups.policy.program cimport ARG_INT, ARG_TEXT
 from lb._speedups.policy.sample cimport (
-    SAMPLE_CONST, SAMPLE_FOUND, SAMPLE_IPV4, SAMPLE_MORE, SAMPLE_NONE, iterator_t, sample_int,
+    SAMPLE_BIN, SAMPLE_CONST, SAMPLE_FOUND, SAMPLE_IPV4, SAMPLE_MORE, SAMPLE_NONE, SAMPLE_TEXT_MAX, iterator_t, sample_int,
     sample_read_address, sample_read_number, sample_room, sample_text,
 )
 from lb._speedups.proto.message cimport FIELD_DELETED, MESSAGE_HTTP10
+
+
+cdef enum:
+    VARINT_MAX = 3               # bytes of a length below 264,000
 
 
 cdef bytes_t name_of(eval_t *c, const arg_t *arg) noexcept nogil:
@@ -131,12 +135,101 @@ cdef int head_names(eval_t *c, const program_t *g, const op_t *op, const message
     return SAMPLE_FOUND
 
 
+cdef char *put_varint(char *at, size_t n) noexcept nogil:
+    if n < 240:
+        at[0] = <char> n
+        return at + 1
+    at[0] = <char> (n | 240)
+    at += 1
+    n = (n - 240) >> 4
+    while n >= 128:
+        at[0] = <char> (n | 128)
+        at += 1
+        n = (n - 128) >> 7
+    at[0] = <char> n
+    return at + 1
+
+
+cdef char *put_lower(char *at, const char *p, size_t n) noexcept nogil:
+    cdef size_t i
+    for i in range(n):
+        at[i] = p[i] | 0x20 if c'A' <= p[i] <= c'Z' else p[i]
+    return at + n
+
+
+cdef int head_lines(eval_t *c, const message_t *m, bint binary, sample_t *s) noexcept nogil:
+    cdef size_t n = 2
+    cdef char *room
+    cdef char *at
+    cdef uint32_t i
+    for i in range(m.nfields):
+        if not m.fields[i].flags & FIELD_DELETED:
+            n += m.fields[i].name_len + m.fields[i].value_len + (2 * VARINT_MAX if binary else 4)
+    if n > SAMPLE_TEXT_MAX:
+        c.overflows += 1
+        return SAMPLE_NONE
+    room = sample_room(c, n)
+    if room == NULL:
+        return SAMPLE_NONE
+    at = room
+    for i in range(m.nfields):
+        if m.fields[i].flags & FIELD_DELETED:
+            continue
+        if binary:
+            at = put_varint(at, m.fields[i].name_len)
+        at = put_lower(at, m.block + m.fields[i].name_at, m.fields[i].name_len)
+        if binary:
+            at = put_varint(at, m.fields[i].value_len)
+        else:
+            at[0] = c':'
+            at[1] = c' '
+            at += 2
+        memcpy(at, m.block + m.fields[i].value_at, m.fields[i].value_len)
+        at += m.fields[i].value_len
+        if not binary:
+            at[0] = c'\r'
+            at[1] = c'\n'
+            at += 2
+    at[0] = 0 if binary else c'\r'
+    at[1] = 0 if binary else c'\n'
+    sample_text(s, room, <size_t> (at + 2 - room), 0)
+    s.type = SAMPLE_BIN
+    return SAMPLE_FOUND
+
+
+cdef int head_cookie_names(eval_t *c, const program_t *g, const op_t *op, const message_t *m, bint is_response,
+                           sample_t *s) noexcept nogil:
+    cdef bytes_t delimiter = name_of(c, arg_at(c, g, op, 0, ARG_TEXT))
+    cdef bytes_t name
+    cdef iterator_t at
+    cdef char *room
+    cdef size_t n = 0
+    if delimiter.n == 0:
+        delimiter.p = b","
+        delimiter.n = 1
+    # No longer than the head; then what is not needed is given back.
+    room = sample_room(c, SAMPLE_TEXT_MAX)
+    if room == NULL:
+        return SAMPLE_NONE
+    memset(&at, 0, sizeof(at))
+    while cookie_name_next(m, is_response, &at, &name):
+        if n + delimiter.n + name.n > SAMPLE_TEXT_MAX:
+            c.overflows += 1
+            return SAMPLE_NONE
+        if n != 0:
+            memcpy(room + n, delimiter.p, delimiter.n)
+            n += delimiter.n
+        memcpy(room + n, name.p, name.n)
+        n += name.n
+    c.used -= <uint32_t> (SAMPLE_TEXT_MAX - n)
+    sample_text(s, room, n, 0)
+    return SAMPLE_FOUND
+
+
 cdef int head_cookie(eval_t *c, const program_t *g, const op_t *op, const message_t *m, bint is_response,
                      sample_t *s) noexcept nogil:
     cdef bytes_t name = name_of(c, arg_at(c, g, op, 0, ARG_TEXT))
     cdef bytes_t value
-    cdef iterator_t at
-    cdef bint found = False
     if name.n == 0:
         return SAMPLE_NONE
     if c.iterating:
@@ -144,11 +237,10 @@ cdef int head_cookie(eval_t *c, const program_t *g, const op_t *op, const messag
             return SAMPLE_NONE
         sample_text(s, value.p, value.n, SAMPLE_CONST | SAMPLE_MORE)
         return SAMPLE_FOUND
-    memset(&at, 0, sizeof(at))
-    while cookie_next(m, is_response, name.p, name.n, &at, &value):
-        found = True
-        sample_text(s, value.p, value.n, SAMPLE_CONST)
-    return SAMPLE_FOUND if found else SAMPLE_NONE
+    if not cookie_last(m, is_response, name.p, name.n, &value):
+        return SAMPLE_NONE
+    sample_text(s, value.p, value.n, SAMPLE_CONST)
+    return SAMPLE_FOUND
 
 
 cdef int head_cookie_val(eval_t *c, const program_t *g, const op_t *op, const message_t *m, bint is_response,

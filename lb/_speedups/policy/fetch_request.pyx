@@ -2,23 +2,31 @@ from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memcpy, memset
 
 from lb._speedups.policy.fetch cimport (
-    FETCH_BASE, FETCH_HTTP_FIRST_REQ, FETCH_METHOD, FETCH_PATH, FETCH_PATHQ, FETCH_QUERY, FETCH_REQ_COOK,
-    FETCH_REQ_COOK_CNT, FETCH_REQ_COOK_VAL, FETCH_REQ_FHDR, FETCH_REQ_FHDR_CNT, FETCH_REQ_HDR, FETCH_REQ_HDR_CNT,
+    FETCH_BASE, FETCH_BASE32, FETCH_BASE32_SRC, FETCH_BASEQ, FETCH_HTTP_FIRST_REQ, FETCH_METHOD, FETCH_PATH,
+    FETCH_PATHQ, FETCH_QUERY, FETCH_REQ_COOK, FETCH_REQ_COOK_CNT, FETCH_REQ_COOK_NAMES, FETCH_REQ_COOK_VAL,
+    FETCH_REQ_FHDR, FETCH_REQ_FHDR_CNT, FETCH_REQ_HDR, FETCH_REQ_HDRS, FETCH_REQ_HDRS_BIN, FETCH_REQ_HDR_CNT,
     FETCH_REQ_HDR_IP, FETCH_REQ_HDR_NAMES, FETCH_REQ_HDR_VAL, FETCH_REQ_PROTO_HTTP, FETCH_REQ_VER, FETCH_UNIQUE_ID,
-    FETCH_URL, FETCH_URLP, FETCH_URLP_VAL, arg_at,
+    FETCH_URL, FETCH_URL32, FETCH_URL32_SRC, FETCH_URLP, FETCH_URLP_VAL, FETCH_URL_IP, FETCH_URL_PORT, arg_at,
 )
 from lb._speedups.policy.fetch_head cimport (
-    head_cookie, head_cookie_count, head_cookie_val, head_field, head_field_count, head_field_ip, head_field_val,
-    head_names, head_version,
+    head_cookie, head_cookie_count, head_cookie_names, head_cookie_val, head_field, head_field_count, head_field_ip, head_field_val,
+    head_lines, head_names, head_version,
 )
 from lb._speedups.policy.fields cimport bytes_t, field_at, param_next
+from lb._speedups.policy.hash cimport hash_avalanche
 from lb._speedups.policy.plan cimport plan_text
 from lb._speedups.policy.program cimport ARG_TEXT, arg_t
 from lb._speedups.policy.sample cimport (
-    SAMPLE_CONST, SAMPLE_FOUND, SAMPLE_METH, SAMPLE_MORE, SAMPLE_NONE, iterator_t, sample_bool,
-    sample_int, sample_read_number, sample_room, sample_text,
+    SAMPLE_BIN, SAMPLE_CONST, SAMPLE_FOUND, SAMPLE_IPV4, SAMPLE_METH, SAMPLE_MORE, SAMPLE_NONE, iterator_t, sample_bool,
+    sample_int, sample_read_address, sample_read_number, sample_room, sample_text,
 )
 from lb._speedups.proto.message cimport MESSAGE_STAR, METHOD_OPTIONS, message_t
+
+
+cdef extern from "<sys/socket.h>" nogil:
+    enum:
+        AF_INET
+        AF_INET6
 
 
 # Whether the target has a `?`, be its query empty or not.
@@ -81,6 +89,86 @@ cdef int base(eval_t *c, const message_t *m, sample_t *s) noexcept nogil:
     memcpy(room + host.n, s.p, s.len)
     sample_text(s, room, host.n + s.len, 0)
     return SAMPLE_FOUND
+
+
+# baseq: with the query.
+cdef int baseq(eval_t *c, const message_t *m, sample_t *s) noexcept nogil:
+    cdef sample_t host = s[0]
+    cdef size_t n = 0
+    cdef char *room
+    if base(c, m, &host) == SAMPLE_FOUND:
+        n = host.len
+    if m.flags & MESSAGE_STAR or not has_query(m):
+        s[0] = host
+        return SAMPLE_FOUND if n else SAMPLE_NONE
+    room = sample_room(c, n + 1 + m.query.len)
+    if room == NULL:
+        return SAMPLE_NONE
+    memcpy(room, host.p, n)
+    memcpy(room + n, m.block + m.path.at + m.path.len, 1 + m.query.len)
+    sample_text(s, room, n + 1 + m.query.len, 0)
+    return SAMPLE_FOUND
+
+
+# base32 and url32: HAProxy's hash (sdbm of signed bytes, then the avalanche) of Host and path, or of Host, path and query; with
+# the client's address behind it as bytes.
+cdef int hashed(eval_t *c, const message_t *m, bint with_query, bint with_source, sample_t *s) noexcept nogil:
+    cdef uint32_t hash = 0
+    cdef bytes_t host
+    cdef char *room
+    cdef uint32_t i, n
+    host.n = 0
+    field_at(m, b"host", 4, False, 1, &host)
+    for i in range(host.n):
+        hash = <uint32_t> <int> <signed char> host.p[i] + (hash << 6) + (hash << 16) - hash
+    if target_part(c, m, FETCH_PATHQ if with_query else FETCH_PATH, s) == SAMPLE_FOUND:
+        for i in range(s.len):
+            hash = <uint32_t> <int> <signed char> s.p[i] + (hash << 6) + (hash << 16) - hash
+    hash = hash_avalanche(hash)
+    if not with_source:
+        return sample_int(s, hash)
+    n = 4 if c.view.source.family == AF_INET else (16 if c.view.source.family == AF_INET6 else 0)
+    room = sample_room(c, 4 + n)
+    if room == NULL:
+        return SAMPLE_NONE
+    for i in range(4):
+        room[i] = <char> (hash >> (24 - 8 * i) & 255)
+    memcpy(room + 4, c.view.source.bytes, n)
+    sample_text(s, room, 4 + n, 0)
+    s.type = SAMPLE_BIN
+    return SAMPLE_FOUND
+
+
+# url_ip and url_port: of an absolute target whose host is an IPv4 address. Names are not resolved.
+cdef int url_address(const message_t *m, bint port, sample_t *s) noexcept nogil:
+    cdef const char *p = m.block + m.target.at
+    cdef size_t n = m.target.len
+    cdef size_t i = 0, end
+    cdef bint secure
+    cdef sample_t ip
+    while i + 3 <= n and not (p[i] == c':' and p[i + 1] == c'/' and p[i + 2] == c'/'):
+        if not c'a' <= (p[i] | 0x20) <= c'z' \
+                and (i == 0 or not (c'0' <= p[i] <= c'9' or p[i] == c'+' or p[i] == c'-' or p[i] == c'.')):
+            return SAMPLE_NONE
+        i += 1
+    if i == 0 or i + 3 > n:
+        return SAMPLE_NONE
+    secure = i == 5
+    p += i + 3
+    n -= i + 3
+    end = 0
+    while end < n and (c'0' <= p[end] <= c'9' or p[end] == c'.'):
+        end += 1
+    if (end < n and p[end] != c':' and p[end] != c'/' and p[end] != c'?') or sample_read_address(p, end, &ip) != 0 \
+            or ip.type != SAMPLE_IPV4:
+        return SAMPLE_NONE
+    if not port:
+        s.type = SAMPLE_IPV4
+        memcpy(s.address, ip.address, 4)
+        return SAMPLE_FOUND
+    if end < n and p[end] == c':':
+        return sample_int(s, sample_read_number(p + end + 1, n - end - 1) & 0xffff)
+    return sample_int(s, 443 if secure else 80)
 
 
 cdef int param(eval_t *c, const program_t *g, const op_t *op, const message_t *m, sample_t *s) noexcept nogil:
@@ -152,6 +240,17 @@ cdef int fetch_request(eval_t *c, const program_t *g, const op_t *op, sample_t *
             return SAMPLE_NONE
         sample_text(s, c.view.id, c.view.id_len, SAMPLE_CONST)
         return SAMPLE_FOUND
+    if code == FETCH_BASEQ:
+        return baseq(c, m, s)
+    if FETCH_BASE32 <= code <= FETCH_URL32_SRC:
+        return hashed(
+            c, m, code >= FETCH_URL32, code == FETCH_BASE32_SRC or code == FETCH_URL32_SRC, s)
+    if code == FETCH_URL_IP or code == FETCH_URL_PORT:
+        return url_address(m, code == FETCH_URL_PORT, s)
+    if code == FETCH_REQ_HDRS or code == FETCH_REQ_HDRS_BIN:
+        return head_lines(c, m, code == FETCH_REQ_HDRS_BIN, s)
+    if code == FETCH_REQ_COOK_NAMES:
+        return head_cookie_names(c, g, op, m, False, s)
     if code == FETCH_REQ_PROTO_HTTP:
         return sample_bool(s, True)
     return SAMPLE_NONE

@@ -26,6 +26,12 @@ cdef uint32_t field_values(const message_t *m, uint32_t i) noexcept nogil
 cdef bint cookie_next(const message_t *m, bint is_response, const char *name, size_t len, iterator_t *at,
                       bytes_t *out) noexcept nogil
 
+# The last cookie of this name. False: there is none.
+cdef bint cookie_last(const message_t *m, bint is_response, const char *name, size_t len, bytes_t *out) noexcept nogil
+
+# The name of the next cookie, whatever it is.
+cdef bint cookie_name_next(const message_t *m, bint is_response, iterator_t *at, bytes_t *out) noexcept nogil
+
 # The next parameter of this name in `n` bytes of a query; `at.at` is where to go on.
 cdef bint param_next(const char *query, size_t n, const char *name, size_t len, iterator_t *at,
                      bytes_t *out) noexcept nogil

@@ -153,6 +153,58 @@ cdef bint cookie_next(const message_t *m, bint is_response, const char *name, si
         at.at = 0
 
 
+cdef bint cookie_last(const message_t *m, bint is_response, const char *name, size_t len, bytes_t *out) noexcept nogil:
+    cdef iterator_t at
+    cdef bytes_t value
+    cdef bint found = False
+    at.field = 0
+    at.at = 0
+    while cookie_next(m, is_response, name, len, &at, &value):
+        found = True
+        out[0] = value
+    return found
+
+
+# The name of the next pair of a cookie line, as pair_next reads them; `from_` lies behind the line when it is over.
+cdef bint name_next(bytes_t line, bint is_response, uint32_t *from_, bytes_t *out) noexcept nogil:
+    cdef size_t begin, end, equal
+    while from_[0] < line.n:
+        begin = from_[0]
+        while begin < line.n and is_space(line.p[begin]):
+            begin += 1
+        equal = begin
+        end = begin
+        while equal < line.n and line.p[equal] != c'=' and line.p[equal] != c';' \
+                and (is_response or line.p[equal] != c','):
+            equal += 1
+            if not is_space(line.p[equal - 1]):
+                end = equal
+        from_[0] = <uint32_t> equal + 1
+        if equal >= line.n or line.p[equal] != c'=':
+            continue
+        from_[0] += <uint32_t> cookie_end(line.p + equal + 1, line.n - equal - 1) + 1
+        if line.p[begin] == c'$':
+            continue
+        out.p = line.p + begin
+        out.n = end - begin
+        if is_response:
+            from_[0] = <uint32_t> line.n + 1  # what follows are attributes
+        return True
+    return False
+
+
+cdef bint cookie_name_next(const message_t *m, bint is_response, iterator_t *at, bytes_t *out) noexcept nogil:
+    cdef int i
+    while True:
+        if at.field != 0 and name_next(value_of(m, at.field - 1), is_response, &at.at, out):
+            return True
+        i = message_find(m, b"set-cookie" if is_response else b"cookie", 10 if is_response else 6, at.field)
+        if i < 0:
+            return False
+        at.field = <uint32_t> i + 1
+        at.at = 0
+
+
 cdef inline bint is_separator(char c) noexcept nogil:
     return c == c'&' or c == c';' or c == c'?'
 

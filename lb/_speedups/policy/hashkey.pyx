@@ -1,12 +1,12 @@
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
 from libc.string cimport memchr, memcmp
 
+from lb._speedups.policy.fields cimport bytes_t, cookie_last, field_at
 from lb._speedups.policy.hash cimport HASH_XXH3, hash_avalanche, hash_bytes
 from lb._speedups.policy.plan cimport (
     KEY_AVALANCHE, KEY_COOKIE, KEY_DOMAIN_ONLY, KEY_FIELD, KEY_LAST_FIELD, KEY_PATH_ONLY, KEY_SOURCE, KEY_URI,
     KEY_WHOLE, plan_text,
 )
-from lb._speedups.proto.message cimport message_find
 
 
 cdef extern from "<sys/socket.h>" nogil:
@@ -15,79 +15,7 @@ cdef extern from "<sys/socket.h>" nogil:
         AF_INET6
 
 
-# Some bytes of the head.
-ctypedef struct bytes_t:
-    const char *p
-    size_t n
-
-
-cdef inline bint is_space(char c) noexcept nogil:
-    return c == c' ' or c == c'\t'
-
-
-cdef void trim(bytes_t *b) noexcept nogil:
-    while b.n > 0 and is_space(b.p[0]):
-        b.p += 1
-        b.n -= 1
-    while b.n > 0 and is_space(b.p[b.n - 1]):
-        b.n -= 1
-
-
-# Bytes up to the first delimiter outside quotes: a comma, or with `also` that one too.
-cdef size_t value_end(const char *p, size_t n, char also) noexcept nogil:
-    cdef bint quoted = False
-    cdef size_t i = 0
-    while i < n:
-        if quoted:
-            if p[i] == c'\\':
-                i += 1                        # the next byte is not a quote, whatever it is
-            elif p[i] == c'"':
-                quoted = False
-        elif p[i] == c'"':
-            quoted = True
-        elif p[i] == c',' or p[i] == also:
-            return i
-        i += 1
-    return n
-
-
 # ---- fields ----
-
-
-cdef inline bytes_t value_of(const message_t *m, int i) noexcept nogil:
-    cdef bytes_t out
-    out.p = m.block + m.fields[i].value_at
-    out.n = m.fields[i].value_len
-    return out
-
-
-cdef bint first_field(const message_t *m, const char *name, size_t n, bytes_t *out) noexcept nogil:
-    cdef int i = message_find(m, name, n, 0)
-    if i < 0:
-        return False
-    out[0] = value_of(m, i)
-    out.n = value_end(out.p, out.n, c',')
-    trim(out)
-    return out.n > 0
-
-
-cdef bint last_field(const message_t *m, const char *name, size_t n, bytes_t *out) noexcept nogil:
-    cdef int i = message_find(m, name, n, 0), last = -1
-    cdef size_t end
-    while i >= 0:
-        last = i
-        i = message_find(m, name, n, <unsigned int> i + 1)
-    if last < 0:
-        return False
-    out[0] = value_of(m, last)
-    while True:
-        end = value_end(out.p, out.n, c',')
-        if end == out.n:
-            break
-        out.p += end + 1
-        out.n -= end + 1
-    trim(out)
-    return True
 
 
 # Of www.example.com only example: from the last dot back to the one before it.
@@ -102,37 +30,6 @@ cdef void keep_domain(bytes_t *b) noexcept nogil:
         start -= 1
     b.p += start
     b.n = end - 1 - start
-
-
-cdef bint find_cookie(const message_t *m, const char *name, size_t n, bytes_t *out) noexcept nogil:
-    cdef int i = message_find(m, b"cookie", 6, 0)
-    cdef bint found = False
-    cdef bytes_t rest, pair, key
-    cdef const char *equals
-    while i >= 0:
-        rest = value_of(m, i)
-        while rest.n > 0:
-            pair.p = rest.p
-            pair.n = value_end(rest.p, rest.n, c';')
-            rest.p += pair.n
-            rest.n -= pair.n
-            if rest.n > 0:
-                rest.p += 1
-                rest.n -= 1
-            equals = <const char *> memchr(pair.p, c'=', pair.n)
-            if equals == NULL:
-                continue
-            key.p = pair.p
-            key.n = <size_t> (equals - pair.p)
-            trim(&key)
-            if key.n != n or memcmp(key.p, name, n) != 0:
-                continue
-            out.p = equals + 1
-            out.n = pair.n - <size_t> (equals - pair.p) - 1
-            trim(out)
-            found = True
-        i = message_find(m, b"cookie", 6, <unsigned int> i + 1)
-    return found
 
 
 # ---- the target ----
@@ -216,13 +113,13 @@ cdef bint hashkey_find(
             find_uri(wanted, m, &key)
             found = True
         elif wanted.source == KEY_FIELD:
-            found = first_field(m, name, n, &key)
+            found = field_at(m, name, n, False, 1, &key) and key.n > 0
             if found and wanted.flags & KEY_DOMAIN_ONLY:
                 keep_domain(&key)
         elif wanted.source == KEY_LAST_FIELD:
-            found = last_field(m, name, n, &key)
+            found = field_at(m, name, n, False, -1, &key)
         elif wanted.source == KEY_COOKIE:
-            found = find_cookie(m, name, n, &key)
+            found = cookie_last(m, False, name, n, &key)
         else:
             found = find_param(m, name, n, &key)
         if not found:
@@ -237,7 +134,7 @@ cdef bint hashkey_cookie(
     const message_t *m, const char *name, size_t n, const char **value, size_t *len
 ) noexcept nogil:
     cdef bytes_t out
-    if not find_cookie(m, name, n, &out):
+    if not cookie_last(m, False, name, n, &out):
         return False
     value[0] = out.p
     len[0] = out.n

@@ -190,6 +190,7 @@ cdef enum:                       # program_t.uses: what the view must hold only 
     PROGRAM_DESTINATION = 1 << 0  # where the client connected to
     PROGRAM_ID = 1 << 1          # the request id
     PROGRAM_RECORD = 1 << 2      # times, bytes and states
+    PROGRAM_RATES = 1 << 3       # sessions and requests a second, which are counted only then
 
 ctypedef struct program_t:       # at plan_t.program_at; all offsets are from the image's start
     uint32_t args_at

@@ -3,12 +3,13 @@ from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 from lb._speedups.base.mapping cimport MAPPING_ARENA, MAPPING_ARENA_AT
 from lb._speedups.policy.action cimport action_is_known
 from lb._speedups.policy.convert cimport (
-    CONVERTERS_CODEC_END, CONVERTERS_HASH_END, CONVERTERS_JSON_END, CONVERTERS_NET_END, CONVERTERS_NUMBER_END,
-    CONVERTERS_REGEX_END, CONVERTERS_TEXT_END, CONVERTERS_TIME_END,
+    CONVERTERS_CODEC_END, CONVERTERS_DIGEST_END, CONVERTERS_HASH_END, CONVERTERS_JSON_END, CONVERTERS_NET_END,
+    CONVERTERS_NUMBER_END, CONVERTERS_REGEX_END, CONVERTERS_TEXT_END, CONVERTERS_TIME_END,
 )
 from lb._speedups.policy.convert_variable cimport CONVERTERS_VARIABLE_END
 from lb._speedups.policy.fetch cimport (
-    FETCHES_CONNECTION_END, FETCHES_INTERNAL_END, FETCHES_REQUEST_END, FETCHES_RESPONSE_END,
+    FETCHES_CONNECTION_END, FETCHES_INTERNAL_END, FETCHES_PROCESS_END, FETCHES_REQUEST_END, FETCHES_RESPONSE_END,
+    FETCHES_SOCKET_END,
 )
 from lb._speedups.policy.fetch_table cimport FETCHES_TABLE_END
 from lb._speedups.policy.fetch_variable cimport FETCHES_VARIABLE_END
@@ -17,9 +18,10 @@ from lb._speedups.policy.pattern cimport set_check
 from lb._speedups.policy.plan cimport plan_array_fits, plan_text_fits
 from lb._speedups.policy.program cimport (
     ARG_ACL, ARG_BACKEND, ARG_END, ARG_EXPR, ARG_FORMAT, ARG_FRONTEND, ARG_REGEX, ARG_SERVER, ARG_TABLE,
-    ARG_VARIABLE, CONVERTERS_CODEC, CONVERTERS_HASH, CONVERTERS_JSON, CONVERTERS_NET, CONVERTERS_NUMBER, CONVERTERS_REGEX,
-    CONVERTERS_TABLE, CONVERTERS_TEXT, CONVERTERS_TIME, CONVERTERS_VARIABLE, FETCHES_CONNECTION, FETCHES_INTERNAL, FETCHES_REQUEST,
-    FETCHES_RESPONSE, FETCHES_SOURCE, FETCHES_TABLE, FETCHES_TRACKED, FETCHES_VARIABLE, PART_EXPR, PART_TEXT, acl_t, arg_t, cond_t,
+    ARG_VARIABLE, CONVERTERS_CODEC, CONVERTERS_DIGEST, CONVERTERS_HASH, CONVERTERS_JSON, CONVERTERS_NET,
+    CONVERTERS_NUMBER, CONVERTERS_REGEX, CONVERTERS_TABLE, CONVERTERS_TEXT, CONVERTERS_TIME, CONVERTERS_VARIABLE,
+    FETCHES_CONNECTION, FETCHES_INTERNAL, FETCHES_PROCESS, FETCHES_REQUEST, FETCHES_RESPONSE, FETCHES_SOCKET,
+    FETCHES_SOURCE, FETCHES_TABLE, FETCHES_TRACKED, FETCHES_VARIABLE, PART_EXPR, PART_TEXT, acl_t, arg_t, cond_t,
     expr_t, format_t, op_t, part_t, program_of, program_t, regex_row_t, rule_t, ruleset_t, set_t, term_t, test_t,
 )
 from lb._speedups.policy.regex cimport REGEX_FLAGS, REGEX_PATTERN_MAX, regex_is_available
@@ -55,6 +57,10 @@ cdef bint is_fetch(uint16_t code) noexcept nogil:
         end = FETCHES_TABLE_END
     elif family == FETCHES_VARIABLE:
         end = FETCHES_VARIABLE_END
+    elif family == FETCHES_SOCKET:
+        end = FETCHES_SOCKET_END
+    elif family == FETCHES_PROCESS:
+        end = FETCHES_PROCESS_END
     return 0 < (code & 255) < end
 
 
@@ -73,6 +79,8 @@ cdef bint is_converter(uint16_t code) noexcept nogil:
         end = CONVERTERS_NET_END
     elif family == CONVERTERS_TIME:
         end = CONVERTERS_TIME_END
+    elif family == CONVERTERS_DIGEST:
+        end = CONVERTERS_DIGEST_END
     elif family == CONVERTERS_JSON:
         end = CONVERTERS_JSON_END
     elif family == CONVERTERS_VARIABLE:

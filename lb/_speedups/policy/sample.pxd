@@ -14,6 +14,7 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from lb._speedups.base.ledger cimport ledger_t
 from lb._speedups.base.mapping cimport counters_t, mapping_t
+from lb._speedups.policy.crypto cimport crypto_t
 from lb._speedups.policy.logline cimport log_view_t, logline_t
 from lb._speedups.policy.plan cimport plan_backend_t, plan_frontend_t, plan_server_t, plan_t, text_t
 from lb._speedups.policy.regex cimport regex_budget_t, regex_shelf_t, regex_t
@@ -61,6 +62,10 @@ ctypedef struct address_t:
     uint16_t port                # host order
     uint8_t bytes[16]            # network order
 
+# What policy cannot see because it costs a system call, or is a connection's alone, is asked of whoever filled the view: fetch
+# number `code` (of FETCHES_SOCKET) with the argument `n`. SAMPLE_FOUND or SAMPLE_NONE; bytes of a sample belong to the stream.
+ctypedef int (*ask_t)(void *stream, unsigned int code, int64_t n, sample_t *s) noexcept nogil
+
 ctypedef struct view_t:
     const plan_t *plan
     mapping_t *mapping
@@ -91,6 +96,8 @@ ctypedef struct view_t:
     logline_t *line              # the worker's state of times in records
     uint32_t last_line           # line of the last rule that ended a list, 0 = none
     uint32_t pad1
+    void *stream                 # for `ask` alone
+    ask_t ask                    # NULL = there are no connections
 
 ctypedef struct iterator_t:      # where a fetch with several values stands; all zero at the beginning
     uint32_t field               # index of the header field + 1
@@ -102,6 +109,7 @@ ctypedef struct eval_t:
     uint32_t used
     uint32_t overflows           # samples that did not fit
     uint64_t random              # state of a PRNG
+    crypto_t *crypto             # of the worker; NULL = digests find nothing
     bint iterating               # a test looks at every value in turn: `iterator` is in use
     iterator_t iterator
     regex_shelf_t *shelf         # of this worker

@@ -18,9 +18,11 @@ from lb._speedups.io.sys cimport (
     setsockopt, socklen_t,
 )
 from lb._speedups.policy.logline cimport logline_init
+from lb._speedups.policy.crypto cimport crypto_free
 from lb._speedups.policy.plan cimport (
     FRONTEND_KEEPALIVE, PLAN_UNLIMITED, plan_check, plan_frontend, plan_frontend_t, plan_listener, plan_server, plan_t,
 )
+from lb._speedups.policy.program cimport PROGRAM_RATES, program_of
 from lb._speedups.policy.regex cimport regex_shelf_free, regex_shelf_init
 from lb._speedups.policy.regexes cimport (
     REGEXES_MEMORY, REGEXES_READY, REGEXES_WRONG, regexes_compile, regexes_free, regexes_init,
@@ -108,6 +110,7 @@ cdef engine_t *engine_new(mapping_t *m, uint32_t slot, int wakeup) noexcept nogi
         free(e)
         return NULL
     e.eval.shelf = &e.shelf
+    e.eval.crypto = &e.crypto
     return e
 
 
@@ -161,6 +164,7 @@ cdef void engine_free(engine_t *e) noexcept nogil:
         udp_free(e)
     regex_shelf_free(&e.shelf)
     loop_free(&e.loop)
+    crypto_free(&e.crypto)
     free(e.idle)
     free(e.copies)
     free(e.logged)
@@ -267,6 +271,7 @@ cdef void switch_to(engine_t *e, plan_ref_t *p) noexcept nogil:
         at = at.next
     e.current = p
     e.process_oid = p.plan.maxconn_oid
+    e.counts_rates = p.plan.program_at != 0 and program_of(p.plan).uses & PROGRAM_RATES
     lb_store_u64(&e.worker.generation, p.generation)
     e.switched = 1
     e.resume = 1                              # limits may have changed

@@ -1,6 +1,6 @@
 from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcmp
-from lb._speedups.base.mapping cimport counters_t
+from lb._speedups.base.mapping cimport counters_t, rate_count
 from lb._speedups.base.pool cimport pool_give
 from lb._speedups.io.conn cimport CONN_READABLE, LOOP_SIDE_BYTES, conn_plain, conn_run
 from lb._speedups.io.flow cimport (
@@ -207,6 +207,8 @@ cdef void http_begin(stream_t *st) noexcept nogil:
     st.client.flags |= SIDE_IN_HEAD
     st.bytes_in = m.head_len
     st.request_ms = <long> (e.now_ms - st.start_ms)
+    if UNLIKELY(e.counts_rates):
+        rate_count(&e.rows[st.frontend.oid].req_rate, e.now_ms)
     if not is_idempotent(m):
         st.flags &= <uint16_t> ~STREAM_REPLAY
     if m.flags & MESSAGE_UPGRADE and not (m.flags & MESSAGE_HTTP10):

@@ -13,7 +13,7 @@ from lb._speedups.proto.proxy cimport (
 )
 from lb._speedups.relay.link cimport link_close, link_flush
 from lb._speedups.relay.relay cimport (
-    BUFFER_SIZE, LINK_KEEP_TLVS, PHASE_END, PROXIED_TLVS, engine_t, link_t,
+    BUFFER_SIZE, LINK_KEEP_TLVS, LINK_PROXIED, PHASE_END, PROXIED_TLVS, engine_t, link_t,
     proxied_t, stream_t,
 )
 from lb._speedups.relay.stream cimport stream_cause, stream_free, stream_id, stream_new
@@ -100,6 +100,7 @@ cdef int proxied_read(link_t *l) noexcept nogil:
         return PROXIED_GONE
     if adopt(l, head, &said) != 0:
         return PROXIED_GONE
+    l.flags |= LINK_PROXIED
     l.conn.flags |= CONN_READABLE             # what is behind it was not announced, and its end perhaps before
     return PROXIED_DONE
 

@@ -30,6 +30,7 @@ from lb._speedups.policy.table cimport TABLE_TRACKS, track_t
 from lb._speedups.policy.plan cimport (
     LOG_TARGETS, plan_backend_t, plan_frontend_t, plan_mirror_t, plan_route_t, plan_server_t, plan_split_t, plan_t,
 )
+from lb._speedups.policy.crypto cimport crypto_t
 from lb._speedups.policy.program cimport rule_t
 from lb._speedups.policy.regex cimport regex_shelf_t
 from lb._speedups.policy.regexes cimport regexes_t
@@ -156,6 +157,7 @@ cdef enum:                       # link_t.flags
     LINK_EARLY = 1 << 10         # server: the server has not answered yet, the first bytes open the connection (fast open)
     LINK_KEEP_TLVS = 1 << 11     # client: TLVs of its PROXY header are kept
     LINK_PARKS = 1 << 12         # client: its requests are parked (debug)
+    LINK_PROXIED = 1 << 13       # client: a PROXY header was read
 
 cdef enum:                       # link_t.window_kind: whose memory the window is
     WINDOW_NONE = 0
@@ -439,6 +441,8 @@ ctypedef struct engine_t:
     regex_shelf_t shelf
     uint64_t limits_told         # shelf.limits when that was said last
     uint64_t limits_ms           # and when it may be said again
+    crypto_t crypto
+    uint8_t counts_rates         # the current plan asks for rates
     char rule_scratch[SAMPLE_SCRATCH]
     # what is written but not sent within one pump
     link_t *scratch_link         # whose bytes are in the scratch, NULL = none

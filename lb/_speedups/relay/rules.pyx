@@ -1,43 +1,26 @@
 from libc.stdint cimport int64_t
-from libc.string cimport memcmp, memcpy, memset
+from libc.string cimport memcpy
 
 from lb._speedups.base.clock cimport clock_real_us
 from lb._speedups.base.ledger cimport ledger_of
-from lb._speedups.io.sys cimport AF_INET, AF_INET6, getsockname, ntohs, sockaddr, sockaddr_in, sockaddr_in6, \
-    sockaddr_storage, socklen_t
+from lb._speedups.policy.logline cimport log_end_t
 from lb._speedups.policy.program cimport PROGRAM_DESTINATION, PROGRAM_ID, PROGRAM_RECORD, program_of
 from lb._speedups.policy.rule cimport rule_backend, rule_number, rule_text, rules_run
 from lb._speedups.policy.sample cimport address_t, view_t
-from lb._speedups.relay.relay cimport engine_t, link_t
+from lb._speedups.relay.relay cimport engine_t
+from lb._speedups.relay.sockets cimport sockets_ask, sockets_target
 from lb._speedups.relay.stream cimport stream_id, stream_record
 
 
-# IPv4 on a socket of IPv6 is IPv4, as the client's address is.
 cdef void rules_destination(stream_t *st, address_t *out) noexcept nogil:
-    cdef const link_t *l = st.client.link
-    cdef sockaddr_storage address
-    cdef socklen_t size = sizeof(address)
+    cdef log_end_t end
     if st.settings != NULL and st.settings.destination.family != 0:
         out[0] = st.settings.destination
         return
-    memset(out, 0, sizeof(address_t))
-    if l.proxied != NULL and l.proxied.family != 0:
-        out.family = l.proxied.family
-        out.port = l.proxied.port
-        memcpy(out.bytes, l.proxied.address, 16)
-        return
-    if getsockname(l.conn.fd, <sockaddr *> &address, &size) != 0:
-        return
-    out.family = address.ss_family
-    if address.ss_family == AF_INET:
-        out.port = ntohs((<sockaddr_in *> &address).sin_port)
-        memcpy(out.bytes, &(<sockaddr_in *> &address).sin_addr, 4)
-    elif address.ss_family == AF_INET6:
-        out.port = ntohs((<sockaddr_in6 *> &address).sin6_port)
-        memcpy(out.bytes, &(<sockaddr_in6 *> &address).sin6_addr, 16)
-        if memcmp(out.bytes, b"\0\0\0\0\0\0\0\0\0\0\xff\xff", 12) == 0:
-            out.family = AF_INET
-            memcpy(out.bytes, out.bytes + 12, 4)
+    sockets_target(st.client.link, &end)
+    out.family = end.family
+    out.port = end.port
+    memcpy(out.bytes, end.address, 16)
 
 
 cdef void rules_look(stream_t *st) noexcept nogil:
@@ -79,6 +62,8 @@ cdef void rules_look(stream_t *st) noexcept nogil:
     if uses & PROGRAM_RECORD:
         stream_record(st, &e.record)
         v.record = &e.record
+    v.stream = st
+    v.ask = sockets_ask
     e.eval.view = v
     e.eval.scratch = e.rule_scratch
     e.eval.used = 0

@@ -1,4 +1,5 @@
 from libc.stdint cimport uint16_t, uint32_t, uint64_t
+from lb._speedups.base.mapping cimport rate_count
 from lb._speedups.base.observation cimport observation_bad, observation_good
 from lb._speedups.base.pool cimport pool_give
 from lb._speedups.base.timers cimport lb_timer_t, timer_init
@@ -202,6 +203,8 @@ cdef int server_connect(stream_t *st, bint fresh) noexcept nogil:
     cdef int r
     e.rows[s.oid].chosen += 1
     e.rows[st.backend.oid].chosen += 1
+    if UNLIKELY(e.counts_rates):
+        rate_count(&e.rows[s.oid].sess_rate, e.now_ms)
     if <uint64_t> e.rows[s.oid].cur > e.rows[s.oid].cur_max:
         e.rows[s.oid].cur_max = <uint64_t> e.rows[s.oid].cur
     e.rows[s.oid].last_ms = e.now_ms

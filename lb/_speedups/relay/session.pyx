@@ -1,6 +1,6 @@
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memmove
-from lb._speedups.base.mapping cimport MAPPING_WORKERS, WORKER_RUNNING, gauge_enter, mapping_worker, worker_t
+from lb._speedups.base.mapping cimport MAPPING_WORKERS, WORKER_RUNNING, gauge_enter, mapping_worker, rate_count, worker_t
 from lb._speedups.base.pool cimport pool_give, pool_take
 from lb._speedups.base.timers cimport lb_timer_t, timer_init, timer_unlink
 from lb._speedups.io.conn cimport (
@@ -30,6 +30,7 @@ from lb._speedups.relay.relay cimport (
 from lb._speedups.relay.tcp cimport tcp_begin
 
 cdef extern from "lb.h" nogil:
+    bint UNLIKELY(bint x)
     const bint LB_DEBUG
     uint32_t lb_load_u32(const uint32_t *p) noexcept
     uint64_t lb_load_u64(const uint64_t *p) noexcept
@@ -168,6 +169,8 @@ cdef int session_new(engine_t *e, int fd, sockaddr_storage *address, plan_listen
     e.connections += 1
     e.worker.connections += 1
     e.rows[frontend.oid].conn_total += 1
+    if UNLIKELY(e.counts_rates):
+        rate_count(&e.rows[frontend.oid].sess_rate, e.now_ms)
     e.rows[listener.oid].conn_total += 1
     e.rows[listener.oid].cur += 1
     if <uint64_t> e.rows[listener.oid].cur > e.rows[listener.oid].cur_max:

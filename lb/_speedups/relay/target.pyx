@@ -1,10 +1,14 @@
 from libc.stdint cimport uint64_t
-from lb._speedups.base.mapping cimport counters_t
+from lb._speedups.base.mapping cimport counters_t, rate_count
 from lb._speedups.policy.hash cimport hash_mix
 from lb._speedups.policy.plan cimport ROUTE_TIMES, TARGET_SPLIT, plan_backend, plan_split, plan_split_t
 from lb._speedups.policy.split cimport SPLIT_NEW, split_backend, split_cookie, split_point
 from lb._speedups.proto.message cimport MESSAGE_EDIT_MAX, NAME_SET_COOKIE, message_add
 from lb._speedups.relay.relay cimport engine_t
+
+
+cdef extern from "lb.h" nogil:
+    bint UNLIKELY(bint x)
 
 
 cdef uint32_t deal(stream_t *st, const plan_split_t *split) noexcept nogil:
@@ -36,6 +40,8 @@ cdef void target_enter(stream_t *st, uint32_t index) noexcept nogil:
     row.cur += 1
     if <uint64_t> row.cur > row.cur_max:
         row.cur_max = <uint64_t> row.cur
+    if UNLIKELY(st.engine.counts_rates):
+        rate_count(&row.sess_rate, st.engine.now_ms)
 
 
 cdef int target_cookie(stream_t *st, message_t *m) noexcept nogil:

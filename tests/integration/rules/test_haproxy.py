@@ -87,6 +87,9 @@ FETCHES = """
     req.cook_cnt(nope) req.cook_val(a) req.cook_val(b) cook_val(nope)
     urlp(a) urlp(b) urlp(e) urlp(A) urlp(d) urlp(n) urlp(zz) url_param(a) urlp_val(a) urlp_val(n) urlp_val(big) urlp_val(zz)
     req.proto_http
+    baseq base32 base32+src,hex url32 url32+src,hex url_ip url_port req.hdrs,hex req.hdrs_bin,hex env(HOME) env(NOT_SET)
+    fc_src fc_dst fc_src_is_local fc_dst_is_local src_is_local dst_is_local fc_http_major fc_rcvd_proxy fc_pp_authority
+    fc_pp_unique_id fc_lost fc_retrans fc_sacked nbproc
 """.split()  # noqa: SIM905
 
 CONVERTERS = """
@@ -147,7 +150,8 @@ CONVERTERS = """
 VARIABLES = """
     str(a),set-var(txn.h1),length var(txn.h1) var(txn.h2) var(txn.h2,dflt) var(txn.h2,12),add(1) str(a),set-var(res.h1),length
     var(res.h1) int(7),set-var(txn.hn) int(1),add(txn.hn) int(9),sub(txn.hn) int(9),mul(txn.hn) int(9),div(txn.hn)
-    int(9),mod(txn.hn) int(9),and(txn.hn) int(8),or(txn.hn) int(9),xor(txn.hn) int(9),add(txn.none) str(17),set-var(txn.hs),length int(1),add(txn.hs)
+    int(9),mod(txn.hn) int(9),and(txn.hn) int(8),or(txn.hn) int(9),xor(txn.hn) int(9),add(txn.none) str(17),set-var(txn.hs),length
+    int(1),add(txn.hs)
     int(0),set-var(txn.hz) int(9),div(txn.hz) int(9),mod(txn.hz) path,set-var(txn.hp),length var(txn.hp) var(txn.hp),upper
     src,set-var(txn.hi) var(txn.hi) var(txn.hi),ipmask(8) str(x),concat(<,txn.hi,>) str(x),concat(<,txn.none,>) str(x),concat(<)
     str(x),concat(<,,>) str(x),concat(,txn.hn) method,set-var(txn.hm),length bin(610062),set-var(txn.hb),hex

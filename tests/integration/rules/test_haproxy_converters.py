@@ -17,12 +17,14 @@ from typing import Any
 import pytest
 from kit.client import Client
 from kit.differential import asked, paired, values
+from kit.tokens import KEYS, TOKENS
 
 pytestmark = [
     pytest.mark.ours,
     pytest.mark.skipif(shutil.which("haproxy") is None, reason="haproxy is not installed"),
 ]
 
+HS256 = "eyJhbGciOiJIUzI1NiJ9.e30.XmNK3GpH3Ys_7wsYBfq4C3M6goz71I7dTgUkuIa5lyQ"
 VALUE = "req.fhdr(x-v),b64dec"
 ZONE = "America/St_Johns"  # half an hour beside the others, with daylight saving
 
@@ -197,6 +199,30 @@ FAMILIES: dict[str, tuple[list[str], Callable[[random.Random], bytes], int]] = {
     ),
     "hashes": ([f"{name}({seed})" for name in ("xxh32", "xxh64", "xxh3") for seed in SEEDS], anything, 120),
 }
+
+
+def tokens_seen(dice: random.Random) -> bytes:
+    """Return a token, perhaps damaged."""
+    token = dice.choice([*TOKENS.values(), HS256, "eyJhbGciOiJub25lIn0.e30.", "a.b", "a.b.c", "", "."])
+    if dice.random() < 0.5:
+        at = dice.randrange(len(token) + 1)
+        token = token[:at] + dice.choice(["", ".", "A", "-"]) + token[at + dice.randrange(2) :]
+    return token.encode()
+
+
+FAMILIES["digests"] = (
+    [f"{each},hex" for each in ("sha1", "sha2", "sha2(224)", "sha2(512)", "digest(md5)", "digest(sha3-256)")]
+    + [f"hmac({name},{key}),hex" for name in ("md5", "sha256", "sha512") for key in ("", "a2V5", "QUJD" * 60)],
+    anything,
+    60,
+)
+FAMILIES["jwt_verify"] = (
+    [f"jwt_verify({each},secret)" for each in ("none", "HS256", "HS384", "HS512")]
+    + [f"jwt_verify({kind}{bits},{KEYS}/rsa.pem)" for kind in ("RS",) for bits in (256, 384, 512)]
+    + [f"jwt_verify(ES{bits},{KEYS}/ec{bits}.pem)" for bits in (256, 384, 512)],
+    tokens_seen,
+    200,
+)
 GROUPS = {
     name: [f"{'req.fhdr(x-text)' if name == 'time' else VALUE},{each}" for each in family[0]]
     for name, family in FAMILIES.items()

@@ -14,7 +14,16 @@ def test_doctor_names_everything_it_looked_at() -> None:
     done = CliRunner().invoke(main, ["doctor"], catch_exceptions=False)
     assert done.exit_code == 0
     lines = {line.split()[0]: line for line in done.stdout.splitlines() if not line.startswith("data plane")}
-    wanted = {"kernel", "python", "uvloop", "cores", "descriptors", "pcre2", *(each.name for each in machine.LIBRARIES)}
+    wanted = {
+        "kernel",
+        "python",
+        "uvloop",
+        "cores",
+        "descriptors",
+        "pcre2",
+        "libcrypto",
+        *(each.name for each in machine.LIBRARIES),
+    }
     assert set(lines) == wanted
     assert all(line.split()[1] in ("ok", "missing") for line in lines.values())
 
