@@ -14,8 +14,9 @@ import msgspec
 import orjson
 
 import lb
-from lb.admin import datagrams, information, limits, statistics, tables, typed, variables
+from lb.admin import datagrams, information, limits, servers, statistics, tables, typed, variables
 from lb.admin.process import Process
+from lb.checks.administrative import Admin
 
 USER, OPERATOR, ADMIN = range(3)
 LEVELS = {"user": USER, "operator": OPERATOR, "admin": ADMIN}
@@ -215,6 +216,25 @@ async def _clear_counters(session: Session, arguments: Sequence[str]) -> AsyncIt
     yield ""
 
 
+def _told(act: Callable[[Process, Sequence[str]], str]) -> Run:
+    """Return a command that answers with one text, nothing if all went well."""
+
+    async def run(session: Session, arguments: Sequence[str]) -> AsyncIterator[str]:
+        yield act(session.process, arguments)
+
+    return run
+
+
+async def _show_servers_state(session: Session, arguments: Sequence[str]) -> AsyncIterator[str]:
+    for text in servers.states(session.process, arguments):
+        yield text
+
+
+async def _show_backend(session: Session, arguments: Sequence[str]) -> AsyncIterator[str]:
+    assert session.process.generation is not None
+    yield servers.backends(session.process.generation)
+
+
 async def _reload(session: Session, arguments: Sequence[str]) -> AsyncIterator[str]:
     worked = await session.process.reload()
     yield f"Success={int(worked)}\n--\n{session.process.journal.text()}"
@@ -236,6 +256,63 @@ COMMANDS = (
         "retrieve contents of a process-wide variable",
         OPERATOR,
         _get_var,
+    ),
+    Command(
+        ("disable", "health"),
+        "disable health <backend>/<server>",
+        "disable health checks",
+        ADMIN,
+        _told(lambda process, arguments: servers.pause_check(process, arguments, True)),
+    ),
+    Command(
+        ("disable", "server"),
+        "disable server <backend>/<server>",
+        "disable a server for maintenance",
+        ADMIN,
+        _told(lambda process, arguments: servers.administer(process, arguments, Admin.FORCED_MAINT)),
+    ),
+    Command(
+        ("enable", "health"),
+        "enable health <backend>/<server>",
+        "enable health checks",
+        ADMIN,
+        _told(lambda process, arguments: servers.pause_check(process, arguments, False)),
+    ),
+    Command(
+        ("enable", "server"),
+        "enable server <backend>/<server>",
+        "enable a disabled server",
+        ADMIN,
+        _told(lambda process, arguments: servers.administer(process, arguments, Admin.READY)),
+    ),
+    Command(
+        ("get", "weight"),
+        "get weight <backend>/<server>",
+        "report a server's current weight",
+        USER,
+        _told(servers.get_weight),
+    ),
+    Command(
+        ("set", "server"),
+        "set server <backend>/<server> [opts]",
+        "change a server's state, weight or health",
+        ADMIN,
+        _told(servers.set_server),
+    ),
+    Command(
+        ("set", "weight"),
+        "set weight <backend>/<server> <weight>",
+        "change a server's weight",
+        ADMIN,
+        _told(servers.set_weight),
+    ),
+    Command(("show", "backend"), "show backend", "list backends in the current running config", USER, _show_backend),
+    Command(
+        ("show", "servers", "state"),
+        "show servers state [<backend>]",
+        "dump volatile server information",
+        USER,
+        _show_servers_state,
     ),
     Command(("reload",), "reload", "read the configuration anew and put it in force", ADMIN, _reload),
     Command(

@@ -242,7 +242,14 @@ class _Rows:
 
 
 def _health(server: ServerState, now: float) -> Row:
-    row: Row = {"status": server.status, "lastchg": int(now - server.changed)}
+    row: Row = {
+        "status": server.status,
+        "lastchg": int(now - server.changed),
+        "weight": server.weight,
+        "uweight": server.weight,
+    }
+    if server.tracked is not None:
+        row["tracked"] = f"{server.tracked.backend.name}/{server.tracked.name}"
     if server.is_checked or server.observation is not None:
         row |= {"chkdown": server.downs, "downtime": server.downtime(now)}
     if server.observation is not None:

@@ -80,6 +80,8 @@ class HttpExchange:
         check, code = self._check, response.status_code
         self._code = code
         wrong = Finding(Status.L7STS, bytes(response.reason).decode("latin-1"), code)
+        if code == 404 and check.is_drained_by_404:
+            return wrong._replace(status=Status.L7OKC)
         if not any(low <= code <= high for low, high in check.statuses):
             return wrong
         if not all(_has(response, name, value) for name, value in check.header):

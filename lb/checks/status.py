@@ -28,6 +28,7 @@ class Status(Enum):
     L7TOUT = 12, "L7TOUT", "Layer7 timeout", Result.FAILED
     L7RSP = 13, "L7RSP", "Layer7 invalid response", Result.FAILED
     L7OK = 15, "L7OK", "Layer7 check passed", Result.PASSED
+    L7OKC = 16, "L7OKC", "Layer7 check conditionally passed", Result.CONDITIONAL
     L7STS = 17, "L7STS", "Layer7 wrong status", Result.FAILED
 
     def __init__(self, number: int, code: str, text: str, result: Result) -> None:

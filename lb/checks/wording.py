@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from lb.checks.finding import Finding
 
 
-def server_is(
-    *,
-    backend: str,
-    server: str,
-    is_backup: bool,
-    is_up: bool,
-    finding: Finding,
-    active: int,
-    backups: int,
-    sessions: int,
-) -> str:
-    """Return the line for a server that went up or down; the numbers are what is left or online now."""
-    line = f"{'Backup ' if is_backup else ''}Server {backend}/{server} is {'UP' if is_up else 'DOWN'}"
-    line += reason(finding)
-    line += f". {active} active and {backups} backup servers {'online' if is_up else 'left'}."
-    if backups and not active:
-        line += " Running on backup."
-    if is_up:
-        return f"{line} 0 sessions requeued, 0 total in queue."
-    return f"{line} {sessions} sessions active, 0 requeued, 0 remaining in queue."
+class Left(NamedTuple):
+    """What a backend has after a change, and what the server that changed still does."""
+
+    active: int
+    backups: int
+    sessions: int
+
+    def online(self) -> str:
+        """Return the end of a line that takes nothing away."""
+        return f"{self._count('online')} 0 sessions requeued, 0 total in queue."
+
+    def left(self) -> str:
+        """Return the end of a line that takes the server away."""
+        return f"{self._count('left')} {self.sessions} sessions active, 0 requeued, 0 remaining in queue."
+
+    def _count(self, word: str) -> str:
+        text = f". {self.active} active and {self.backups} backup servers {word}."
+        return f"{text} Running on backup." if self.backups and not self.active else text
 
 
 def reason(finding: Finding) -> str:

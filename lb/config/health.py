@@ -1,7 +1,7 @@
 """Checks and observation: what is wrong with them, what they are in full, and what the supervisor gets of them."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from msgspec import UNSET, UnsetType
 from msgspec.structs import asdict, replace
@@ -10,13 +10,15 @@ from lb.config.diagnostic import Finding, Path, line_text
 from lb.config.part import Check as CheckPart
 from lb.config.part import HttpCheck, Observation
 from lb.config.part import Step as StepPart
+from lb.config.suggestion import nearest
 from lb.model import Backend, Check, Server, Step
 from lb.model.address import Address, AddressError, Family, parse_host_address, parse_server
+from lb.model.check import Layer
 from lb.model.hashkey import TOKEN
-from lb.model.naming import check_of
+from lb.model.naming import check_of, server_name, server_of
 from lb.model.units import duration_ms
 
-HTTP_WORDS = ("http", "host", "headers", "body", "status", "header", "string", "regex")
+HTTP_WORDS = ("http", "host", "headers", "body", "status", "header", "string", "regex", "disable_on_404")
 """Keys that only checks of type http have."""
 
 # Sent and compared by the check itself.
@@ -110,6 +112,48 @@ def faults_of_steps(path: Path, subject: str, check: Check) -> Iterator[Finding]
                 yield Finding((*at, word), subject, f"{shown} is no regular expression: {error}")
 
 
+def tracked_name(backend: str, server: Server) -> str:
+    """Return whom a server tracks, as `backend/server`; nothing if nobody."""
+    if server.track is UNSET:
+        return ""
+    return server.track if "/" in server.track else f"{backend}/{server.track}"
+
+
+def faults_of_tracking(backends: Mapping[str, Backend]) -> Iterator[Finding]:
+    """Look at who tracks whom: each must exist, and chains must end at one that tracks nobody."""
+    tracks: dict[str, str] = {}
+    places: dict[str, tuple[Path, str]] = {}
+    for name, backend in backends.items():
+        for index, given in enumerate(backend.servers):
+            server = server_of(given)
+            try:
+                own = f"{name}/{server_name(server, parse_server(server.address))}"
+            except AddressError:
+                continue  # told where it stands
+            places[own] = ("backends", name, "servers", index, "track"), f"server '{own}'"
+            tracks[own] = tracked_name(name, server)
+            if server.track is not UNSET:
+                for word in ("check", "observe"):
+                    if getattr(server, word) not in (UNSET, False, "none"):
+                        at = (*places[own][0][:-1], word)
+                        yield Finding(at, places[own][1], f"'{word}' and 'track' exclude each other", "remove one")
+    for own, tracked in tracks.items():
+        if not tracked:
+            continue
+        at, subject = places[own]
+        if tracked not in tracks:
+            near = nearest(tracked, tracks)
+            hint = f"did you mean '{near}'?" if near else "write 'backend/server'"
+            yield Finding(at, subject, f"'track': there is no server '{line_text(tracked)}'", hint)
+            continue
+        seen, end = {own}, tracked
+        while end and end not in seen:
+            seen.add(end)
+            end = tracks.get(end, "")
+        if end:
+            yield Finding(at, subject, "'track': servers track each other in a circle")
+
+
 def _is_bad_value(text: str) -> bool:
     return text != text.strip() or not text.isascii() or (text != "" and not text.isprintable())
 
@@ -180,6 +224,8 @@ def faults_of_server(path: Path, subject: str, server: Server, backend: Backend)
 def server_check(server: Server, backend: Backend) -> Check | None:
     """Return the check of a server, what it says itself over what its backend says; None if it has none."""
     inherited = check_of(backend.check)
+    if server.track is not UNSET:
+        return None
     if server.check is UNSET:
         return inherited
     own = check_of(server.check)
@@ -220,15 +266,16 @@ def backend_check(backend: Backend) -> Check | bool:
 def server_health(server: Server, backend: Backend) -> Server:
     """Return a server that says everything of its health."""
     check = server_check(server, backend)
-    is_checked = check is not None
+    is_checked, is_tracking = check is not None, server.track is not UNSET
     limit = backend.error_limit if server.error_limit is UNSET else server.error_limit
     reaction = backend.on_error if server.on_error is UNSET else server.on_error
     layer = backend.observe if server.observe is UNSET else server.observe
+    # Of datagrams only a check can tell that a server is back.
+    usual: Layer = "none" if is_checked or is_tracking or backend.mode == "udp" else "layer4"
     return replace(
         server,
         check=False if check is None else complete(check),
-        # Of datagrams only a check can tell that a server is back.
-        observe=("none" if is_checked or backend.mode == "udp" else "layer4") if layer is UNSET else layer,
+        observe=usual if layer is UNSET or is_tracking else layer,
         error_limit=(ERROR_LIMIT_CHECKED if is_checked else ERROR_LIMIT) if limit is UNSET else limit,
         # Without a check nothing else has a meaning.
         on_error="mark-down" if not is_checked else "fail-check" if reaction is UNSET else reaction,
@@ -303,6 +350,7 @@ def _http_part(check: Check, server: Server) -> HttpCheck:
         header=tuple((name.lower(), value) for name, value in expected.items()),
         string="" if check.string is UNSET else check.string,
         regex="" if check.regex is UNSET else check.regex,
+        is_drained_by_404=check.disable_on_404 is True,
     )
 
 

@@ -13,7 +13,15 @@ from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
 from lb.config.diagnostic import Finding, Path, line_text
-from lb.config.health import CHECK_TIMES, faults_of_check, faults_of_server, faults_of_steps, server_check, stray_words
+from lb.config.health import (
+    CHECK_TIMES,
+    faults_of_check,
+    faults_of_server,
+    faults_of_steps,
+    faults_of_tracking,
+    server_check,
+    stray_words,
+)
 from lb.config.limits import LimitCompiler
 from lb.config.logmeaning import review_logs
 from lb.config.routing import RouteReview
@@ -108,6 +116,7 @@ class Review:
             self._frontend(name, frontend)
         for name, backend in configuration.backends.items():
             self._backend(name, backend)
+        self.findings += faults_of_tracking(configuration.backends)
         self._rules()
         table_parts(configuration.tables, self.findings.append)
         LimitCompiler(configuration, names_of(configuration), self.findings.append)

@@ -133,6 +133,7 @@ class HttpCheck(Struct, frozen=True, array_like=True):
     header: tuple[tuple[str, str], ...] = ()  # lower case; an empty value is any
     string: str = ""  # "" = anything
     regex: str = ""
+    is_drained_by_404: bool = False
 
 
 class Step(Struct, frozen=True, array_like=True):
@@ -179,6 +180,8 @@ class Server(Struct, frozen=True):
     check: Check | None = None
     observation: Observation | None = None
     send_proxy: int = 0  # version of the PROXY header that connections begin with, 0 = none
+    is_disabled: bool = False  # begins in maintenance
+    track: int = -1  # `object` of the server whose state it has
 
 
 class Backend(Struct, frozen=True):

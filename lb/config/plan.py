@@ -15,12 +15,13 @@ from os import PathLike
 from typing import NamedTuple
 
 from msgspec import UNSET, UnsetType
+from msgspec.structs import replace
 
 from lb.config.actions.steer import is_format
 from lb.config.diagnostic import ConfigError, Diagnostic, Finding
 from lb.config.effective import effective
 from lb.config.forwarding import ForwardingRow, MonitorRow, forwarding_row, monitor_row
-from lb.config.health import check_part, observation_part
+from lb.config.health import check_part, observation_part, tracked_name
 from lb.config.limits import LimitCompiler, LimitRow, users_of
 from lb.config.loading import read
 from lb.config.logs import LogRow, Logs
@@ -350,7 +351,7 @@ class _Compiler:
             error_logs=self.logs.errors,
             binds=tuple(self.binds),
             frontends=tuple(each[1] for each in self.frontends),
-            backends=tuple(each[1] for each in self.backends),
+            backends=self._tracking(),
             copies=self._copies(),
             spread_percent=process.spread_checks,
             variables=process_variables(self.rules.names.variables),
@@ -379,6 +380,25 @@ class _Compiler:
             limits,
         )
         return CompiledPlan(self.objects, self.balances, part, rows, self._warnings(source))
+
+    def _tracking(self) -> tuple[Backend, ...]:
+        """Return the backends, their servers with whom they track."""
+        shown = [each[1] for each in self.backends]
+        objects = {f"{backend.name}/{server.name}": server.object for backend in shown for server in backend.servers}
+        tracks = {
+            f"{name}/{server.name}": tracked_name(name, server)
+            for name, backend in self.configuration.backends.items()
+            for server in map(server_of, backend.servers)
+            if server.track is not UNSET
+        }
+        if not tracks:
+            return tuple(shown)
+
+        def tracking(backend: Backend, server: Server) -> Server:
+            tracked = tracks.get(f"{backend.name}/{server.name}")
+            return server if tracked is None else replace(server, track=objects[tracked])
+
+        return tuple(replace(each, servers=tuple(tracking(each, server) for server in each.servers)) for each in shown)
 
     def _http(self, http: HttpAdminModel | UnsetType, folder: str) -> HttpAdmin | None:
         if http is UNSET:
@@ -615,6 +635,7 @@ class _Compiler:
             check=check_part(server, owner, address),
             observation=observation_part(server),
             send_proxy=_send_proxy(server) & SEND_PROXY_VERSION,
+            is_disabled=server.disabled,
         )
 
     def _socket(self, backend: str, index: int, server: ServerModel, address: Address) -> SocketRow:

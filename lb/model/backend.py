@@ -136,6 +136,17 @@ class Server(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         Meta(description="Share of the traffic relative to the other servers; 0 gets none."),
     ] = 1
     backup: Annotated[bool, Meta(description="Gets traffic only when no server without `backup` is usable.")] = False
+    disabled: Annotated[
+        bool, Meta(description="Begins in maintenance: gets nothing until `enable server` says otherwise.")
+    ] = False
+    track: Annotated[
+        Text | UnsetType,
+        Meta(
+            description="Is what this server is, `backend/server` or one of the same backend: up, down, in maintenance, draining. "
+            "It has no check of its own then.",
+            examples=["app/s1"],
+        ),
+    ] = UNSET
     check: Annotated[
         bool | Kind | Check | UnsetType,
         Meta(

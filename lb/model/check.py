@@ -91,6 +91,13 @@ class Check(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         Text | UnsetType,
         Meta(description="For `http`: a regular expression (Python's) that matches somewhere in these 16 KiB."),
     ] = UNSET
+    disable_on_404: Annotated[
+        bool | UnsetType,
+        Meta(
+            description="For `http`: a server that answers 404 is well, but gets only what belongs to it, until it answers as "
+            "expected again."
+        ),
+    ] = UNSET
     every: Annotated[
         Duration | UnsetType, Meta(description="Time from the end of a check to the next one; `2s` if not given.")
     ] = UNSET

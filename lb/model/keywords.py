@@ -173,7 +173,6 @@ UNBUILT: dict[str, dict[str, str]] = {
     "Check": {
         "version": "checks",
         "connect": "checks",
-        "disable_on_404": "checks",
         "send_proxy": "checks",
         "tls": "checks",
         "sni": "checks",
@@ -190,8 +189,6 @@ UNBUILT: dict[str, dict[str, str]] = {
         "maxqueue": "balance",
         "slowstart": "balance",
         "cookie": "balance",
-        "disabled": "admin",
-        "track": "checks",
         "tls": "tls",
         "sni": "tls",
         "resolvers": "resolvers",

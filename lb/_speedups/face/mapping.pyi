@@ -213,6 +213,12 @@ class Mapping:
     def set_usable(self, oid: int, usable: bool) -> None:
         """Say that a server is up or down, in every balance that has it. Raises MemoryError."""
 
+    def set_weight(self, oid: int, weight: int) -> bool:
+        """Give a server this weight (0..65535, 0 lets it drain) in every balance that has it.
+
+        False, and nothing is changed, when the table of one has no room for it. Raises MemoryError.
+        """
+
     def members(self, at: int) -> list[tuple[int, int, int]]:
         """Return (object id, weight that counts now, times chosen in turn) of each member, in order."""
 

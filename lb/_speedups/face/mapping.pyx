@@ -16,10 +16,10 @@ from lb._speedups.base.observation cimport (
     observation_bad, observation_good, observation_limit, observation_take,
 )
 from lb._speedups.policy.balance cimport (
-    BALANCE_ALL_BACKUPS, BALANCE_HASH, BALANCE_LEASTCONN, BALANCE_POSITIONS, BALANCE_RANDOM, BALANCE_ROUNDROBIN,
+    BALANCE_ALL_BACKUPS, BALANCE_FIXED, BALANCE_HASH, BALANCE_LEASTCONN, BALANCE_POSITIONS, BALANCE_RANDOM, BALANCE_ROUNDROBIN,
     BALANCE_STATIC_RR, TABLE_MAGLEV, TABLE_NONE, TABLE_RING, TABLE_SLOTS, TABLE_SUMS, balance_entries,
     balance_entry_t, balance_leave, balance_make, balance_pick, balance_recount, balance_recount_all,
-    balance_release, balance_set_usable, balance_spec_t, balance_t,
+    balance_release, balance_set_usable, balance_set_weight, balance_spec_t, balance_t,
 )
 from lb._speedups.policy.limit cimport OBJECT_LIMIT
 
@@ -492,6 +492,19 @@ cdef class Mapping:
             failed = balance_set_usable(self.m, oid, usable)
         if failed:
             raise MemoryError
+
+    def set_weight(self, uint32_t oid, uint32_t weight):
+        cdef int failed
+        object_of(self, oid)
+        if weight > 65535:
+            raise ValueError(f"weight {weight} is not in 0..65535")
+        with nogil:
+            failed = balance_set_weight(self.m, oid, weight)
+        if failed == BALANCE_FIXED:
+            return False
+        if failed:
+            raise MemoryError
+        return True
 
     def members(self, uint64_t at):
         cdef balance_t *b = balance_of(self, at)

@@ -4,7 +4,7 @@
 # members, weights nor algorithm keeps it. All balances of a backend that are alive at a time (an old one is kept
 # while streams of its generation are) share one balance_gate_t: the lock, and the list from oldest to newest.
 #
-# Usable is who gets traffic: members that are up with a weight above 0, those without BALANCE_BACKUP; when there
+# Usable is who gets traffic: members that are up with a weight above 0 and do not drain, those without BALANCE_BACKUP; when there
 # is none of these the first backup, or with BALANCE_ALL_BACKUPS every backup. The usable stand in an indexed
 # binary heap, ordered by num / weight, compared by cross-multiplication, then by `tie`:
 #   - turns (roundrobin, and what has no key to hash): num = 2k + 1 for a member that was chosen k times, tie =
@@ -57,6 +57,7 @@ cdef enum:
 cdef enum:                       # balance_member_t.flags
     BALANCE_BACKUP = 1 << 0
     BALANCE_DOWN = 1 << 1        # supervisor: takes no new streams
+    BALANCE_DRAIN = 1 << 2       # supervisor: takes only new streams that belong to it
 
 ctypedef struct balance_entry_t:  # 32 bytes
     uint64_t num                 # under lock: turns: 2k + 1; loads: the load
@@ -70,8 +71,8 @@ ctypedef struct balance_entry_t:  # 32 bytes
 ctypedef struct balance_member_t:  # 32 bytes: what a pick does not look at
     uint64_t identity            # immutable: where its points on the ring come from
     uint64_t newer_at            # supervisor, under lock: place of the next newer balance that has it too, 0 = none
-    uint32_t weight              # immutable: as configured
-    uint32_t flags               # supervisor, under lock: BALANCE_BACKUP, BALANCE_DOWN
+    uint32_t weight              # supervisor, under lock: when it is usable
+    uint32_t flags               # supervisor, under lock: BALANCE_BACKUP, BALANCE_DOWN, BALANCE_DRAIN
     uint32_t newer               # supervisor, under lock: its index there
     uint32_t pad
 
@@ -159,6 +160,13 @@ cdef void balance_recount_all(mapping_t *m) noexcept nogil
 
 # Supervisor only: a server is up or down from now on, in all balances that have it. 0, or -1 with ENOMEM.
 cdef int balance_set_usable(mapping_t *m, uint32_t oid, bint usable) noexcept nogil
+
+# Supervisor only: a server has this weight from now on, in all balances that have it; 0 lets it drain. A deadline keeps its
+# share of the way. 0, -1 with ENOMEM, or BALANCE_FIXED: a balance's table has no room for another weight than the present one.
+cdef enum:
+    BALANCE_FIXED = -2
+
+cdef int balance_set_weight(mapping_t *m, uint32_t oid, uint32_t weight) noexcept nogil
 
 # The oid of the next server, 0 when none is usable. `avoid` (0 = none) is passed over while another one is
 # usable. `hash` is the key's (`keyed`), without a key members take turns. `rows` (NULL = book nothing) are those of

@@ -492,6 +492,15 @@ cdef inline uint64_t first_turn(uint32_t weight, uint64_t num, uint32_t of_weigh
     return (product - of_weight + 2 * <uint64_t> of_weight - 1) // (2 * <uint64_t> of_weight)
 
 
+# The deadline of a member whose weight changes: (d - V) * w stays, what is left of its own interval, but never before `turn`,
+# the first one that it could have, or virtual time would go back for all the others.
+cdef inline uint64_t moved_turn(const balance_entry_t *entry, uint32_t weight, uint64_t turn, uint64_t first_chosen,
+                                uint32_t first_weight, uint64_t chosen) noexcept nogil:
+    cdef int64_t moved = (<int64_t> (2 * first_chosen + 1)) * (<int64_t> weight - <int64_t> entry.weight)
+    moved = (moved + <int64_t> chosen * 2 * first_weight + first_weight) // (2 * <int64_t> first_weight)
+    return 2 * (<uint64_t> moved if moved > <int64_t> turn else turn) + 1
+
+
 # These weights count from now on, with the table made for them. Whoever becomes usable joins the rotation at the present
 # virtual time.
 cdef void apply_locked(balance_t *b, const uint32_t *weights, int64_t length) noexcept nogil:
@@ -502,10 +511,12 @@ cdef void apply_locked(balance_t *b, const uint32_t *weights, int64_t length) no
         now = entries[balance_heap(b)[0]].num
         now_weight = entries[balance_heap(b)[0]].weight
     for i in range(b.size):
-        if weights[i] != 0 and entries[i].weight == 0 and now_weight != 0:
+        if weights[i] != 0 and now_weight != 0 and weights[i] != entries[i].weight:
             turn = first_turn(weights[i], now, now_weight)
+            if entries[i].weight != 0:
+                entries[i].num = moved_turn(&entries[i], weights[i], turn, now // 2, now_weight, entries[i].num // 2)
             # Its own turn holds if it is one that it could have now.
-            if entries[i].num < 2 * turn + 1 or entries[i].num > 2 * turn + 3:
+            elif entries[i].num < 2 * turn + 1 or entries[i].num > 2 * turn + 3:
                 entries[i].num = 2 * turn + 1
         entries[i].weight = weights[i]
     b.in_use = 1 - b.in_use
@@ -529,31 +540,79 @@ cdef int refresh(balance_t *b) noexcept nogil:
     return 0 if length >= 0 else -1
 
 
-cdef int balance_set_usable(mapping_t *m, uint32_t oid, bint usable) noexcept nogil:
-    cdef balance_gate_t *gate
-    cdef balance_t *b
-    cdef balance_member_t *members
-    cdef uint64_t at = m.gates, balance
-    cdef uint32_t i, flags
-    cdef int failed = 0
-    while at != 0:
-        gate = <balance_gate_t *> (<char *> m + at)
-        balance = gate.oldest_at
+# The member of this oid at or behind a balance of a gate (`b` NULL: of the first gate on); NULL when there is no more. `b` is
+# its balance.
+cdef balance_member_t *next_member(mapping_t *m, uint32_t oid, balance_t **b) noexcept nogil:
+    cdef uint64_t at = m.gates, balance = 0
+    cdef uint32_t i
+    if b[0] != NULL:
+        at = balance_gate(b[0]).next_at
+        balance = b[0].newer_at
+    while at != 0 or balance != 0:
+        if balance == 0:
+            balance = (<balance_gate_t *> (<char *> m + at)).oldest_at
+            at = (<balance_gate_t *> (<char *> m + at)).next_at
         while balance != 0:
-            b = balance_at(m, balance)
-            members = balance_members(b)
-            for i in range(b.size):
-                if balance_entries(b)[i].oid != oid:
-                    continue
-                flags = members[i].flags & ~<uint32_t> BALANCE_DOWN
-                if not usable:
-                    flags |= BALANCE_DOWN
-                if flags != members[i].flags:
-                    members[i].flags = flags
-                    failed |= refresh(b)
-                break
-            balance = b.newer_at
-        at = gate.next_at
+            b[0] = balance_at(m, balance)
+            for i in range(b[0].size):
+                if balance_entries(b[0])[i].oid == oid:
+                    return &balance_members(b[0])[i]
+            balance = b[0].newer_at
+    return NULL
+
+
+cdef int balance_set_usable(mapping_t *m, uint32_t oid, bint usable) noexcept nogil:
+    cdef balance_t *b = NULL
+    cdef balance_member_t *member = next_member(m, oid, &b)
+    cdef uint32_t flags
+    cdef int failed = 0
+    while member != NULL:
+        flags = member.flags & ~<uint32_t> BALANCE_DOWN
+        if not usable:
+            flags |= BALANCE_DOWN
+        if flags != member.flags:
+            member.flags = flags
+            failed |= refresh(b)
+        member = next_member(m, oid, &b)
+    return failed
+
+
+# Whether the table of a balance has room when a member has this weight.
+cdef bint weight_fits(balance_t *b, const balance_member_t *member, uint32_t weight) noexcept nogil:
+    cdef balance_member_t *members = balance_members(b)
+    cdef uint64_t sum = weight
+    cdef uint32_t i
+    if b.table == TABLE_SLOTS:
+        return False                          # their number is made for the weights that there were
+    if b.table != TABLE_RING:
+        return True
+    for i in range(b.size):
+        if &members[i] != member and (members[i].flags ^ member.flags) & BALANCE_BACKUP == 0:
+            sum += members[i].weight
+    return sum * RING_SCALE * sizeof(uint64_t) <= b.table_bytes
+
+
+cdef int balance_set_weight(mapping_t *m, uint32_t oid, uint32_t weight) noexcept nogil:
+    cdef balance_t *b = NULL
+    cdef balance_member_t *member = next_member(m, oid, &b)
+    cdef uint32_t flags
+    cdef int failed = 0
+    while member != NULL and weight != 0:
+        if weight != member.weight and not weight_fits(b, member, weight):
+            return BALANCE_FIXED
+        member = next_member(m, oid, &b)
+    b = NULL
+    member = next_member(m, oid, &b)
+    while member != NULL:
+        flags = member.flags & ~<uint32_t> BALANCE_DRAIN
+        if weight == 0:
+            flags |= BALANCE_DRAIN
+        if flags != member.flags or (weight != 0 and weight != member.weight):
+            member.flags = flags
+            if weight != 0:
+                member.weight = weight
+            failed |= refresh(b)
+        member = next_member(m, oid, &b)
     return failed
 
 
@@ -571,7 +630,6 @@ cdef void adopt(balance_t *b, balance_t *old) noexcept nogil:
     cdef balance_gate_t *gate = balance_gate(old)
     cdef uint64_t rounds, chosen, first_chosen, turn
     cdef uint32_t first_weight, i, first, j = 0, _
-    cdef int64_t moved
     if gate_take(balance_mapping(old), gate) != 0:
         return
     first = balance_heap(old)[0]
@@ -597,22 +655,17 @@ cdef void adopt(balance_t *b, balance_t *old) noexcept nogil:
         entry.num = 2 * turn + 1
         if others[j].oid != entry.oid or others[j].weight == 0:
             continue
-        # (d - V) * w stays: what is left of its own interval, whose length changes with the weight. But never before
-        # the present, or virtual time would go back for all the others.
         chosen = lb_load_relaxed_u64(&others[j].num) // 2 - rounds * others[j].weight
-        moved = (<int64_t> (2 * first_chosen + 1)) * (<int64_t> entry.weight - <int64_t> others[j].weight)
-        moved = (moved + <int64_t> chosen * 2 * first_weight + first_weight) // (2 * <int64_t> first_weight)
-        if moved > <int64_t> turn:
-            entry.num = 2 * <uint64_t> moved + 1
+        entry.num = moved_turn(&others[j], entry.weight, turn, first_chosen, first_weight, chosen)
 
 
-# The members of `old` that b has too: who is down stays down.
+# The members of `old` that b has too: who is down stays down, who drains drains.
 cdef void stay_down(balance_t *b, balance_t *old) noexcept nogil:
     cdef uint32_t i, j = 0, _
     for i in range(b.size):
         for _ in range(old.size):
             if balance_entries(old)[j].oid == balance_entries(b)[i].oid:
-                balance_members(b)[i].flags |= balance_members(old)[j].flags & <uint32_t> BALANCE_DOWN
+                balance_members(b)[i].flags |= balance_members(old)[j].flags & <uint32_t> (BALANCE_DOWN | BALANCE_DRAIN)
                 break
             j = j + 1 if j + 1 < old.size else 0
 

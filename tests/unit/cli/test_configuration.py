@@ -92,6 +92,7 @@ def test_config_effective_says_everything_in_both_forms(file: Path, tmp_path: Pa
         "name": "10.0.0.1:80",
         "weight": 1,
         "backup": False,
+        "disabled": False,
         "pool": {"idle_timeout": "60s"},
         "tfo": False,
         "tcp_keepalive": False,

@@ -12,6 +12,7 @@ from lb._speedups.face.mapping import (
     BALANCE_LEASTCONN,
     OBJECT_BACKEND,
     OBJECT_SERVER,
+    TABLE_MAGLEV,
     TABLE_RING,
     TABLE_SLOTS,
     WORKER_STARTING,
@@ -390,3 +391,80 @@ def test_who_is_down_stays_down_over_a_reload(mapping: Mapping) -> None:
     mapping.set_usable(oids[1], False)
     new = mapping.balance(oids[::-1], [1, 1, 2], old)
     assert set(picks(mapping, new, 12)) == {oids[0], oids[2]}
+
+
+def test_a_weight_counts_from_now_on(mapping: Mapping) -> None:
+    oids = servers(mapping, 3)
+    at = mapping.balance(oids, [1, 1, 1])
+    picks(mapping, at, 3000)
+    assert mapping.set_weight(oids[0], 10)
+    # Its share from here on, and neither a burst for what it did not get nor a pause.
+    first = Counter(picks(mapping, at, 12))
+    assert abs(first[oids[0]] - 10) <= 1
+    assert Counter(picks(mapping, at, 1200))[oids[0]] == 1000
+    assert mapping.set_weight(oids[0], 1)
+    assert abs(Counter(picks(mapping, at, 300))[oids[0]] - 100) <= 1
+    assert [weight for _, weight, _ in mapping.members(at)] == [1, 1, 1]
+
+
+def test_a_weight_of_none_drains(mapping: Mapping) -> None:
+    oids = servers(mapping, 2)
+    at = mapping.balance(oids, [5, 5])
+    assert mapping.set_weight(oids[0], 0)
+    assert set(picks(mapping, at, 20)) == {oids[1]}
+    # Down and draining are two things.
+    mapping.set_usable(oids[0], False)
+    assert mapping.set_weight(oids[0], 5)
+    assert set(picks(mapping, at, 20)) == {oids[1]}
+    mapping.set_usable(oids[0], True)
+    assert Counter(picks(mapping, at, 20)) == dict.fromkeys(oids, 10)
+    # A reload keeps it.
+    mapping.set_weight(oids[1], 0)
+    new = mapping.balance(oids, [5, 5], at)
+    assert set(picks(mapping, new, 20)) == {oids[0]}
+    # All balances of the server are told.
+    mapping.set_weight(oids[1], 5)
+    assert set(picks(mapping, new, 20)) == set(picks(mapping, at, 20)) == set(oids)
+
+
+def test_weights_of_leastconn(mapping: Mapping) -> None:
+    for slot in (1, 2):
+        mapping.set_worker(slot, state=WORKER_STARTING)
+    oids = servers(mapping, 2)
+    at = mapping.balance(oids, [1, 1], algorithm=BALANCE_LEASTCONN)
+    assert mapping.set_weight(oids[1], 3)
+    assert Counter(mapping.pick(at, slot=1) for _ in range(40)) == {oids[0]: 10, oids[1]: 30}
+    for oid, load in mapping.loads(at).items():
+        for _ in range(load):
+            mapping.unpick(at, oid, 1)
+
+
+@pytest.mark.parametrize("table", [TABLE_SLOTS, TABLE_RING, TABLE_MAGLEV])
+def test_weights_of_hashes(mapping: Mapping, table: int) -> None:
+    oids = servers(mapping, 3)
+    at = mapping.balance(oids, [20, 20, 20], algorithm=BALANCE_HASH, table=table, identities=[7, 8, 9])
+
+    def shares() -> Counter[int]:
+        return Counter(mapping.pick(at, hash=number * 0x9E3779B1 & 0xFFFFFFFF) for number in range(3000))
+
+    before = shares()
+    assert set(before) == set(oids)
+    assert mapping.set_weight(oids[0], 0)
+    assert set(shares()) == set(oids[1:])
+    assert mapping.set_weight(oids[0], 20)
+    assert shares() == before
+    if table == TABLE_SLOTS:
+        # As HAProxy: a static algorithm knows the configured weight and none.
+        assert not mapping.set_weight(oids[0], 10)
+        assert shares() == before
+        return
+    assert mapping.set_weight(oids[0], 5)
+    assert shares()[oids[0]] < before[oids[0]] / 2
+    assert mapping.set_weight(oids[0], 20)
+    assert shares() == before
+    if table == TABLE_RING:
+        assert not mapping.set_weight(oids[0], 21)
+        assert shares() == before
+        # There is room for what others gave up.
+        assert mapping.set_weight(oids[1], 10)
+        assert mapping.set_weight(oids[0], 30)
