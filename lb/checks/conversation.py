@@ -5,10 +5,10 @@ What comes since the last `send` is kept, at most KEPT_MAX bytes, and each `expe
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 from lb.checks.finding import Finding
+from lb.checks.regex import is_found
 from lb.checks.status import Status
 from lb.config.part import Step
 
@@ -67,7 +67,7 @@ class Conversation:
 
     def _is_met(self, step: Step) -> bool:
         if step.kind == "regex":
-            return bool(self._heard) and re.search(step.data, self._heard) is not None
+            return bool(self._heard) and is_found(step.data, self._heard)
         return step.data in self._heard
 
     def _unmet(self, step: Step) -> Finding:

@@ -6,12 +6,12 @@ something is looked for in it.
 
 from __future__ import annotations
 
-import re
 from functools import lru_cache
 
 import h11
 
 from lb.checks.finding import Finding
+from lb.checks.regex import is_found
 from lb.checks.status import Status
 from lb.config.part import HttpCheck
 
@@ -95,7 +95,7 @@ class HttpExchange:
         if found and check.regex:
             if not is_whole:
                 return None
-            found = re.search(check.regex.encode(), self._body) is not None
+            found = is_found(check.regex.encode(), self._body)
         if found:
             return Finding(Status.L7OK, "", self._code)
         if not is_whole:

@@ -11,6 +11,8 @@ from lb.config.part import Check as CheckPart
 from lb.config.part import HttpCheck, Observation
 from lb.config.part import Step as StepPart
 from lb.config.suggestion import nearest
+from lb.language.error import LanguageError
+from lb.language.regex import check_regex
 from lb.model import Backend, Check, Server, Step
 from lb.model.address import Address, AddressError, Family, parse_host_address, parse_server
 from lb.model.check import Layer
@@ -77,10 +79,9 @@ def faults_of_check(path: Path, subject: str, check: Check) -> Iterator[Finding]
                 )
     if check.regex is not UNSET:
         try:
-            re.compile(check.regex.encode())
-        except re.error as error:
-            message = f"'check.regex': '{line_text(check.regex)}' is no regular expression: {error}"
-            yield Finding((*path, "check", "regex"), subject, message)
+            check_regex(check.regex, 0)
+        except LanguageError as error:
+            yield Finding((*path, "check", "regex"), subject, f"'check.regex': {error}", error.hint)
 
 
 def faults_of_steps(path: Path, subject: str, check: Check) -> Iterator[Finding]:
@@ -107,9 +108,9 @@ def faults_of_steps(path: Path, subject: str, check: Check) -> Iterator[Finding]
                 )
         elif word == "expect_regex":
             try:
-                re.compile(text.encode())
-            except re.error as error:
-                yield Finding((*at, word), subject, f"{shown} is no regular expression: {error}")
+                check_regex(text, 0)
+            except LanguageError as error:
+                yield Finding((*at, word), subject, f"'check.steps.{word}': {error}", error.hint)
 
 
 def tracked_name(backend: str, server: Server) -> str:

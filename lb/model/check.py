@@ -36,7 +36,7 @@ class Step(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         Meta(description="Wait until these bytes have come, written in hexadecimal.", extra={"kind": "binary"}),
     ] = UNSET
     expect_regex: Annotated[
-        Text | UnsetType, Meta(description="Wait until what has come matches this regular expression (Python's).")
+        Text | UnsetType, Meta(description="Wait until what has come matches this regular expression (PCRE2's).")
     ] = UNSET
 
 
@@ -89,7 +89,7 @@ class Check(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     ] = UNSET
     regex: Annotated[
         Text | UnsetType,
-        Meta(description="For `http`: a regular expression (Python's) that matches somewhere in these 16 KiB."),
+        Meta(description="For `http`: a regular expression (PCRE2's) that matches somewhere in these 16 KiB."),
     ] = UNSET
     disable_on_404: Annotated[
         bool | UnsetType,

@@ -44,6 +44,7 @@ def said(steps: list[Step], answers: list[bytes], *, cut: bool = False) -> tuple
         ([PING, PONG, Step("send", b"QUIT")], [b"+PONG"], b"PING\r\nQUIT", WELL),
         ([PING, PONG, PING, PONG], [b"+PONG", b"+PONG"], b"PING\r\nPING\r\n", WELL),
         ([PING, Step("regex", b"^.PO")], [b"+PONG"], b"PING\r\n", WELL),
+        ([PING, Step("regex", b"^.P(*COMMIT)O")], [b"+PONG"], b"PING\r\n", WELL),
         ([PING, Step("binary", b"+P"), Step("string", b"NG")], [b"+PONG"], b"PING\r\n", WELL),
         (
             [PING, PONG],

@@ -95,6 +95,7 @@ CASES = {
     "a string too far behind": ({"string": "x"}, reply("200 OK", body=b"." * BODY_MAX + b"x"), MISMATCH),
     "a regex": ({"regex": "^h.*o$"}, reply("200 OK", body=b"hello"), Finding(OK, "", 200)),
     "a regex that looks at the end": ({"regex": "^hel$"}, reply("200 OK", body=b"hello"), MISMATCH),
+    "a regex that gives up": ({"regex": "(a+)+$"}, reply("200 OK", body=b"a" * 40 + b"!"), MISMATCH),
     "both": ({"regex": "o$", "string": "hell"}, reply("200 OK", body=b"hello"), Finding(OK, "", 200)),
     "a string with the wrong status": (
         {"string": "hello"},
