@@ -110,7 +110,7 @@ class Driver:
         pattern = seen["limited"].decode("utf-8", "backslashreplace")
         which = f", '{pattern}' last" if pattern else ""
         self._warn(
-            f"{count} matches of regular expressions reached a limit{which}: rules that refuse did so, others were left out"
+            f"regular expressions reached a limit ({count} times{which}): rules that refuse did so, others were left out"
         )
 
     def _step_again(self) -> None:

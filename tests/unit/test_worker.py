@@ -125,10 +125,10 @@ def test_regular_expressions_that_gave_up_are_spoken_of(made: Setup) -> None:
     made.engine.limits = 10
     made.loop.readable(5)
     last = ", '(a+)+$' last"
-    does = "reached a limit{}: rules that refuse did so, others were left out"
+    does = "regular expressions reached a limit ({} times{}): rules that refuse did so, others were left out"
     assert made.calls == [
-        f"3 matches of regular expressions {does.format(last)}",
-        f"7 matches of regular expressions {does.format('')}",
+        does.format(3, last),
+        does.format(7, ""),
     ]
 
 
