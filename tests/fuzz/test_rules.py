@@ -17,7 +17,9 @@ from typing import Any
 import pytest
 from kit.rules import NAMES, REQUEST, RESPONSE, holds, image_of, judged, look
 
+from lb._speedups.face.regex import Regex, RegexError, RegexLimit, is_available
 from lb._speedups.face.testing_rules import Rules
+from lb.config.actions.rewrite import NORMALIZERS
 from lb.language.catalog import CONVERTERS, FETCHES, Argument
 from lb.language.condition import parse_condition, parse_test
 from lb.language.error import LanguageError
@@ -111,6 +113,9 @@ def argument(dice: random.Random, each: Argument) -> str:
         "asint": ["int"],
         "input_code": ["ascii", "utf8", "utf8s", "utf8p", "utf8ps"],
         "forwarded": ["for", "by", "host", "proto"],
+        "regex": ["a", "'(a+)+$'", "'^(.*)b(.*)$'", "[ab]", "", "$", "'(?=a)'", "'(a)|b'", "\\d\\K"],
+        "references": ["\\0\\0", "\\1", "x", "", "\\9", "'\\x41'"],
+        "regex_flags": ["g", "i", "gi"],
     }
     if each.kind == "int":
         low = -(2**63) if each.low is None else each.low
@@ -154,10 +159,13 @@ def test_text(dice: random.Random) -> str:
             "-m dir ",
             "-m dom -i ",
             "-m bin ",
+            "-m reg ",
+            "-m reg -i ",
         ]
     )
     many = dice.choices(
-        ["a", "1", "A", "/", "10.0.0.0/8", "::/0", "1:5", "gt", "3", "''", "0d0a", "api", "v1"], k=dice.randrange(0, 4)
+        ["a", "1", "A", "/", "(a+)+$", "^a.*b$", "10.0.0.0/8", "::/0", "1:5", "gt", "3", "''", "0d0a", "api", "v1"],
+        k=dice.randrange(0, 4),
     )
     return f"{expression(dice)} {flags}{' '.join(many)}"
 
@@ -242,7 +250,9 @@ def evaluate(rules: Rules, dice: random.Random) -> None:
     for number in range(min(expressions, 100)):
         rules.sample(number)
     for number in range(min(conditions, 100)):
-        assert rules.condition(number) in (0, 1)
+        before = rules.limits
+        told = rules.condition(number)
+        assert told in (0, 1) or (told == -1 and rules.limits > before)
     for number in range(min(formats, 100)):
         for cap in (0, 1, 2, 40, 16384):
             rules.format(number, cap)
@@ -270,6 +280,12 @@ RULED: dict[str, Any] = {
                     "if": "{ path_beg -i /api /v1 } or { src 10.0.0.0/8 }",
                 },
                 {"set_pathq": "/n%[pathq]", "unless": "{ req.hdr(x-n) 1:5 }"},
+                {"replace_path": ["^/(a+)+(.*)$", "/\\1%[src]\\2"], "if": "{ path_reg -i ^/A ^/b }"},
+                {"replace_value": ["x-a", "b(.*)", "\\1b"]},
+                {"replace_header": ["cookie", "(.*)=(.*)", "\\2=%[path,regsub(a,bb,g)]"]},
+                {"normalize_uri": "path-strip-dotdot"},
+                {"normalize_uri": "query-sort-by-name"},
+                {"set_uri": "http://h%[pathq]", "if": "{ method ODD }"},
                 {"set_method": "PUT", "if": "METH_POST"},
                 {"deny": 429, "if": "{ req.hdr(x-q) -m sub b } !{ path_len lt 4 }"},
                 {"use_backend": "other", "if": "{ urlp(a) 2 }"},
@@ -303,6 +319,38 @@ def test_a_damaged_program_is_refused_or_harmless() -> None:
             rules.head(False)
             rules.head(True)
     assert taken > 100
+
+
+def pattern(dice: random.Random) -> bytes:
+    pieces = [
+        "a", "b", ".", "[ab]", "(", ")", "(?:", "(?=", "(?<!", "|", "*", "+", "?", "*+", "{2,9}", "^", "$", "\\1",
+        "\\b", "\\K", "(?1)", "(*SKIP)", "(*COMMIT)", "\\G", "\\R", "\\d", "\\", "[^", "]", "(?i)", "(*NO_JIT)"
+    ]  # fmt: skip
+    return "".join(dice.choices(pieces, k=dice.randrange(1, 14))).encode()
+
+
+@pytest.mark.skipif(not is_available(), reason="lb was built without PCRE2")
+def test_no_pattern_holds_whoever_matches() -> None:
+    compiled = 0
+    for dice in rounds(4000):
+        try:
+            regex = Regex(pattern(dice), dice.random() < 0.2)
+        except RegexError:
+            continue
+        compiled += 1
+        for text in (
+            bytes(dice.choices(b"ab", k=dice.choice([0, 1, 30, 300]))),
+            b"a" * dice.choice([20, 2000, 16000]) + dice.choice([b"", b"!", b"\xff"]),
+        ):
+            begin = time.thread_time()
+            with suppress(RegexLimit):
+                spans = regex.search(text, dice.random() < 0.2)
+                assert spans is None or all(span is None or 0 <= span[0] <= span[1] <= len(text) for span in spans), (
+                    regex
+                )
+            assert time.thread_time() - begin < 0.5
+            regex.expand(text, bytes(dice.choices(b"\\x0149a", k=dice.randrange(0, 12))))
+    assert compiled > 500
 
 
 def lower(word: bytes) -> bytes:
@@ -391,6 +439,17 @@ def test_random_edits_leave_a_head_that_reads_as_one() -> None:
                         {"set_pathq": "/%[url]"},
                         {"set_method": "%[req.hdr(foo)]"},
                         {"set_method": "POST"},
+                        {
+                            "set_uri": dice.choice(
+                                ["http://h2", "http://%[req.hdr(x-a)]/", "/%[url]", "%[url]", "%[path]?"]
+                            )
+                        },
+                        {"replace_header": [name, dice.choice(["(a)|.", "^(.*)$", "$"]), value + "\\1"]},
+                        {"replace_value": [name, dice.choice(["a*", "^(.*)$", "b|^$"]), value + "\\0"]},
+                        {"replace_path": [".*(b)?", value + "\\0"]},
+                        {"replace_pathq": ["(a|q)", "/\\1" + value]},
+                        {"replace_uri": ["^(http://h)?(.*)", dice.choice(["\\2", "http://\\0", "/x\\2", "\\0?"])]},
+                        {"normalize_uri": dice.choice(list(NORMALIZERS))},
                     ]
                 )
             )
