@@ -1,8 +1,8 @@
-"""Write docs/configuration.md and docs/coverage.md from the model: `make docs`.
+"""Write docs/configuration.md, docs/coverage.md and docs/expressions.md: `make docs`.
 
-The descriptions stand at the fields of `lb.model`, the keywords that are not built yet in `lb.model.keywords`; here is
-only how they look on a page. `--check` writes nothing and fails if a page is not what the model says: the suite does
-that, so a page cannot lag behind.
+The descriptions stand at the fields of `lb.model`, the keywords that are not built yet in `lb.model.keywords`, fetches and
+converters in `lb.language.catalog`; here is only how they look on a page. `--check` writes nothing and fails if a page is not
+what these say: the suite does that, so a page cannot lag behind.
 """
 
 from __future__ import annotations
@@ -31,6 +31,9 @@ from msgspec.inspect import (
     type_info,
 )
 
+import lb.config  # noqa: F401  # before lb.language, which it imports
+from lb.language.catalog import ALIASES, CONVERTERS, FETCHES, Argument, Needs
+from lb.language.unbuilt import UNBUILT_CONVERTERS, UNBUILT_FETCHES
 from lb.model.configuration import Configuration
 from lb.model.keywords import CHAPTERS, UNBUILT, UNBUILT_FORMS, UNBUILT_WORDS
 
@@ -224,10 +227,56 @@ def anchor_to_reference(name: str) -> str:
     return f"[{name}](configuration.md#{name.lower()})"
 
 
+NEEDS = {
+    Needs.NOTHING: "Anywhere",
+    Needs.CONNECTION: "Of a connection",
+    Needs.REQUEST: "Of a request",
+    Needs.RESPONSE: "Of a response",
+}
+
+
+def signature(name: str, args: tuple[Argument, ...]) -> str:
+    """Write a fetch or converter with its arguments, as HAProxy's manual does."""
+    text = ""
+    for number, each in enumerate(args):
+        part = f"{',' if number else ''}<{each.kind}>"
+        text += f"[{part}]" if each.is_optional else part
+    return f"`{name}({text})`" if text else f"`{name}`"
+
+
+def expressions_page() -> str:
+    lines = [
+        "# Fetches and converters",
+        "",
+        "Written by `make docs` from the tables that expressions are compiled by. What each does is in HAProxy's manual (7.3);",
+        "[rules.md](rules.md), [tables.md](tables.md) and what they refer to say what is particular here. An argument in brackets",
+        "may be left out.",
+    ]
+    for needs, title in NEEDS.items():
+        lines += ["", f"## {title}", "", row("fetch", "gives"), "| --- | --- |"]
+        fetches = [each for each in FETCHES.values() if each.needs is needs and not re.match(r"sc[0-9]_", each.name)]
+        lines += [
+            row(signature(each.name, each.args), str(each.type)) for each in sorted(fetches, key=lambda one: one.name)
+        ]
+    lines += ["", "`sc0_`, `sc1_` and so on are `sc_` with the number of the track. Old names: "]
+    lines[-1] += ", ".join(f"`{old}` is `{new}`" for old, new in sorted(ALIASES.items())) + "."
+    lines += ["", "## Converters", "", row("converter", "takes", "gives"), "| --- | --- | --- |"]
+    for each in sorted(CONVERTERS.values(), key=lambda one: one.name):
+        gives = "the same" if each.gives is None else str(each.gives)
+        lines.append(row(signature(each.name, each.args), str(each.takes), gives))
+    lines += ["", "## Not built yet", "", "Known, and refused by name: "]
+    lines[-1] += ", ".join(f"`{name}`" for name in sorted(UNBUILT_FETCHES | UNBUILT_CONVERTERS)) + "."
+    return "\n".join(lines) + "\n"
+
+
 def pages() -> dict[Path, str]:
     top = type_info(Configuration)
     assert isinstance(top, StructType)
-    return {DOCS / "configuration.md": configuration_page(top), DOCS / "coverage.md": coverage_page(top)}
+    return {
+        DOCS / "configuration.md": configuration_page(top),
+        DOCS / "coverage.md": coverage_page(top),
+        DOCS / "expressions.md": expressions_page(),
+    }
 
 
 def main() -> int:

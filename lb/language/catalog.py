@@ -77,7 +77,8 @@ class Argument:
     of all arguments that are left, `conditions` (of setting a variable) and `acls`.
     one: `asint` (`int`), `input_code`, `forwarded` (a parameter); `variable` (its name), `operand` (an integer or a variable); and,
     of all arguments that are left, `conditions` (of setting a variable) and `acls`; `digest`, `sha2` (bits), `jwt_algorithm`,
-    `base64`, `jwt_key` (a secret or a file); `time` (a unit), `tlv` (of a PROXY header), `env` (a variable of the environment).
+    `base64` (or a variable that holds it), `bits` (of an AES key), `jwt_key` (a secret or a file); `time` (a unit), `tlv` (of a
+    PROXY header), `env` (a variable of the environment).
     """
 
     kind: str
@@ -301,6 +302,7 @@ FETCHES: dict[str, Fetch] = {
             res.hdrs BIN
             res.hdrs_bin BIN
             res.cook_names STR text?
+            server_status SINT
             """,
         ),
         *_looks(),
@@ -517,6 +519,8 @@ CONVERTERS: dict[str, Converter] = {
             digest BIN BIN digest
             hmac BIN BIN digest base64
             jwt_verify BIN SINT jwt_algorithm jwt_key
+            aes_gcm_dec BIN BIN bits base64 base64 base64
+            aes_gcm_enc BIN BIN bits base64 base64 variable
             """,
         ),
         *_converters(

@@ -56,11 +56,10 @@ def check_sha2(name: str, text: str, at: int) -> int:
 
 def check_base64(name: str, text: str, at: int) -> bytes:
     """Return the bytes of an argument written in base64; raise LanguageError."""
-    _check_constant(name, text, at)
     try:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
-        raise LanguageError(f"'{name}': a key is written in base64, and this is none", at) from None
+        raise LanguageError(f"'{name}': '{text}' is not base64", at) from None
 
 
 def check_jwt_algorithm(name: str, text: str, at: int) -> int:
@@ -107,6 +106,11 @@ def _public_key(name: str, word: str, path: Path, text: str, at: int) -> bytes:
     return der
 
 
+def is_variable(text: str) -> bool:
+    """Return whether HAProxy would take an argument for a variable's name."""
+    return _VARIABLE.fullmatch(text) is not None
+
+
 def _check_constant(name: str, text: str, at: int) -> None:
-    if _VARIABLE.fullmatch(text):
+    if is_variable(text):
         raise LanguageError(f"'{name}': '{text}' is a variable, and a constant is needed here", at)

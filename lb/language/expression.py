@@ -15,6 +15,7 @@ from lb.language.crypto import (
     check_jwt_algorithm,
     check_jwt_key,
     check_sha2,
+    is_variable,
 )
 from lb.language.error import LanguageError
 from lb.language.regex import IGNORE_CASE, check_references, check_regex
@@ -33,6 +34,7 @@ _WORDS: dict[str, tuple[str, dict[str, int]]] = {
     "time": ("unit", {"us": 1, "ms": 1_000}),
     "asint": ("type", {"int": 0}),
     "input_code": ("input code", {"ascii": 0, "utf8": 1, "utf8s": 2, "utf8p": 3, "utf8ps": 4}),
+    "bits": ("size of a key", {"128": 16, "192": 24, "256": 32}),
     "forwarded": ("parameter", {"for": 0, "by": 1, "host": 2, "proto": 3}),
 }
 """Kinds of arguments that are one of a few words: what they are called, and the number of each."""
@@ -291,6 +293,8 @@ def _argument(name: str, wanted: Argument, text: str, at: int, names: Names) -> 
     if kind == "env":
         value = os.environ.get(text)
         return Arg(ARG_NONE) if value is None else Arg(ARG_TEXT, 0, value.encode("utf-8", "surrogateescape"))
+    if kind == "base64" and is_variable(text):
+        return Arg(ARG_VARIABLE, variable_id(text, names.variables, at))
     if kind == "base64":
         return Arg(ARG_TEXT, 0, check_base64(name, text, at))
     if kind == "char":

@@ -87,6 +87,8 @@ cdef enum:                       # CONVERTERS_DIGEST
     CONVERT_DIGEST
     CONVERT_HMAC
     CONVERT_JWT_VERIFY
+    CONVERT_AES_GCM_DEC
+    CONVERT_AES_GCM_ENC
     CONVERTERS_DIGEST_END
 
 cdef enum:                       # CONVERTERS_JSON

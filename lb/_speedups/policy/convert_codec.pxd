@@ -6,3 +6,6 @@ cdef int convert_codec(eval_t *c, const program_t *g, const op_t *op, sample_t *
 
 # base64 (RFC 4648, 4), or with `url` its form for URLs without padding (5), decoded into the scratch.
 cdef int codec_from_base64(eval_t *c, sample_t *s, bint url) noexcept nogil
+
+# The other way.
+cdef int codec_to_base64(eval_t *c, sample_t *s, bint url) noexcept nogil

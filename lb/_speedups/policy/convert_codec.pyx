@@ -114,7 +114,7 @@ cdef inline char base64_char(uint32_t value, bint url) noexcept nogil:
 
 
 # RFC 4648, 4 with padding or 5 without.
-cdef int to_base64(eval_t *c, sample_t *s, bint url) noexcept nogil:
+cdef int codec_to_base64(eval_t *c, sample_t *s, bint url) noexcept nogil:
     cdef char *room = room_of(c, (<size_t> s.len + 2) // 3 * 4)
     cdef size_t n = 0, i = 0, rest, k
     cdef uint32_t bits
@@ -245,7 +245,7 @@ cdef int convert_codec(eval_t *c, const program_t *g, const op_t *op, sample_t *
     if code == CONVERT_HEX2I:
         return from_hex(s)
     if code == CONVERT_BASE64 or code == CONVERT_UB64ENC:
-        return to_base64(c, s, code == CONVERT_UB64ENC)
+        return codec_to_base64(c, s, code == CONVERT_UB64ENC)
     if code == CONVERT_B64DEC or code == CONVERT_UB64DEC:
         return codec_from_base64(c, s, code == CONVERT_UB64DEC)
     if code == CONVERT_URL_ENC:

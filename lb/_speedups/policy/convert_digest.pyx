@@ -1,20 +1,23 @@
-from libc.stdint cimport uint32_t
+from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memchr
 
 from lb._speedups.policy.convert cimport (
-    CONVERT_DIGEST, CONVERT_HMAC, CONVERT_JWT_VERIFY, CONVERT_MD5, CONVERT_SHA1, CONVERT_SHA2,
+    CONVERT_AES_GCM_DEC, CONVERT_AES_GCM_ENC, CONVERT_DIGEST, CONVERT_HMAC, CONVERT_JWT_VERIFY, CONVERT_MD5,
+    CONVERT_SHA1, CONVERT_SHA2,
 )
-from lb._speedups.policy.convert_codec cimport codec_from_base64
+from lb._speedups.policy.convert_codec cimport codec_from_base64, codec_to_base64
 from lb._speedups.policy.crypto cimport (
     CRYPTO_DIGEST_MAX, CRYPTO_ECDSA, CRYPTO_MD5, CRYPTO_RSA, CRYPTO_RSA_PSS, CRYPTO_SHA1, CRYPTO_SHA256, CRYPTO_SHA384,
-    CRYPTO_SHA512, CRYPTO_SIGNATURE_MAX, crypto_equal, crypto_hash, crypto_hmac, crypto_verify,
+    CRYPTO_SHA512, CRYPTO_SIGNATURE_MAX, crypto_equal, crypto_gcm, crypto_hash,
+    crypto_hmac, crypto_verify,
 )
 from lb._speedups.policy.fetch cimport arg_at
 from lb._speedups.policy.plan cimport plan_text
-from lb._speedups.policy.program cimport ARG_INT, ARG_TEXT, arg_t
+from lb._speedups.policy.program cimport ARG_INT, ARG_TEXT, ARG_VARIABLE, arg_t
 from lb._speedups.policy.sample cimport (
-    SAMPLE_BIN, SAMPLE_FOUND, SAMPLE_NONE, sample_int, sample_room, sample_text,
+    SAMPLE_BIN, SAMPLE_FOUND, SAMPLE_NONE, SAMPLE_STR, SAMPLE_TEXT_MAX, sample_cast, sample_int, sample_room, sample_text,
 )
+from lb._speedups.policy.variable_sample cimport variable_read, variable_write
 
 
 cdef enum:                       # answers of jwt_verify: HAProxy's
@@ -23,6 +26,48 @@ cdef enum:                       # answers of jwt_verify: HAProxy's
     JWT_UNKNOWN_ALGORITHM = -1
     JWT_INVALID_TOKEN = -3
     JWT_UNKNOWN_KEY = -5
+
+
+cdef enum:
+    TAG = 16                     # bytes of the tag that encrypting makes
+
+
+# The bytes that argument k is: they stand there, or a variable holds their base64.
+cdef int given(eval_t *c, const program_t *g, const op_t *op, uint32_t k, sample_t *out) noexcept nogil:
+    cdef const arg_t *arg = arg_at(c, g, op, k, ARG_TEXT)
+    out.flags = 0
+    if arg != NULL:
+        sample_text(out, plan_text(c.view.plan, arg.text), arg.text.len, 0)
+        return SAMPLE_FOUND
+    arg = arg_at(c, g, op, k, ARG_VARIABLE)
+    if arg == NULL or variable_read(c, <uint64_t> arg.i, out) != SAMPLE_FOUND \
+            or sample_cast(c, out, SAMPLE_STR) != SAMPLE_FOUND:
+        return SAMPLE_NONE
+    return codec_from_base64(c, out, False)
+
+
+# aes_gcm_dec(bits,nonce,key,tag) and aes_gcm_enc(bits,nonce,key,variable): the tag that is made is kept in the variable, as base64.
+cdef int gcm(eval_t *c, const program_t *g, const op_t *op, bint encrypt, sample_t *s) noexcept nogil:
+    cdef const arg_t *size = arg_at(c, g, op, 0, ARG_INT)
+    cdef const arg_t *name = arg_at(c, g, op, 3, ARG_VARIABLE)
+    cdef sample_t nonce, key, tag
+    cdef char made[TAG]
+    cdef char *room
+    if size == NULL or s.len > SAMPLE_TEXT_MAX or given(c, g, op, 1, &nonce) != SAMPLE_FOUND \
+            or given(c, g, op, 2, &key) != SAMPLE_FOUND or key.len != size.i:
+        return SAMPLE_NONE
+    sample_text(&tag, made, TAG, 0)
+    if (name == NULL if encrypt else given(c, g, op, 3, &tag) != SAMPLE_FOUND):
+        return SAMPLE_NONE
+    room = sample_room(c, s.len)
+    if room == NULL or not crypto_gcm(c.crypto, encrypt, key.p, key.len, nonce.p, nonce.len, <char *> tag.p, tag.len, s.p,
+                                      s.len, room):
+        return SAMPLE_NONE
+    if encrypt and (codec_to_base64(c, &tag, False) != SAMPLE_FOUND or variable_write(c, <uint64_t> name.i, 0, &tag) != 0):
+        return SAMPLE_NONE
+    sample_text(s, room, s.len, 0)
+    s.type = SAMPLE_BIN
+    return SAMPLE_FOUND
 
 
 cdef int digest(eval_t *c, sample_t *s, unsigned int which, const char *key, size_t key_len) noexcept nogil:
@@ -98,7 +143,7 @@ cdef int verify(eval_t *c, const program_t *g, const op_t *op, const sample_t *s
 cdef int convert_digest(eval_t *c, const program_t *g, const op_t *op, sample_t *s) noexcept nogil:
     cdef unsigned int code = op.code & 255
     cdef const arg_t *which
-    cdef const arg_t *key
+    cdef sample_t key
     if c.crypto == NULL:
         return SAMPLE_NONE
     if code == CONVERT_JWT_VERIFY:
@@ -112,7 +157,8 @@ cdef int convert_digest(eval_t *c, const program_t *g, const op_t *op, sample_t 
         return SAMPLE_NONE
     if code == CONVERT_SHA2 or code == CONVERT_DIGEST:
         return digest(c, s, <unsigned int> which.i, NULL, 0)
-    key = arg_at(c, g, op, 1, ARG_TEXT)
-    if code == CONVERT_HMAC and key != NULL:
-        return digest(c, s, <unsigned int> which.i, plan_text(c.view.plan, key.text), key.text.len)
+    if code == CONVERT_AES_GCM_DEC or code == CONVERT_AES_GCM_ENC:
+        return gcm(c, g, op, code == CONVERT_AES_GCM_ENC, s)
+    if code == CONVERT_HMAC and given(c, g, op, 1, &key) == SAMPLE_FOUND:
+        return digest(c, s, <unsigned int> which.i, key.p, key.len)
     return SAMPLE_NONE

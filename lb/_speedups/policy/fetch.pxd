@@ -95,6 +95,7 @@ cdef enum:                       # FETCHES_RESPONSE
     FETCH_RES_HDRS
     FETCH_RES_HDRS_BIN
     FETCH_RES_COOK_NAMES
+    FETCH_SERVER_STATUS
     FETCHES_RESPONSE_END
 
 # Those of FETCHES_TRACKED and FETCHES_SOURCE are LOOK_* (policy/look.pxd), those of FETCHES_TABLE in policy/fetch_table.pxd.

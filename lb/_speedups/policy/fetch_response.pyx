@@ -1,7 +1,7 @@
 from lb._speedups.policy.fetch cimport (
     FETCH_RES_COOK, FETCH_RES_COOK_CNT, FETCH_RES_COOK_NAMES, FETCH_RES_COOK_VAL, FETCH_RES_FHDR, FETCH_RES_FHDR_CNT, FETCH_RES_HDR,
     FETCH_RES_HDR_CNT, FETCH_RES_HDR_IP, FETCH_RES_HDR_NAMES, FETCH_RES_HDR_VAL, FETCH_RES_HDRS,
-    FETCH_RES_HDRS_BIN, FETCH_RES_VER, FETCH_STATUS,
+    FETCH_RES_HDRS_BIN, FETCH_RES_VER, FETCH_SERVER_STATUS, FETCH_STATUS,
 )
 from lb._speedups.policy.fetch_head cimport (
     head_cookie, head_cookie_count, head_cookie_names, head_cookie_val, head_field, head_field_count, head_field_ip, head_field_val,
@@ -36,6 +36,8 @@ cdef int fetch_response(eval_t *c, const program_t *g, const op_t *op, sample_t 
         return head_cookie_count(c, g, op, m, True, s)
     if code == FETCH_RES_COOK_VAL:
         return head_cookie_val(c, g, op, m, True, s)
+    if code == FETCH_SERVER_STATUS:
+        return sample_int(s, c.view.status) if c.view.status else SAMPLE_NONE
     if code == FETCH_RES_HDRS or code == FETCH_RES_HDRS_BIN:
         return head_lines(c, m, code == FETCH_RES_HDRS_BIN, s)
     if code == FETCH_RES_COOK_NAMES:

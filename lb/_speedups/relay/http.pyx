@@ -781,12 +781,14 @@ cdef int response_head(stream_t *st) noexcept nogil:
             server_own(st)
         if UNLIKELY(st.server.link.flags & LINK_EARLY):
             server_met(st)
-        if UNLIKELY((st.backend.response_rules | st.frontend.response_rules) != 0) and not judge_response(st, m):
-            return PUMP_GONE
+        st.status = m.status
+        if UNLIKELY((st.backend.response_rules | st.frontend.response_rules) != 0):
+            if not judge_response(st, m):
+                return PUMP_GONE
+            st.status = m.status              # as rules have left it
         if UNLIKELY((st.frontend.flags & FRONTEND_MARKS_RESPONSE) != 0) and forward_response(st, m) != 0:
             fail(st, 500, b"rules have left no room for what is added to the answer", c'P', c'H')
             return PUMP_GONE
-        st.status = m.status
         st.response_ms = <long> (e.now_ms - st.connected_ms)
         if UNLIKELY(st.sticky != NULL) and target_cookie(st, m) != 0:
             return PUMP_MEMORY

@@ -201,6 +201,14 @@ FAMILIES: dict[str, tuple[list[str], Callable[[random.Random], bytes], int]] = {
 }
 
 
+# NIST's GCM test case 3, and another tag.
+SEALED = bytes.fromhex(
+    "42831ec2217774244b7221b784d0d49ce3aa212f2c02a4e035c17e2329aca12e"
+    "21d514b25466931c7d8f6a5aac84aa051ba30b396a0aac973d58e091473f5985"
+)
+TAGS = ["TVwq8yfNZKYs81q9K6b6tA==", "AAAAAAAAAAAAAAAAAAAAAA=="]
+
+
 def tokens_seen(dice: random.Random) -> bytes:
     """Return a token, perhaps damaged."""
     token = dice.choice([*TOKENS.values(), HS256, "eyJhbGciOiJub25lIn0.e30.", "a.b", "a.b.c", "", "."])
@@ -215,6 +223,11 @@ FAMILIES["digests"] = (
     + [f"hmac({name},{key}),hex" for name in ("md5", "sha256", "sha512") for key in ("", "a2V5", "QUJD" * 60)],
     anything,
     60,
+)
+FAMILIES["aes"] = (
+    [f"aes_gcm_dec({bits},yv66vvrO263eyviI,/v/pkoZlcxxtao+UZzCDCA==,{tag}),hex" for bits in (128,) for tag in TAGS],
+    lambda dice: dice.choice([SEALED, SEALED[:-1], SEALED + b"a", b"", dice.randbytes(64)]),
+    40,
 )
 FAMILIES["jwt_verify"] = (
     [f"jwt_verify({each},secret)" for each in ("none", "HS256", "HS384", "HS512")]

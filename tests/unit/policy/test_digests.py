@@ -81,6 +81,42 @@ def test_names_of_digests_are_read_in_any_case() -> None:
     assert values(["req.fhdr(x-v),digest(SHA256)"], "a") == [hashlib.sha256(b"a").digest()]
 
 
+# NIST's GCM test case 3.
+KEY, NONCE = "/v/pkoZlcxxtao+UZzCDCA==", "yv66vvrO263eyviI"
+PLAIN = bytes.fromhex(
+    "d9313225f88406e5a55909c5aff5269a86a7a9531534f7da2e4c303d8a318a72"
+    "1c3c0c95956809532fcf0e2449a6b525b16aedf5aa0de657ba637b391aafd255"
+)
+SEALED = bytes.fromhex(
+    "42831ec2217774244b7221b784d0d49ce3aa212f2c02a4e035c17e2329aca12e"
+    "21d514b25466931c7d8f6a5aac84aa051ba30b396a0aac973d58e091473f5985"
+)
+TAG = base64.b64encode(bytes.fromhex("4d5c2af327cd64a62cf35abd2ba6fab4")).decode()
+
+
+def test_aes_gcm() -> None:
+    opened = f"req.fhdr(x-v),b64dec,aes_gcm_dec(128,{NONCE},{KEY},%s)"
+    wrong = base64.b64encode(bytes(16)).decode()
+    sealed = base64.b64encode(SEALED).decode()
+    texts = [opened % TAG, opened % wrong, opened % "AA==", (opened % TAG).replace("128", "256")]
+    assert values(texts, sealed) == [PLAIN, None, None, None]
+    texts = [
+        f"str({NONCE}),set-var(txn.nonce)",
+        f"str({KEY}),set-var(txn.key)",
+        "req.fhdr(x-v),b64dec,aes_gcm_enc(128,txn.nonce,txn.key,txn.tag)",
+        "var(txn.tag)",
+        "req.fhdr(x-v),b64dec,aes_gcm_enc(128,txn.nonce,txn.key,txn.tag),aes_gcm_dec(128,txn.nonce,txn.key,txn.tag)",
+        "req.fhdr(x-v),b64dec,aes_gcm_enc(128,txn.none,txn.key,txn.tag)",
+    ]
+    found = values(texts, base64.b64encode(PLAIN).decode())
+    assert found[2:] == [SEALED, TAG.encode(), PLAIN, None]
+
+
+def test_the_key_of_a_mac_may_be_a_variable() -> None:
+    texts = ["str(a2V5),set-var(txn.key)", "req.fhdr(x-v),hmac(sha256,txn.key)", "req.fhdr(x-v),hmac(sha256,txn.none)"]
+    assert values(texts, "text")[1:] == [hmac.new(b"key", b"text", "sha256").digest(), None]
+
+
 @pytest.fixture
 def keys(tmp_path: Path) -> Names:
     for path in tokens.KEYS.iterdir():
@@ -185,8 +221,8 @@ def test_the_secret_key_of_one_kind_is_no_key_of_the_other(keys: Names) -> None:
     [
         ("str(a),digest(sha257)", "unknown digest 'sha257'"),
         ("str(a),sha2(128)", "no SHA-2 with 128 bits"),
-        ("str(a),hmac(sha256,k€y)", "in base64"),
-        ("str(a),hmac(sha256,txn.key)", "'txn.key' is a variable"),
+        ("str(a),hmac(sha256,k€y)", "is not base64"),
+        ("str(a),aes_gcm_dec(64,AA==,AA==,AA==)", "unknown size of a key '64'"),
         ("str(a),jwt_verify(HS257,k)", "unknown algorithm 'HS257'"),
         ("str(a),jwt_verify(hs256,k)", "unknown algorithm 'hs256'"),
         ("str(a),jwt_verify(HS256,)", "the key is empty"),
