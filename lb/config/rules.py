@@ -66,6 +66,8 @@ def check_pages(compiler: "RuleCompiler", configuration: Configuration) -> None:
     for name, pages in configuration.http_errors.items():
         compiler.check_pages(("http_errors", name), f"http_errors '{name}'", "", pages)
     compiler.check_pages(("defaults",), "defaults", "errors", configuration.defaults.errors)
+
+
 TLV_FETCHES = frozenset(FETCHES[name].code for name in ("fc_pp_authority", "fc_pp_unique_id", "fc_pp_tlv"))
 
 
