@@ -4,11 +4,11 @@ from lb._speedups.base.mapping cimport (
     MAPPING_COUNTERS_AT, MAPPING_OBJECTS, MAPPING_WORKERS, RATE_REQUESTS, RATE_SESSIONS, WORKER_DRAINING, WORKER_RUNNING,
     counters_t, mapping_rate, mapping_worker,
 )
-from lb._speedups.policy.balance cimport BALANCE_DOWN, balance_members, balance_t
+from lb._speedups.policy.balance cimport BALANCE_DOWN, BALANCE_DRAIN, balance_member_t, balance_members, balance_t
 from lb._speedups.policy.fetch cimport (
     FETCH_BE_SERVER_TIMEOUT, FETCH_BE_SESS_RATE, FETCH_BE_TUNNEL_TIMEOUT, FETCH_ENV, FETCH_FE_CLIENT_TIMEOUT,
     FETCH_FE_DEFBE, FETCH_FE_REQ_RATE, FETCH_FE_SESS_RATE, FETCH_NBPROC, FETCH_NBTHREAD, FETCH_PID, FETCH_PROC,
-    FETCH_SRV_IS_UP, FETCH_SRV_SESS_RATE, FETCH_THREAD, arg_at,
+    FETCH_SRV_IS_UP, FETCH_SRV_IWEIGHT, FETCH_SRV_SESS_RATE, FETCH_SRV_WEIGHT, FETCH_THREAD, arg_at,
 )
 from lb._speedups.policy.plan cimport (
     TARGET_BACKEND, plan_backend, plan_backend_t, plan_frontend, plan_frontend_t, plan_route, plan_route_t, plan_server,
@@ -107,23 +107,25 @@ cdef int of_server(eval_t *c, const program_t *g, const op_t *op, unsigned int c
     cdef const plan_server_t *server
     cdef const plan_backend_t *b
     cdef balance_t *balance
+    cdef const balance_member_t *member
     cdef uint32_t index
     if arg == NULL:
         return SAMPLE_NONE
     server = plan_server(c.view.plan, <uint32_t> arg.i)
     if code == FETCH_SRV_SESS_RATE:
         return rate(c, server.oid, RATE_SESSIONS, s)
-    if code != FETCH_SRV_IS_UP:
-        # Weights cannot be changed at run time yet: what is in force and what was asked for is what was configured.
-        return sample_int(s, server.weight)
-    if c.view.mapping == NULL:
-        return SAMPLE_NONE
+    if code == FETCH_SRV_IWEIGHT or c.view.mapping == NULL:
+        return sample_int(s, server.weight) if code != FETCH_SRV_IS_UP else SAMPLE_NONE
     b = plan_backend(c.view.plan, server.backend)
     index = <uint32_t> arg.i - b.servers_at
     balance = <balance_t *> (<char *> c.view.mapping + b.balance_at)
     if index >= balance.size:
         return SAMPLE_NONE
-    return sample_bool(s, not balance_members(balance)[index].flags & BALANCE_DOWN)
+    # A glance: the supervisor changes it under a lock.
+    member = &balance_members(balance)[index]
+    if code == FETCH_SRV_IS_UP:
+        return sample_bool(s, not member.flags & BALANCE_DOWN)
+    return sample_int(s, 0 if code == FETCH_SRV_WEIGHT and member.flags & BALANCE_DRAIN else member.weight)
 
 
 cdef int fetch_process(eval_t *c, const program_t *g, const op_t *op, sample_t *s) noexcept nogil:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import socket
 import time
+from pathlib import Path
 
 import pytest
 from kit import proxy
+from kit.client import Client
+from kit.inprocess import InProcess
 from kit.message import Request, reply
 from kit.proxy import LOCAL, tlv, v1, v2
 from kit.server import answering
@@ -159,6 +162,37 @@ def test_the_status_of_the_server_is_kept(stage: Stage) -> None:
     answer = stage.client().get("/")
     assert (answer.status, answer.values("x-seen")) == (503, [b"503 404"])
     assert stage.record().status == 503
+
+
+def test_weights_and_states_that_changed_at_run_time(tmp_path: Path) -> None:
+    texts = "srv_weight(app/s1) srv_uweight(app/s1) srv_iweight(app/s1) srv_is_up(app/s1)".split()  # noqa: SIM905
+    body = "|".join(f"%[{text}]" for text in texts)
+    lb = InProcess(
+        {
+            "version": 1,
+            "frontends": {
+                "web": {
+                    "bind": [{"address": LOOPBACK}],
+                    "default_backend": "app",
+                    "rules": [{"return": {"status": 200, "body": body}}],
+                }
+            },
+            "backends": {"app": {"servers": [{"name": "s1", "address": "127.0.0.1:1", "weight": 7}]}},
+        },
+        tmp_path,
+    )
+    client = Client(lb.addresses["web"][0])
+    server = lb.oids["app/s1"]
+    assert client.get("/").body == b"7|7|7|1"
+    lb.mapping.set_weight(server, 3)
+    assert client.get("/").body == b"3|3|7|1"
+    lb.mapping.set_weight(server, 0)
+    assert client.get("/").body == b"0|3|7|1"
+    lb.mapping.set_usable(server, False)
+    assert client.get("/").body == b"0|3|7|0"
+    client.close()
+    lb.settle()
+    lb.stop()
 
 
 def test_rates_count_what_came_in_the_last_second(stage: Stage) -> None:
