@@ -23,5 +23,7 @@ def image_of(text: str, variables: dict[int, str], *, is_format: bool = False) -
         program.format(parse_format(text, names))
     else:
         program.expression(parse(text, names))
+    if program.rows.regexes:
+        raise LanguageError("regular expressions are not possible here", 1, "let a rule set the variable")
     rows = Rows(0, 0, [], [], [], [], [], program=program.rows)
     return build(1, rows, [0], [])

@@ -7,6 +7,7 @@ a flag means for a variable is decided here, as HAProxy 2.6 does it (manual 8.2.
 ``%ST``     a variable; its name ends where letters and digits do
 ``%{+Q}r``  with flags: ``Q`` quotes, ``X`` hexadecimal, ``E`` escapes for RFC 5424, ``M`` a dash for nothing
 ``%{+Q}o``  the flags of all that follows
+``%[src]``  a sample expression
 ``%%``      a percent sign
 ``\\ ``      a blank, as configurations of HAProxy write it; also ``\\"``, ``\\'``, ``\\#``, ``\\\\``
 ========== =======================================================================================
@@ -15,10 +16,13 @@ Neighbouring blanks are one, and none stands in front, as in HAProxy.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from lb.config.suggestion import nearest
+from lb.language.catalog import CASTS, Needs, Type
+from lb.language.error import LanguageError
+from lb.language.expression import Expression, Names, parse_from
 
 LINE_MAX = 4095  # LOGLINE_CAP
 OPEN_MIN = 256  # LOGFORMAT_OPEN_MIN
@@ -29,6 +33,7 @@ _NAMES = (
     "TR", "Tw", "Tc", "Tr", "Ta", "Tt", "Td", "Th", "Ti", "Tq", "ST", "B", "U", "CC", "ts", "tsc", "ac", "fc", "bc", "sc", "rc",
     "sq", "bq", "r", "HM", "HP", "HPO", "HQ", "HU", "HV", "ID", "H", "pid", "rt", "lc",
     "time", "tls", "server_reused", "redispatched", "retries", "reason", "host", "version", "limit", "limit_shadow", "cut",
+    "[]", "hr", "hs", "hrl", "hsl",
 )  # fmt: skip
 OPS = {name: number for number, name in enumerate(_NAMES)}
 # Two names for one thing: no cookie is ever captured, and no handshake is waited for.
@@ -44,12 +49,15 @@ NULL = 1 << 5
 
 # What HAProxy's flags change.
 _QUOTED = frozenset(
-    ["ci", "fi", "bi", "si", "f", "ft", "b", "s", "CC", "CS", "r", "HM", "HP", "HPO", "HQ", "HU", "HV", "ID", "H"]
+    [
+        *("ci", "fi", "bi", "si", "f", "ft", "b", "s", "CC", "CS", "r", "HM", "HP", "HPO", "HQ", "HU", "HV", "ID", "H"),
+        *("[]", "hr", "hs", "hrl", "hsl"),
+    ]
 )
-_DASHED = frozenset(["fi", "fp", "bi", "bp", "si", "sp", "CC", "CS", "ID", "H", "f", "b", "s"])
-_HEXED = frozenset(["ci", "cp", "fi", "fp", "bi", "bp", "si", "sp", "Ts", "ms", "pid", "rt", "lc"])
-_ESCAPED = frozenset(["r", "HM", "HP", "HPO", "HQ", "HU", "HV", "ID", "H"])
-_OPEN = frozenset(["r", "HP", "HPO", "HQ", "HU"])
+_DASHED = frozenset(["fi", "fp", "bi", "bp", "si", "sp", "CC", "CS", "ID", "H", "f", "b", "s", "[]"])
+HEXED = frozenset(["ci", "cp", "fi", "fp", "bi", "bp", "si", "sp", "Ts", "ms", "pid", "rt", "lc"])
+_ESCAPED = frozenset(["r", "HM", "HP", "HPO", "HQ", "HU", "HV", "ID", "H", "[]"])
+_OPEN = frozenset(["r", "HP", "HPO", "HQ", "HU", "[]", "hr", "hs", "hrl", "hsl"])
 _WIDTHS = dict.fromkeys(("f", "ft", "b", "s"), 107) | {
     "": 0,
     "HM": 66,
@@ -66,8 +74,10 @@ _WIDTH = 50
 HTTP_ONLY = frozenset(
     ["CC", "CS", "Ta", "Ti", "Tq", "Tr", "TR", "HM", "HP", "HPO", "HQ", "HU", "HV", "r", "tr", "trg", "trl"]
 )
-# Known to HAProxy, and never printed where nothing is captured.
+# Not printed where nothing is captured.
 _CAPTURED = frozenset(("hr", "hrl", "hs", "hsl"))
+# Keys of JSON, which are no variables.
+_KEYS = frozenset(_NAMES[_NAMES.index("time") :]) - _CAPTURED
 _UNBUILT = {"sslc": "TLS", "sslv": "TLS"}
 _FLAGS = {"Q": AROUND, "X": HEX, "E": ESCAPE, "M": DASH}
 
@@ -113,36 +123,30 @@ FIELDS = {
     "target": "HU",
 }
 
-# What people write as samples although a variable says the same.
-_SAMPLES = {
-    "src": "%ci",
-    "src_port": "%cp",
-    "dst": "%fi",
-    "dst_port": "%fp",
-    "method": "%HM",
-    "path": "%HPO",
-    "url": "%HU",
-    "status": "%ST",
-    "unique-id": "%ID",
-    "fe_name": "%f",
-    "be_name": "%b",
-    "srv_name": "%s",
-    "hostname": "%H",
-    "pid": "%pid",
-}
-
-Op = tuple[int, int, bytes]
-"""(LOGOP_*, flags, the literal text before it)."""
+Op = tuple[int, int, bytes] | tuple[int, int, bytes, int]
+"""(LOGOP_*, flags, the literal text before it), and behind it the number of an expression, or how many slots are captured."""
 
 
 class Program(NamedTuple):
     """A format, compiled."""
 
-    ops: tuple[Op, ...]
+    ops: tuple[tuple[int, int, bytes] | tuple[int, int, bytes, int | Expression], ...]
     room: int  # width of each op that shows the request target
     wants_id: bool
     wants_ends: bool  # addresses of lb's own sockets
     http_only: str  # the first variable that needs mode http, "" = none
+
+    @property
+    def looks(self) -> bool:
+        """Return whether it has expressions or captures."""
+        return any(len(op) > 3 for op in self.ops)
+
+    def numbered(self, number: Callable[[Expression], int]) -> tuple[Op, ...]:
+        """Return its ops with numbers of expressions."""
+        return tuple(
+            (*op[:3], number(op[3]) if isinstance(op[3], Expression) else op[3]) if len(op) > 3 else op
+            for op in self.ops
+        )
 
 
 class FormatError(ValueError):
@@ -159,10 +163,15 @@ class _Piece(NamedTuple):
     text: str
     name: str
     flags: int  # of HAProxy's language, DASH included
+    extra: int | Expression | None = None  # what stands behind the op
+    label: str = ""  # of an expression: as it was written
 
 
-def parse(text: str) -> list[_Piece]:
-    """Read a format in HAProxy's language. Raise FormatError."""
+NOTHING = Names({}, {}, {})
+
+
+def parse(text: str, names: Names = NOTHING, slots: tuple[int, int] = (0, 0)) -> list[_Piece]:
+    """Read a format in HAProxy's language; `slots` are captured of requests and responses. Raise FormatError."""
     pieces: list[_Piece] = []
     before: list[str] = []
     general = DASH
@@ -187,15 +196,36 @@ def parse(text: str) -> list[_Piece]:
             before.append("%")
             at += 2
         else:
-            name, flags, at = _variable(text, at, general)
+            name, flags, end = _variable(text, at, general)
+            extra: int | Expression | None = None
+            label = ""
+            if name == "[]":
+                extra, end = _expression(text, at, end, names)
+                label = text[at + 1 : end]
+            at = end
+            if name in _CAPTURED:
+                extra = slots[name.startswith("hs")]
             if name == "o":
                 general = flags
-            elif name not in _CAPTURED:
-                pieces.append(_Piece("".join(before), name, flags))
+            elif extra != 0:
+                pieces.append(_Piece("".join(before), name, flags, extra, label))
                 before.clear()
     if before:
         pieces.append(_Piece("".join(before), "", 0))
     return pieces
+
+
+def _expression(text: str, at: int, begin: int, names: Names) -> tuple[Expression, int]:
+    """Return the expression that begins here, and where what follows its bracket begins."""
+    try:
+        made, end = parse_from(text, begin, names)
+    except LanguageError as error:
+        raise FormatError(f"has '%[': {error}", error.hint) from None
+    if text[end : end + 1] != "]":
+        raise FormatError(f"opens '%[' at position {at + 1} and does not close it", "an expression ends with ']'")
+    if Type.STR not in CASTS[made.type]:
+        raise FormatError(f"has '{text[at : end + 1]}', and {made.type} values cannot be written as text")
+    return made, end + 1
 
 
 def _escaped(text: str, at: int) -> str:
@@ -219,13 +249,7 @@ def _variable(text: str, at: int, general: int) -> tuple[str, int, int]:
         flags = _flags(text[begin + 1 : end], general, place)
         begin = end + 1
     if text.startswith("[", begin):
-        end = text.find("]", begin)
-        expression = text[begin + 1 : end if end >= 0 else len(text)]
-        known = _SAMPLES.get(expression.strip())
-        raise FormatError(
-            f"has the sample expression '%[{expression}]' {place}; these are known but not built yet",
-            f"write '{known}'" if known else "variables such as '%ci' are built",
-        )
+        return "[]", flags, begin + 1
     found = re.compile("[A-Za-z0-9]*").match(text, begin)
     name = found[0] if found else ""
     if not name:
@@ -233,7 +257,7 @@ def _variable(text: str, at: int, general: int) -> tuple[str, int, int]:
         raise FormatError(f"has no variable behind '{near}' {place}", "a percent sign itself is written '%%'")
     if name in _UNBUILT:
         raise FormatError(f"has '%{name}' {place}, which comes with {_UNBUILT[name]} and is not built yet", "remove it")
-    if name != "o" and name not in _CAPTURED and (name not in OPS or name in _NAMES[_NAMES.index("time") :]):
+    if name != "o" and (name not in OPS or name in _KEYS):
         near = _near(name)
         hint = f"did you mean '%{near}'?" if near else "a percent sign itself is written '%%'"
         raise FormatError(f"has an unknown variable '%{name}' {place}", hint)
@@ -259,17 +283,16 @@ def _flags(given: str, general: int, place: str) -> int:
     return flags
 
 
-def program(text: str) -> Program:
+def program(text: str, names: Names = NOTHING, slots: tuple[int, int] = (0, 0)) -> Program:
     """Compile a format in HAProxy's language. Raise FormatError."""
-    pieces = parse(text)
-    return _fitted([(each.name, _line_flags(each), each.text) for each in pieces])
+    return _fitted([each._replace(flags=_line_flags(each)) for each in parse(text, names, slots)])
 
 
 def _line_flags(piece: _Piece) -> int:
     """Keep the flags that change what HAProxy prints for this variable."""
     name, flags = piece.name, piece.flags
     kept = AROUND if flags & AROUND and name in _QUOTED else 0
-    kept |= HEX if flags & HEX and name in _HEXED else 0
+    kept |= HEX if flags & HEX and name in HEXED else 0
     kept |= ESCAPE if flags & ESCAPE and name in _ESCAPED else 0
     # What is missing is a text, also a port that has no quotes otherwise; then the quotes stand for the dash.
     if name in _DASHED:
@@ -277,39 +300,41 @@ def _line_flags(piece: _Piece) -> int:
     return kept
 
 
-def json_program(fields: Sequence[str | Mapping[str, str]]) -> Program:
+def json_program(
+    fields: Sequence[str | Mapping[str, str]], names: Names = NOTHING, slots: tuple[int, int] = (0, 0)
+) -> Program:
     """Compile chosen fields into a JSON object: keys of `FIELDS`, or {name: key, variable or format}. Raise FormatError."""
-    ops: list[tuple[str, int, str]] = []
-    names: set[str] = set()
+    ops: list[_Piece] = []
+    keys: set[str] = set()
     for field in fields:
         for name, what in (field if isinstance(field, Mapping) else {field: field}).items():
-            if name in names:
+            if name in keys:
                 raise FormatError(f"has '{name}' twice", "each key of a JSON object stands once")
-            names.add(name)
+            keys.add(name)
             before = ("," if ops else "{") + _quoted(name) + ":"
-            ops += _field(what, before)
-    ops.append(("cut", 0, ""))
+            ops += _field(what, before, names, slots)
+    ops.append(_Piece("", "cut", 0))
     return _fitted(ops)
 
 
-def _field(what: str, before: str) -> list[tuple[str, int, str]]:
+def _field(what: str, before: str, names: Names, slots: tuple[int, int]) -> list[_Piece]:
     if "%" not in what:
         if what not in FIELDS:
             near = nearest(what, FIELDS)
             hint = f"did you mean '{near}'?" if near else "take one of JSON's keys, or a format such as '%ci:%cp'"
             raise FormatError(f"has an unknown field '{what}'", hint)
-        return [(FIELDS[what], NULL, before)]
-    pieces = parse(what)
+        return [_Piece(before, FIELDS[what], NULL)]
+    pieces = parse(what, names, slots)
     if len(pieces) == 1 and not pieces[0].text and not pieces[0].flags & ~DASH:
-        return [(pieces[0].name, NULL, before)]
+        return [pieces[0]._replace(text=before, flags=NULL)]
     # A text of several parts: quotes around the whole, and everything in it escaped for JSON.
-    ops: list[tuple[str, int, str]] = []
+    ops: list[_Piece] = []
     before += '"'
     for piece in pieces:
         flags = (_line_flags(piece) & ~(AROUND | ESCAPE)) | JSON
-        ops.append((piece.name, flags, before + _quoted(piece.text)[1:-1]))
+        ops.append(piece._replace(text=before + _quoted(piece.text)[1:-1], flags=flags))
         before = ""
-    ops.append(("", 0, before + '"'))
+    ops.append(_Piece(before + '"', "", 0))
     return ops
 
 
@@ -318,24 +343,31 @@ def _quoted(text: str) -> str:
     return '"' + re.sub(r'["\\\x00-\x1f]', lambda found: f"\\u{ord(found[0]):04x}", text) + '"'
 
 
-def _fitted(parts: Sequence[tuple[str, int, str]]) -> Program:
+def _fitted(pieces: Sequence[_Piece]) -> Program:
     """Share what a line has room for among the variables that show the target."""
-    texts = [text.encode() for _, _, text in parts]
-    used = sum(map(len, texts)) + sum(width(name) for name, _, _ in parts)
-    shares = sum(name in _OPEN for name, _, _ in parts)
+    texts = [each.text.encode() for each in pieces]
+    used = sum(map(len, texts)) + sum(width(each.name) for each in pieces)
+    shares = sum(each.name in _OPEN for each in pieces)
     room = (LINE_MAX - used) // shares if shares else 0
     if used > LINE_MAX or (shares and room < OPEN_MIN):
         raise FormatError(
             f"may need {used + shares * OPEN_MIN} bytes; a record has at most {LINE_MAX}", "leave something out"
         )
-    names = {name for name, _, _ in parts}
+    names = {each.name for each in pieces}
+    heads = [(OPS[each.name], each.flags, text) for each, text in zip(pieces, texts, strict=True)]
     return Program(
-        tuple((OPS[name], flags, text) for (name, flags, _), text in zip(parts, texts, strict=True)),
+        tuple(head if each.extra is None else (*head, each.extra) for each, head in zip(pieces, heads, strict=True)),
         room,
         wants_id="ID" in names,
         wants_ends=not names.isdisjoint(("fi", "fp", "bi", "bp")),
-        http_only=next((name for name, _, _ in parts if name in HTTP_ONLY), ""),
+        http_only=next((each.label or each.name for each in pieces if _needs_http(each)), ""),
     )
+
+
+def _needs_http(piece: _Piece) -> bool:
+    if isinstance(piece.extra, Expression):
+        return piece.extra.needs >= Needs.REQUEST
+    return piece.name in HTTP_ONLY or piece.name in _CAPTURED
 
 
 def width(name: str) -> int:

@@ -4,11 +4,13 @@ from collections.abc import Iterator
 
 from msgspec import UNSET
 
+from lb.config.captures import slots_of
 from lb.config.diagnostic import Finding, Path, line_text
 from lb.config.logformat import NAMED, FormatError, Program, json_program, program
 from lb.config.logs import TARGETS_MAX, own_targets, severity
 from lb.config.sampling import SampleError, parse_sample
 from lb.config.suggestion import nearest
+from lb.language.expression import Names
 from lb.model import Configuration, Frontend, Log
 from lb.model.address import AddressError, parse_journald, parse_syslog
 from lb.model.frontend import FrontendLog
@@ -21,13 +23,13 @@ _TARGETS = (
 )
 
 
-def review_logs(configuration: Configuration) -> Iterator[Finding]:
-    """Yield what is wrong."""
+def review_logs(configuration: Configuration, names: Names) -> Iterator[Finding]:
+    """Yield what is wrong; `names` are those that expressions may have."""
     targets = 0
     process = configuration.global_
     for index, log in enumerate(process.log):
         targets += 1
-        yield from _log(("global", "log", index), "global", log)
+        yield from _log(("global", "log", index), "global", log, names)
     if process.error_log is not UNSET:
         for index, each in enumerate(process.error_log):
             at: Path = ("global", "error_log", index)
@@ -42,14 +44,14 @@ def review_logs(configuration: Configuration) -> Iterator[Finding]:
             targets += len(own)
             inside = (*path, "log", "targets") if isinstance(frontend.log, FrontendLog) else (*path, "log")
             for index, log in enumerate(own):
-                yield from _log((*inside, index), f"frontend '{name}'", log)
-        yield from _frontend(path, f"frontend '{name}'", frontend, process.log if own is None else own)
+                yield from _log((*inside, index), f"frontend '{name}'", log, names)
+        yield from _frontend(path, f"frontend '{name}'", frontend, process.log if own is None else own, names)
     if targets > TARGETS_MAX:
         message = f"{targets} log targets are given; at most {TARGETS_MAX} are possible"
         yield Finding(("global", "log"), "global", message, "let frontends share targets")
 
 
-def _frontend(path: Path, subject: str, frontend: Frontend, logs: tuple[Log, ...]) -> Iterator[Finding]:
+def _frontend(path: Path, subject: str, frontend: Frontend, logs: tuple[Log, ...], names: Names) -> Iterator[Finding]:
     if frontend.log is False:
         if frontend.log_format is not UNSET:
             message = "'log_format' has no meaning with 'log: false'"
@@ -58,7 +60,7 @@ def _frontend(path: Path, subject: str, frontend: Frontend, logs: tuple[Log, ...
     if frontend.log_format is not UNSET:
         at = (*path, "log_format")
         try:
-            made = program(_named(frontend.log_format))
+            made = program(_named(frontend.log_format), names, slots_of(frontend))
         except FormatError as error:
             yield Finding(at, subject, f"log_format '{line_text(frontend.log_format)}' {error}", error.hint)
         else:
@@ -71,7 +73,7 @@ def _frontend(path: Path, subject: str, frontend: Frontend, logs: tuple[Log, ...
             if log.log_format is UNSET:
                 continue
             try:
-                made = program(_named(log.log_format))
+                made = program(_named(log.log_format), names, slots_of(frontend))
             except FormatError:
                 continue  # it is told where the target stands
             hint = "give it a 'log' of its own" if own_targets(frontend) is None else "take the variable out"
@@ -93,14 +95,14 @@ def _named(text: str) -> str:
     return text
 
 
-def _log(path: Path, subject: str, log: Log) -> Iterator[Finding]:
+def _log(path: Path, subject: str, log: Log, names: Names) -> Iterator[Finding]:
     yield from _target(path, (*path, "to"), subject, log)
     if log.log_format is not UNSET:
         at = (*path, "log_format")
         if log.fields is not UNSET:
             yield Finding(at, subject, "'log.log_format' and 'log.fields' exclude each other", "keep one", at_key=True)
         try:
-            program(_named(log.log_format))
+            program(_named(log.log_format), names)
         except FormatError as error:
             yield Finding(at, subject, f"log_format '{line_text(log.log_format)}' {error}", error.hint)
     if log.fields is not UNSET:
@@ -114,7 +116,7 @@ def _log(path: Path, subject: str, log: Log) -> Iterator[Finding]:
                 message = f"'log.fields' has a mapping of {len(field)} keys"
                 yield Finding((*at, index), subject, message, "write '{name: what}'")
         try:
-            json_program(log.fields)
+            json_program(log.fields, names)
         except FormatError as error:
             yield Finding(at, subject, f"'log.fields' {error}", error.hint)
     if log.sample is not UNSET:

@@ -1,12 +1,15 @@
 """The logs of a configuration: targets with their numbers, and what each frontend writes to which."""
 
+from collections.abc import Callable
 from typing import Literal, NamedTuple, get_args
 
 from msgspec import UNSET
 
+from lb.config.captures import slots_of
 from lb.config.logformat import Op, Program, json_program, program
 from lb.config.part import Log
 from lb.config.sampling import parse_sample
+from lb.language.expression import Expression, Names
 from lb.model import Backend, Configuration, Frontend
 from lb.model import Log as LogModel
 from lb.model.address import parse_journald, parse_syslog
@@ -18,6 +21,7 @@ LOG_HAPROXY, LOG_JSON, LOG_PROGRAM = 1, 2, 3
 LOG_SKIP_NORMAL = 1 << 0
 LOG_SKIP_ERRORS = 1 << 1
 LOG_NUMBERED = 1 << 2
+LOG_LOOKS = 1 << 3
 LOGS_NO_NORMAL = 1 << 0
 LOGS_NO_NULL = 1 << 1
 LOGS_SEPARATE = 1 << 2
@@ -52,7 +56,10 @@ class FrontendLogs(NamedTuple):
 class Logs:
     """Gathers targets and rows, frontend by frontend; equal ones are kept once."""
 
-    def __init__(self, configuration: Configuration) -> None:
+    def __init__(self, configuration: Configuration, names: Names, number: Callable[[Expression], int]) -> None:
+        """Begin; `number` takes an expression up into the plan and returns its number."""
+        self._names = names
+        self._number_of = number
         self.targets: list[Log] = []
         self.rows: list[LogRow] = []
         self.errors = tuple(_error_target(each) for each in error_logs(configuration))
@@ -79,9 +86,11 @@ class Logs:
         flags |= LOGS_SEPARATE if options.separate_errors else 0
         rows = []
         for number, log in zip(numbers, models, strict=True):
-            made = _program(log, frontend)
+            made = _program(log, frontend, self._names)
             flags |= LOGS_ENDS if made is not None and made.wants_ends else 0
             row = _row(number, log, made, options.separate_errors, self._is_set or sets_severity(frontend))
+            if row is not None and made is not None and made.looks:
+                row = row._replace(ops=made.numbered(self._number_of), flags=row.flags | LOG_LOOKS)
             if row is not None:
                 rows.append(row)
         key = tuple(rows)
@@ -113,13 +122,16 @@ def error_logs(configuration: Configuration) -> tuple[ErrorLog, ...]:
     )
 
 
-def _program(log: LogModel, frontend: Frontend) -> Program | None:
+def _program(log: LogModel, frontend: Frontend, names: Names) -> Program | None:
+    slots = slots_of(frontend)
     if log.fields is not UNSET:
-        return json_program(log.fields)
+        return json_program(log.fields, names, slots)
     if log.log_format is not UNSET:
-        return program(log.log_format)
+        return program(log.log_format, names, slots)
     if log.format == "haproxy" and frontend.log_format is not UNSET:
-        return program(frontend.log_format)
+        return program(frontend.log_format, names, slots)
+    if log.format == "haproxy" and frontend.mode == "http" and slots != (0, 0):
+        return program("http", names, slots)
     return None
 
 
@@ -137,7 +149,7 @@ def _row(number: int, log: LogModel, made: Program | None, separate: bool, is_se
     if made is None:
         form = LOG_JSON if log.format == "json" and log.log_format is UNSET else LOG_HAPROXY
         return LogRow(number, form, flags, grave, (), 0, size, bits, least, severity(log.min_level, "emerg"))
-    ops, room = made.ops, made.room
+    ops, room = () if made.looks else made.numbered(lambda _: 0), made.room
     return LogRow(number, LOG_PROGRAM, flags, grave, ops, room, size, bits, least, severity(log.min_level, "emerg"))
 
 

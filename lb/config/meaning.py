@@ -12,6 +12,7 @@ from typing import Any
 from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
+from lb.config.captures import SLOTS_MAX, shared_slots, slots, slots_of
 from lb.config.diagnostic import Finding, Path, line_text
 from lb.config.health import (
     CHECK_TIMES,
@@ -126,12 +127,25 @@ class Review:
 
     # Sections
 
+    def _captures(self) -> None:
+        for name, frontend in self.configuration.frontends.items():
+            if frontend.captures is UNSET:
+                continue
+            path: Path = ("frontends", name, "captures")
+            if frontend.mode != "http":
+                self._report(path, f"frontend '{name}'", "'captures' needs mode http", "remove it", at_key=True)
+            most = max(slots_of(frontend))
+            if most > SLOTS_MAX:
+                message = f"{most} slots are captured, those of rules included; at most {SLOTS_MAX} are possible"
+                self._report(path, f"frontend '{name}'", message)
+
     def _rules(self) -> None:
         """Compile all rules once, for what is wrong with them."""
         groups = self.configuration.http_errors
         compiler = RuleCompiler(names_of(self.configuration), self.findings.append, groups)
         check_pages(compiler, self.configuration)
         self._groups(("defaults",), "defaults", self.configuration.defaults.errorfiles)
+        shared = shared_slots(self.configuration)
         for noun, proxies in (("frontend", self.configuration.frontends), ("backend", self.configuration.backends)):
             for name, proxy in proxies.items():
                 path: Path = (f"{noun}s", name)
@@ -152,6 +166,7 @@ class Review:
                     tarpit_ms=0,
                     is_frontend=noun == "frontend",
                     errors=proxy.errors,
+                    slots=slots(proxy) if isinstance(proxy, Frontend) else shared,
                 )
 
     def _groups(self, path: Path, subject: str, given: str | tuple[str, ...]) -> None:
@@ -190,7 +205,8 @@ class Review:
             else:
                 self.bound[address, False] = "the admin socket"
         self._http(configuration.global_.http)
-        self.findings += review_logs(configuration)
+        self.findings += review_logs(configuration, names_of(configuration))
+        self._captures()
 
     def _http(self, http: HttpAdmin | UnsetType) -> None:
         if http is UNSET:

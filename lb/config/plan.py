@@ -9,7 +9,7 @@ import hashlib
 import os
 import socket
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from os import PathLike
 from typing import NamedTuple
@@ -18,7 +18,8 @@ from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
 from lb.config.actions.steer import is_format
-from lb.config.diagnostic import ConfigError, Diagnostic, Finding
+from lb.config.captures import shared_slots, slots
+from lb.config.diagnostic import ConfigError, Diagnostic, Finding, Path
 from lb.config.effective import effective
 from lb.config.forwarding import ForwardingRow, MonitorRow, forwarding_row, monitor_row
 from lb.config.health import check_part, observation_part, tracked_name
@@ -139,6 +140,7 @@ class FrontendRow(NamedTuple):
     mirror: int = 0  # of what a rule sends to a backend: place among the mirrors + 1, 0 = none
     rules: Sets = Sets(0, 0)
     limits: tuple[int, ...] = ()  # numbers of rate limits
+    captures: tuple[int, int] = (0, 0)  # rulesets too
 
 
 class BackendRow(NamedTuple):
@@ -245,7 +247,7 @@ def compile(given: str | PathLike[str] | Mapping[str, object] | Configuration) -
     else:
         configuration, source = read(given)
     folder = os.path.dirname(source.file) if source is not None and source.format is not Format.MAPPING else ""
-    compiler = _Compiler(effective(configuration), folder)
+    compiler = _Compiler(effective(configuration), folder, source)
     if compiler.findings:
         if source is not None:
             raise source.error(compiler.findings)
@@ -293,10 +295,17 @@ def _resolve_one(name: str) -> Address | str:
     return "it has no IPv4 or IPv6 address"
 
 
+def _lines(source: Source | None) -> Callable[[Path], int]:
+    """Return what says in which line a rule stands. The file is read again for that: only if somebody may ask for it."""
+    if source is None or "last_rule_line" not in source.text:
+        return lambda _: 0
+    return lambda path: source.line_of(Finding(path, "", ""))
+
+
 class _Compiler:
     """One configuration on its way to rows."""
 
-    def __init__(self, configuration: Configuration, folder: str) -> None:
+    def __init__(self, configuration: Configuration, folder: str, source: Source | None) -> None:
         self.configuration = configuration
         self.objects: list[tuple[ObjectKind, int, str]] = [("process", -1, "lb")]
         self.balances: list[Balance] = []
@@ -307,17 +316,19 @@ class _Compiler:
         self.sockets: dict[SocketRow, int] = {}
         self.binds: list[Bind] = []
         self.nfrontends = 0
-        names = names_of(configuration, folder)
+        file = source.file if source is not None else ""
+        names = names_of(configuration, folder, file)
         self.limits = LimitCompiler(configuration, names, self.findings.append)
         self.tables = Tables(self.backend_index, folder, self.limits.list_of)
-        self.logs = Logs(configuration)
         self.passes_tlvs = any(
             _send_proxy(server_of(each)) & (SEND_PROXY_FLAGS["authority"] | SEND_PROXY_FLAGS["tlvs"])
             for backend in configuration.backends.values()
             for each in backend.servers
         )
-        self.rules = RuleCompiler(names, self.findings.append, configuration.http_errors)
+        self.rules = RuleCompiler(names, self.findings.append, configuration.http_errors, _lines(source))
         check_pages(self.rules, configuration)
+        self.shared_slots = shared_slots(configuration)
+        self.logs = Logs(configuration, names, self.rules.program.expression)
         self.judges_paths = any(map(judges_paths, configuration.backends.values()))
         self.addresses = self._addresses()
         self.frontends = [self._frontend(name, each) for name, each in configuration.frontends.items()]
@@ -375,7 +386,9 @@ class _Compiler:
             list(self.sockets),
             part.workers,
             _or(process.max_idle, UNLIMITED),
-            self.rules.program.rows if self.rules.program.rows.rulesets or limits else None,
+            self.rules.program.rows
+            if self.rules.program.rows.rulesets or self.rules.program.rows.exprs or limits
+            else None,
             len(part.tables),
             limits,
         )
@@ -507,8 +520,10 @@ class _Compiler:
                 tarpit_ms=_ms(frontend.timeouts.tarpit),
                 is_frontend=True,
                 errors=frontend.errors,
+                slots=slots(frontend),
             ),
             limits=self.limits.list_of(frontend.limits),
+            captures=self.rules.captures(frontend),
         )
         return row, Frontend(
             object=number, name=name, mode=frontend.mode, maxconn=maxconn, mirrors=mirrored_to(frontend)
@@ -574,6 +589,7 @@ class _Compiler:
                 tarpit_ms=_ms(backend.timeouts.tarpit),
                 is_frontend=False,
                 errors=backend.errors,
+                slots=self.shared_slots,
             ),
             self.limits.list_of(backend.limits),
         )

@@ -11,14 +11,17 @@ from msgspec.structs import fields
 from lb.config.actions import ACTIONS, COMPANIONS, content
 from lb.config.actions.content import PageGiven
 from lb.config.actions.context import PageContext, Phase, RuleContext, Scope
+from lb.config.actions.number import Action
+from lb.config.captures import Slots, arguments, declared
 from lb.config.diagnostic import Finding, Path
 from lb.language.catalog import FETCHES
 from lb.language.condition import Test, parse_test
 from lb.language.error import LanguageError
-from lb.language.expression import Names
+from lb.language.expression import ARG_EXPR, Arg, Names, parse
 from lb.language.program import Program, RuleRow
 from lb.model import Backend, Configuration, Frontend
 from lb.model.address import AddressError, parse_server
+from lb.model.capture import CaptureSlot
 from lb.model.naming import server_name, server_of
 from lb.model.rule import Rule
 
@@ -33,7 +36,7 @@ class Sets(NamedTuple):
     errors: int = 0
 
 
-def names_of(configuration: Configuration, folder: str | None = None) -> Names:
+def names_of(configuration: Configuration, folder: str | None = None, file: str = "") -> Names:
     """Return what expressions may name, with the places that each has in the plan; files only if a folder is given."""
     servers: list[str] = []
     for name, backend in configuration.backends.items():
@@ -49,6 +52,7 @@ def names_of(configuration: Configuration, folder: str | None = None) -> Names:
         {name: index for index, name in enumerate(servers)},
         folder,
         {name: index for index, name in enumerate(configuration.tables)},
+        file=file,
     )
 
 
@@ -80,17 +84,23 @@ class RuleCompiler:
     """Compiles the rules of frontends and backends into one program."""
 
     def __init__(
-        self, names: Names, report: Callable[[Finding], None], groups: Mapping[str, Mapping[str, PageGiven]]
+        self,
+        names: Names,
+        report: Callable[[Finding], None],
+        groups: Mapping[str, Mapping[str, PageGiven]],
+        line_of: Callable[[Path], int] = lambda _: 0,
     ) -> None:
+        """Begin; `line_of` says in which line of the file something stands, 0 = nobody asks."""
         self.names = names
         self.groups = groups
+        self._line_of = line_of
         self._checked: list[PageGiven] = []
         self.program = Program()
         self._report = report
 
     def compile(
         self, path: Path, subject: str, acls: Mapping[str, object], rules: Iterable[Rule], response_rules: Iterable[Rule],
-        *, tarpit_ms: int, is_frontend: bool, errors: Mapping[str, PageGiven] | None = None,
+        *, tarpit_ms: int, is_frontend: bool, slots: Slots, errors: Mapping[str, PageGiven] | None = None,
     ) -> Sets:  # fmt: skip
         """Compile what a proxy says; mistakes are reported."""
         self._path, self._subject = path, subject
@@ -98,7 +108,7 @@ class RuleCompiler:
         self._names = replace(self.names, acls=compiled)
         for name, given in acls.items():
             compiled[name] = self._acl(name, given)  # which may ask those before it
-        scope = Scope(self._names, self.program, compiled, tarpit_ms, is_frontend, str(path[1]), self.groups)
+        scope = Scope(self._names, self.program, compiled, tarpit_ms, is_frontend, str(path[1]), self.groups, slots)
         return Sets(
             self.program.ruleset(self._rules(scope, Phase.REQUEST, rules)),
             self.program.ruleset(self._rules(scope, Phase.RESPONSE, response_rules)),
@@ -108,7 +118,7 @@ class RuleCompiler:
     def check_pages(self, path: Path, subject: str, keyword: str, pages: Mapping[str, PageGiven]) -> None:
         """Report what is wrong with error pages that proxies take over."""
         self._path, self._subject = path, subject
-        self._pages(Scope(self.names, self.program, {}, 0, True, "", self.groups), keyword, pages)
+        self._pages(Scope(self.names, self.program, {}, 0, True, "", self.groups, Slots([], [])), keyword, pages)
         self._checked += pages.values()
 
     def _pages(self, scope: Scope, keyword: str, pages: Mapping[str, PageGiven]) -> list[RuleRow]:
@@ -129,6 +139,21 @@ class RuleCompiler:
     def _unsaid(self, path: Path, message: str, hint: str) -> None:
         """Say nothing: it was reported where the page stands."""
 
+    def captures(self, frontend: Frontend) -> tuple[int, int]:
+        """Return the sets of rules that capture the declared headers: their numbers + 1, 0 = none."""
+        made = [
+            self.program.ruleset(
+                [self._captured(index, each, fetch) for index, each in enumerate(given) if each.header is not UNSET]
+            )
+            for given, fetch in zip(declared(frontend), ("req.fhdr", "res.fhdr"), strict=True)
+        ]
+        return made[0], made[1]
+
+    def _captured(self, slot: int, each: CaptureSlot, fetch: str) -> RuleRow:
+        number = self.program.expression(parse(f"{fetch}({each.header})", self.names))
+        args = tuple(arguments(slot, each.len, Arg(ARG_EXPR, number), response=fetch == "res.fhdr"))
+        return RuleRow(Action.CAPTURE, 0, self.program.arguments(args), len(args), 0, 0)
+
     def _finding(self, path: Path, message: str, hint: str) -> None:
         self._report(Finding((*self._path, *path), self._subject, message, hint))
 
@@ -147,7 +172,11 @@ class RuleCompiler:
 
     def _rules(self, scope: Scope, phase: Phase, rules: Iterable[Rule]) -> list[RuleRow]:
         rows = [_row(RuleContext(scope, self._finding, phase, index, rule)) for index, rule in enumerate(rules)]
-        return [row for row in rows if row is not None]
+        return [
+            row._replace(line=self._line_of((*self._path, phase.value, index)))
+            for index, row in enumerate(rows)
+            if row is not None
+        ]
 
 
 def _row(rule: RuleContext) -> RuleRow | None:

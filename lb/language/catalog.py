@@ -74,11 +74,9 @@ class Argument:
     `mask4`, `mask6` (a mask or its bits), `flag` (0 or 1), `query` (this word), `char` (one character), `json_path`; of a few words
     one: `asint` (`int`), `input_code`, `forwarded` (a parameter); `variable` (its name), `operand` (an integer or a variable);
     `regex`, `references` (what replaces a match), `regex_flags` (`g`, and `i` that goes with the regex); and,
-    of all arguments that are left, `conditions` (of setting a variable) and `acls`.
-    one: `asint` (`int`), `input_code`, `forwarded` (a parameter); `variable` (its name), `operand` (an integer or a variable); and,
-    of all arguments that are left, `conditions` (of setting a variable) and `acls`; `digest`, `sha2` (bits), `jwt_algorithm`,
-    `base64` (or a variable that holds it), `bits` (of an AES key), `jwt_key` (a secret or a file); `time` (a unit), `tlv` (of a
-    PROXY header), `env` (a variable of the environment).
+    of all arguments that are left, `conditions` (of setting a variable), `acls` and `when` (its condition and ACLs); `digest`,
+    `sha2` (bits), `jwt_algorithm`, `base64` (or a variable that holds it), `bits` (of an AES key), `jwt_key` (a secret or a file);
+    `time` (a unit), `tlv` (of a PROXY header), `env` (a variable of the environment).
     """
 
     kind: str
@@ -159,6 +157,9 @@ def _converters(family: int, table: str) -> list[Converter]:
 
 
 INTERNAL, CONNECTION, REQUEST, RESPONSE, TRACKED, SOURCE, VARIABLE = 1, 2, 3, 4, 5, 6, 7
+TRANSACTION = 10
+LAST_RULE_FILE = "last_rule_file"  # which language/expression.py gives its argument,
+LOG_VARIABLE = "%log"  # and this one language/format.py
 SOCKET, PROCESS, TABLE = 12, 13, 14
 TABLE_CONVERTERS = 9
 
@@ -330,6 +331,33 @@ FETCHES: dict[str, Fetch] = {
                 acl BOOL acls
                 """,
             ),
+        ),
+        *_fetches(
+            TRANSACTION,
+            Needs.CONNECTION,
+            """
+            txn.status SINT
+            txn.sess_term_state STR
+            txn.conn_retries SINT
+            txn.redispatched BOOL
+            txn.id32 SINT
+            txn.timer.total SINT
+            txn.timer.user SINT
+            req.timer.hdr SINT
+            req.timer.idle SINT
+            req.timer.queue SINT
+            req.timer.tq SINT
+            res.timer.hdr SINT
+            res.timer.data SINT
+            bc.timer.connect SINT
+            fc.timer.handshake SINT
+            fc.timer.total SINT
+            bytes_in SINT
+            bytes_out SINT
+            last_rule_file STR
+            last_rule_line SINT
+            %log STR
+            """,
         ),
         *_fetches(
             SOCKET,
@@ -550,6 +578,8 @@ CONVERTERS: dict[str, Converter] = {
             concat STR STR text? variable? text?
             strcmp STR SINT variable
             secure_memcmp BIN BOOL variable
+            when ANY = when
+            add_item STR STR text variable? text?
             """,
         ),
         *_table_converters(),

@@ -8,7 +8,19 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lb.config.suggestion import did_you_mean, nearest
-from lb.language.catalog import ALIASES, CASTS, CONVERTERS, DERIVED, FETCHES, Argument, Converter, Fetch, Needs, Type
+from lb.language.catalog import (
+    ALIASES,
+    CASTS,
+    CONVERTERS,
+    DERIVED,
+    FETCHES,
+    LAST_RULE_FILE,
+    Argument,
+    Converter,
+    Fetch,
+    Needs,
+    Type,
+)
 from lb.language.crypto import (
     check_base64,
     check_digest,
@@ -27,7 +39,7 @@ TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _NAME = re.compile(r"[A-Za-z0-9_.-]+")
 _FETCH = re.compile(r"[A-Za-z0-9_.+-]+")
 _ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "\\": "\\", '"': '"', "'": "'", " ": " "}
-_REST = ("conditions", "acls")  # kinds of arguments that take all that is left
+_REST = ("conditions", "acls", "when")  # kinds of arguments that take all that is left
 _JSON_PATH = re.compile(r"\$(?:\.(?:[^.\[\\\0]|\\[^\0])*|\[(?:0|[1-9][0-9]{0,8})\])*")
 _WORDS: dict[str, tuple[str, dict[str, int]]] = {
     "unit": ("unit", {"s": 1_000_000, "ms": 1_000, "us": 1}),
@@ -88,6 +100,7 @@ class Names:
     folder: str | None = None  # where relative paths of pattern files begin; None: files are not looked at
     tables: dict[str, int] = field(default_factory=dict)
     variables: dict[int, str] = field(default_factory=dict)  # by id: those that were met so far
+    file: str = ""  # of the configuration
     acls: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)  # tests of the ACLs that may be asked
 
 
@@ -126,6 +139,8 @@ def parse_from(text: str, begin: int, names: Names, at: int = 1) -> tuple[Expres
     fetch = fetch_named(found[0], at + begin)
     given, i = _parenthesis(text, found.end(), at)
     args = _arguments(fetch.name, fetch.args, given, names, at + begin)
+    if fetch.name == LAST_RULE_FILE:
+        args = (Arg(ARG_TEXT, 0, names.file.encode()),)
     if fetch.preset is not None:
         place, number = fetch.preset
         args = (*args[:place], Arg(ARG_INT, number), *args[place:])
@@ -235,6 +250,8 @@ def _arguments(
         made.append(_argument(name, argument, text, place, names))
     if rest and rest_kind == "conditions":
         made.append(Arg(ARG_INT, conditions(rest)))
+    elif rest_kind == "when":
+        made += _when(rest, names)
     elif rest:
         made += _acls(rest, names)
     return _with_flags(tuple(made))
@@ -247,6 +264,20 @@ def _with_flags(args: tuple[Arg, ...]) -> tuple[Arg, ...]:
     flags = args[-1].number
     regex = Arg(ARG_REGEX, IGNORE_CASE if flags & 2 else 0, args[0].text)
     return (regex, *args[1:-1], Arg(ARG_INT, flags & 1))
+
+
+_WHEN = {"error": 1, "forwarded": 2, "normal": 3, "processed": 4, "stopping": 5, "toapplet": 6, "acl": 7}
+
+
+def _when(given: list[tuple[str, int]], names: Names) -> Iterable[Arg]:
+    """Return the number of a condition, and its ACLs."""
+    (word, at), *rest = given
+    if word not in _WHEN:
+        raise LanguageError(f"'when': unknown condition '{word}'", at, did_you_mean(word, _WHEN))
+    if (word == "acl") != bool(rest):
+        raise LanguageError("'when': the condition 'acl' takes names of ACLs, and no other does", at)
+    yield Arg(ARG_INT, _WHEN[word])
+    yield from _acls(rest, names)
 
 
 def _acls(given: list[tuple[str, int]], names: Names) -> Iterable[Arg]:

@@ -19,10 +19,9 @@ UNBUILT_FETCHES = _names(
     req.body req.body_len req.body_size
     req.body_param body_param http_auth http_auth_user http_auth_pass http_auth_type
     http_auth_bearer http_auth_group
-    txn.status txn.timer.total txn.timer.user txn.timer.hdr
-    txn.sess_term_state txn.id32 txn.conn_retries txn.redispatched txn.queue_time last_rule_file last_rule_line last_entity
-    waiting_entity bytes_in bytes_out req.bytes_in req.bytes_out res.bytes_in res.bytes_out req.timer.hdr req.timer.idle
-    req.timer.queue req.timer.tq res.timer.data res.timer.hdr bc.timer.connect fc.timer.handshake fc.timer.total
+    txn.timer.hdr
+    txn.queue_time last_entity
+    waiting_entity req.bytes_in req.bytes_out res.bytes_in res.bytes_out
     sc_glitch_cnt sc_glitch_rate src_glitch_cnt src_glitch_rate
     ssl_fc ssl_fc_sni ssl_fc_alpn ssl_fc_cipher ssl_fc_protocol ssl_fc_has_crt ssl_c_used
     ssl_c_verify ssl_c_s_dn ssl_c_i_dn ssl_c_serial ssl_c_sha1 ssl_bc ssl_bc_alpn
@@ -31,12 +30,12 @@ UNBUILT_FETCHES = _names(
 
 UNBUILT_CONVERTERS = _names(
     """
-    51d.single aes_cbc_dec aes_cbc_enc add_item bytes_in
+    51d.single aes_cbc_dec aes_cbc_enc bytes_in
     debug fix_is_valid fix_tag_value
     map map_beg map_dir map_dom map_end
     map_int map_ip map_key map_len map_reg map_regm map_str map_sub map_str_int map_str_ip map_ip_int map_beg_int map_reg_int
     mqtt_field_value mqtt_is_valid protobuf ungrpc
     srv_queue
-    when x509_v_err_str table_glitch_cnt table_glitch_rate
+    x509_v_err_str table_glitch_cnt table_glitch_rate
     """
 )

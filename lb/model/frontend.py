@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from lb.model.answer import ErrorFiles, Pages
+from lb.model.capture import Captures
 from lb.model.connection import (
     FAST_OPEN_MAX,
     HTTP_CONNECTION,
@@ -209,6 +210,13 @@ class Frontend(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
             examples=[{"internal": "src 10.0.0.0/8"}],
         ),
     ] = {}
+    captures: Annotated[
+        Captures | UnsetType,
+        Meta(
+            description="What records show of heads: fields, and slots that rules fill (mode http).",
+            examples=[{"request": [{"header": "host", "len": 40}], "response": [{"len": 20}]}],
+        ),
+    ] = UNSET
     rules: Annotated[
         tuple[Rule, ...],
         Meta(

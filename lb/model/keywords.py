@@ -94,7 +94,6 @@ UNBUILT: dict[str, dict[str, str]] = {
     },
     "Frontend": {
         "tcp_rules": "rules",
-        "captures": "rules",
         "log_format_sd": "log",
         "compression": "http",
         "cache": "http",
@@ -133,7 +132,6 @@ UNBUILT: dict[str, dict[str, str]] = {
     },
     "Rule": {
         "auth": "rules",
-        "capture": "rules",
         "set_map": "rules",
         "del_map": "rules",
         "add_acl": "rules",

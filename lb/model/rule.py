@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from lb.model.answer import Deny, Return, Status
+from lb.model.capture import RuleCapture
 from lb.model.kinds import Name, Text
 
 Condition = Annotated[Text, Meta(extra={"kind": "text"})]
@@ -158,6 +159,13 @@ class Rule(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         Annotated[tuple[str, ...], _PAIR] | UnsetType,
         Meta(
             description="Variable and format: the variable is this text.", examples=[["txn.who", "%[src]:%[src_port]"]]
+        ),
+    ] = UNSET
+    capture: Annotated[
+        RuleCapture | UnsetType,
+        Meta(
+            description="Keep a value for the log: in a slot of its own, or in one that `captures` declares.",
+            examples=[{"expression": "req.cook(session)", "len": 40}],
         ),
     ] = UNSET
     unset_var: Annotated[Text | UnsetType, Meta(description="Variable: it has no value any more.")] = UNSET

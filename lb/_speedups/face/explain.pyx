@@ -6,6 +6,7 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
 from lb._speedups.base.clock cimport clock_init, clock_mono_ms, clock_real_us, clock_t_
+from lb._speedups.base.pool cimport pool_drain, pool_init, pool_t
 from lb._speedups.face.mapping cimport Mapping
 from lb._speedups.policy.action cimport ACTION_TARPIT, ACTION_USE_BACKEND, ACTION_USE_SERVER, ACTIONS_STREAM
 from lb._speedups.policy.hashkey cimport hashkey_find
@@ -25,6 +26,9 @@ from lb._speedups.policy.rule cimport (
 )
 from lb._speedups.policy.sample cimport SAMPLE_SCRATCH, eval_t, view_t
 from lb._speedups.policy.split cimport SPLIT_KEY, SPLIT_KNOWN, split_backend, split_point
+from lb._speedups.policy.variable cimport (
+    VARIABLE_LARGE, variable_pools_drain, variable_pools_init, variable_pools_t, variables_free, variables_t,
+)
 from lb._speedups.proto.h1 cimport h1_read_request, h1_reason_text
 from lb._speedups.proto.message cimport MESSAGE_HEAD_MAX, MESSAGE_REQUEST, message_reset, message_t
 
@@ -36,8 +40,14 @@ cdef class Explainer:
     cdef message_t *m
     cdef regex_shelf_t shelf
     cdef regexes_t regexes
+    cdef pool_t buffers
+    cdef variable_pools_t pools
+    cdef variables_t *variables
+    cdef variables_t *session
 
     def __cinit__(self, bytes image):
+        pool_init(&self.buffers, b"buffer", VARIABLE_LARGE, 0)
+        variable_pools_init(&self.pools, &self.buffers)
         self.p = <plan_t *> malloc(len(image) or 1)
         self.m = <message_t *> malloc(sizeof(message_t))
         if self.p == NULL or self.m == NULL:
@@ -51,6 +61,10 @@ cdef class Explainer:
             raise ValueError("a regular expression of the plan cannot be compiled here")
 
     def __dealloc__(self):
+        variables_free(&self.pools, self.variables)
+        variables_free(&self.pools, self.session)
+        variable_pools_drain(&self.pools)
+        pool_drain(&self.buffers)
         regexes_free(&self.regexes, &self.shelf)
         regex_shelf_free(&self.shelf)
         free(self.p)
@@ -101,6 +115,9 @@ cdef class Explainer:
         view.backend = plan_backend(self.p, backend) if backend >= 0 else NULL
         view.regexes = self.regexes.all_
         view.request = self.m
+        view.pools = &self.pools              # what the rules of a frontend keep, those of the backend find
+        view.variables = &self.variables
+        view.session = &self.session
         view.source.family = socket.AF_INET if len(address) == 4 else socket.AF_INET6
         memcpy(view.source.bytes, <char *> address, len(address))
         view.now_ms = clock_mono_ms(&clock)

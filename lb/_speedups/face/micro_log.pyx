@@ -75,7 +75,7 @@ cdef class Line:
         if self.form == 1:
             return logline_tcp(&self.state, &self.view, self.out, LOGLINE_CAP)
         if self.form == 3:
-            return logformat_write(&self.state, &self.view, self.plan, plan_log(self.plan, 0), self.out)
+            return logformat_write(&self.state, &self.view, self.plan, plan_log(self.plan, 0), self.out, NULL)
         return logline_json(&self.state, &self.view, self.out, LOGLINE_CAP)
 
     def text(self):

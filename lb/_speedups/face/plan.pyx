@@ -329,6 +329,7 @@ cdef put_frontends(Image image, plan_t *p, list rows, list oids, list trees, lis
         out.mirror = row.mirror
         out.request_rules, out.response_rules, out.errors = row.rules
         limits.put(&out.limits, row.limits)
+        out.request_captures, out.response_captures = row.captures
         tree = trees[i]
         if tree is not None:
             out.hosts_at = (<Tree> tree).at
@@ -635,10 +636,11 @@ cdef put_logs(Image image, plan_t *p, list rows):
         image.text(&out.sample, row.sample)
         out.ops_at = at
         out.ops = len(row.ops)
-        for kind, flags, text in row.ops:
+        for kind, flags, text, *number in row.ops:
             op = <log_op_t *> plan_log_op(p, at)
             op.kind = kind
             op.flags = flags
+            op.number = number[0] if number else 0
             image.text(&op.text, text)
             at += 1
 

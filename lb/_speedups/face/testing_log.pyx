@@ -240,7 +240,7 @@ cdef class Lines:
         try:
             if plan_check(plan, n) or log >= plan.nlogs:
                 raise ValueError("plan_check refuses the image")
-            return dst[:logformat_write(&self.state, &self.view, plan, plan_log(plan, log), dst)]
+            return dst[:logformat_write(&self.state, &self.view, plan, plan_log(plan, log), dst, NULL)]
         finally:
             free(plan)
             free(dst)

@@ -10,7 +10,18 @@ cdef enum:                       # low byte of op_t.code in CONVERTERS_VARIABLE
     CONVERT_CONCAT
     CONVERT_STRCMP
     CONVERT_SECURE_MEMCMP
+    CONVERT_WHEN
+    CONVERT_ADD_ITEM
     CONVERTERS_VARIABLE_END
+
+cdef enum:                       # the first argument of CONVERT_WHEN
+    WHEN_ERROR = 1               # the stream failed, as far as one knows now
+    WHEN_FORWARDED               # a server has it
+    WHEN_NORMAL
+    WHEN_PROCESSED               # a server has it, or it was answered here
+    WHEN_STOPPING
+    WHEN_TOAPPLET                # it was answered here
+    WHEN_ACL                     # the ACLs behind it hold
 
 cdef int convert_variable(eval_t *c, const program_t *g, const op_t *op, sample_t *s) noexcept nogil
 

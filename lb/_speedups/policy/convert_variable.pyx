@@ -2,10 +2,12 @@ from libc.stdint cimport uint8_t, uint64_t
 from libc.string cimport memchr, memcpy
 
 from lb._speedups.policy.fetch cimport arg_at
+from lb._speedups.policy.fetch_variable cimport acls_hold
+from lb._speedups.policy.logline cimport log_view_t
 from lb._speedups.policy.plan cimport plan_text
 from lb._speedups.policy.program cimport ARG_INT, ARG_TEXT, ARG_VARIABLE, arg_t
 from lb._speedups.policy.sample cimport (
-    SAMPLE_BIN, SAMPLE_FOUND, SAMPLE_NONE, SAMPLE_SINT, SAMPLE_STR, SAMPLE_TEXT_MAX, sample_bool, sample_cast,
+    SAMPLE_BIN, SAMPLE_FOUND, SAMPLE_NONE, SAMPLE_SINT, SAMPLE_STR, SAMPLE_TEXT_MAX, SAMPLE_WAIT, sample_bool, sample_cast,
     sample_int, sample_room, sample_text,
 )
 from lb._speedups.policy.variable_sample cimport variable_detach, variable_read, variable_unset, variable_write
@@ -57,8 +59,9 @@ cdef inline char *put(char *at, const char *p, size_t n) noexcept nogil:
     return at + n
 
 
-# concat(start,variable,end), each optional. Of binary values what stands before a NUL counts, as in HAProxy.
-cdef int concat(eval_t *c, const program_t *g, const op_t *op, sample_t *s) noexcept nogil:
+# concat(start,variable,end), each optional. Of binary values what stands before a NUL counts, as in HAProxy. Of add_item the first
+# is a delimiter: it stands only between two texts.
+cdef int concat(eval_t *c, const program_t *g, const op_t *op, bint item, sample_t *s) noexcept nogil:
     cdef const arg_t *start = arg_at(c, g, op, 0, ARG_TEXT)
     cdef const arg_t *end = arg_at(c, g, op, 2, ARG_TEXT)
     cdef sample_t middle
@@ -75,6 +78,8 @@ cdef int concat(eval_t *c, const program_t *g, const op_t *op, sample_t *s) noex
         if nul != NULL:
             middle.len = <uint32_t> (nul - middle.p)
     n += middle.len
+    if item and (s.len == 0 or (middle.len == 0 and (end == NULL or end.text.len == 0))):
+        start = NULL
     if start != NULL:
         n += start.text.len
     if end != NULL:
@@ -94,6 +99,34 @@ cdef int concat(eval_t *c, const program_t *g, const op_t *op, sample_t *s) noex
         put(at, plan_text(c.view.plan, end.text), end.text.len)
     sample_text(s, room, n, 0)
     return SAMPLE_FOUND
+
+
+# when(condition): the sample, or nothing.
+cdef int when(eval_t *c, const program_t *g, const op_t *op) noexcept nogil:
+    cdef const arg_t *which = arg_at(c, g, op, 0, ARG_INT)
+    cdef const log_view_t *v = c.view.record
+    cdef bint failed, forwarded
+    cdef int held
+    if which == NULL:
+        return SAMPLE_NONE
+    if which.i == WHEN_STOPPING:
+        return SAMPLE_FOUND if c.view.stopping else SAMPLE_NONE
+    if which.i == WHEN_ACL:
+        held = acls_hold(c, g, op, 1)
+        return SAMPLE_WAIT if held < 0 else SAMPLE_FOUND if held else SAMPLE_NONE
+    if v == NULL:
+        return SAMPLE_NONE
+    failed = (v.end_cause != c'-' and v.end_cause != c'L') or v.redispatched or v.retries != 0 or v.status >= 500
+    forwarded = v.connect_ms >= 0
+    if which.i == WHEN_ERROR:
+        return SAMPLE_FOUND if failed else SAMPLE_NONE
+    if which.i == WHEN_NORMAL:
+        return SAMPLE_NONE if failed else SAMPLE_FOUND
+    if which.i == WHEN_FORWARDED:
+        return SAMPLE_FOUND if forwarded else SAMPLE_NONE
+    if which.i == WHEN_TOAPPLET:
+        return SAMPLE_FOUND if not forwarded and v.status != 0 else SAMPLE_NONE
+    return SAMPLE_FOUND if forwarded or v.status != 0 else SAMPLE_NONE
 
 
 # As C's strncmp over what both have, then by length.
@@ -134,8 +167,10 @@ cdef int convert_variable(eval_t *c, const program_t *g, const op_t *op, sample_
     cdef unsigned int code = op.code & 255
     if code == CONVERT_SET_VAR or code == CONVERT_UNSET_VAR:
         return keep(c, g, op, code == CONVERT_SET_VAR, s)
-    if code == CONVERT_CONCAT:
-        return concat(c, g, op, s)
+    if code == CONVERT_CONCAT or code == CONVERT_ADD_ITEM:
+        return concat(c, g, op, code == CONVERT_ADD_ITEM, s)
+    if code == CONVERT_WHEN:
+        return when(c, g, op)
     if code == CONVERT_STRCMP:
         return compare(c, g, op, s)
     if code == CONVERT_SECURE_MEMCMP:

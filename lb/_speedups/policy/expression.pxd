@@ -4,6 +4,9 @@ from libc.stdint cimport uint32_t
 from lb._speedups.policy.program cimport program_t
 from lb._speedups.policy.sample cimport eval_t, sample_t
 
+cdef enum:                       # part_t.flags, behind PART_QUOTE
+    PART_ESCAPE = 1 << 1         # %{+E}: a backslash before `"`, `\` and `]`
+
 # The sample of an expression. SAMPLE_*.
 cdef int expr_run(eval_t *c, const program_t *g, uint32_t expr, sample_t *s) noexcept nogil
 

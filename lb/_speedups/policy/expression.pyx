@@ -116,26 +116,30 @@ cdef int cond_run(eval_t *c, const program_t *g, uint32_t cond) noexcept nogil:
 # ---- format strings ----
 
 
-cdef ssize_t put_quoted(const sample_t *s, char *out, size_t cap) noexcept nogil:
-    # As HAProxy's %{+Q}: in quotes, `"` and `\` escaped.
+cdef ssize_t put_marked(const sample_t *s, uint8_t flags, char *out, size_t cap) noexcept nogil:
+    # As HAProxy's %{+Q} and %{+E}: in quotes, `"` and `\` escaped; for RFC 5424 also `]`.
+    cdef size_t around = 1 if flags & PART_QUOTE else 0
     cdef size_t n = 0
     cdef uint32_t i
-    if cap < 2:
+    if cap < 2 * around:
         return -1
-    out[n] = c'"'
-    n += 1
+    if around:
+        out[n] = c'"'
+        n += 1
     for i in range(s.len):
-        if s.p[i] == c'"' or s.p[i] == c'\\':
-            if n + 2 > cap:
+        if s.p[i] == c'"' or s.p[i] == c'\\' or (s.p[i] == c']' and flags & PART_ESCAPE):
+            if n + 1 + around > cap:
                 return -1
             out[n] = c'\\'
             n += 1
-        if n + 2 > cap:
+        if n + 1 + around > cap:
             return -1
         out[n] = s.p[i]
         n += 1
-    out[n] = c'"'
-    return <ssize_t> n + 1
+    if around:
+        out[n] = c'"'
+        n += 1
+    return <ssize_t> n
 
 
 # Bytes that no header may have are written as `%XX`, and a NUL ends the value, as in HAProxy's formats of HTTP rules. What is
@@ -183,8 +187,8 @@ cdef ssize_t format_run(eval_t *c, const program_t *g, uint32_t format, char *ou
                 s.len = 0
                 if not parts[i].flags & PART_QUOTE:
                     continue
-            if parts[i].flags & PART_QUOTE:
-                quoted = put_quoted(&s, out + n, cap - n)
+            if parts[i].flags & (PART_QUOTE | PART_ESCAPE):
+                quoted = put_marked(&s, parts[i].flags, out + n, cap - n)
                 if quoted < 0:
                     c.used = used
                     return -1

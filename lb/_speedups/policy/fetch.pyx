@@ -5,10 +5,11 @@ from lb._speedups.policy.fetch_request cimport fetch_request
 from lb._speedups.policy.fetch_response cimport fetch_response
 from lb._speedups.policy.fetch_socket cimport fetch_socket
 from lb._speedups.policy.fetch_table cimport fetch_source, fetch_table, fetch_tracked
+from lb._speedups.policy.fetch_transaction cimport fetch_transaction
 from lb._speedups.policy.fetch_variable cimport fetch_variable
 from lb._speedups.policy.program cimport (
     FETCHES_CONNECTION, FETCHES_INTERNAL, FETCHES_PROCESS, FETCHES_REQUEST, FETCHES_RESPONSE, FETCHES_SOCKET,
-    FETCHES_SOURCE, FETCHES_TABLE, FETCHES_TRACKED, FETCHES_VARIABLE,
+    FETCHES_SOURCE, FETCHES_TABLE, FETCHES_TRACKED, FETCHES_TRANSACTION, FETCHES_VARIABLE,
 )
 from lb._speedups.policy.sample cimport SAMPLE_NONE
 
@@ -31,6 +32,8 @@ cdef int fetch_run(eval_t *c, const program_t *g, const op_t *op, sample_t *s) n
         return fetch_internal(c, g, op, s)
     if family == FETCHES_VARIABLE:
         return fetch_variable(c, g, op, s)
+    if family == FETCHES_TRANSACTION:
+        return fetch_transaction(c, g, op, s)
     if family == FETCHES_TRACKED:
         return fetch_tracked(c, g, op, s)
     if family == FETCHES_SOURCE:

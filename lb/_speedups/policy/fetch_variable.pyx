@@ -34,28 +34,28 @@ cdef int asked_uri(const log_view_t *v, sample_t *s) noexcept nogil:
     return SAMPLE_FOUND
 
 
-# acl(name,...): whether all hold; `!` before one is in the number that follows it.
-cdef int acls(eval_t *c, const program_t *g, const op_t *op, sample_t *s) noexcept nogil:
+cdef int acls_hold(eval_t *c, const program_t *g, const op_t *op, uint32_t first) noexcept nogil:
     cdef const arg_t *acl
     cdef const arg_t *negated
     cdef uint32_t k
     cdef int r
-    for k in range(0, op.nargs, 2):
+    for k in range(first, op.nargs, 2):
         acl = arg_at(c, g, op, k, ARG_ACL)
         negated = arg_at(c, g, op, k + 1, ARG_INT)
         if acl == NULL or negated == NULL:
-            return SAMPLE_NONE
+            return 0
         r = acl_holds(c, g, <uint32_t> acl.i)
         if r < 0:
-            return SAMPLE_WAIT
+            return -1
         if (r != 0) == (negated.i != 0):
-            return sample_bool(s, False)
-    return sample_bool(s, True)
+            return 0
+    return 1
 
 
 cdef int fetch_variable(eval_t *c, const program_t *g, const op_t *op, sample_t *s) noexcept nogil:
     cdef unsigned int code = op.code & 255
     cdef const arg_t *arg
+    cdef const message_t *m
     cdef int r
     if code == FETCH_VAR:
         arg = arg_at(c, g, op, 0, ARG_VARIABLE)
@@ -76,9 +76,11 @@ cdef int fetch_variable(eval_t *c, const program_t *g, const op_t *op, sample_t 
     if code == FETCH_CAPTURE_REQ_URI:
         return asked_uri(c.view.record, s) if c.view.record != NULL else SAMPLE_NONE
     if code == FETCH_CAPTURE_REQ_VER:
-        return version(c.view.request, s)
+        m = c.view.request
+        return version(m if m != NULL and m.head_len and m.target.len else NULL, s)
     if code == FETCH_CAPTURE_RES_VER:
         return version(c.view.response, s)
     if code == FETCH_ACL:
-        return acls(c, g, op, s)
+        r = acls_hold(c, g, op, 0)
+        return SAMPLE_WAIT if r < 0 else sample_bool(s, r != 0)
     return SAMPLE_NONE

@@ -7,13 +7,14 @@
 # Blanks need no code: HAProxy merges neighbouring blanks while it writes, but only variables that print nothing could bring
 # two together, and which these are is known when the format is read.
 #
-# Length. Each op has a width that it never passes, except those that show the request target ("open" ones): these
-# share what the widths of the others leave of LOGLINE_CAP. That is computed where the plan is made and checked by
-# logformat_check, so that nothing is checked while a line is written.
-from libc.stdint cimport uint32_t
+# Length. Each op has a width that it never passes, except those that show the request target, captures and expressions ("open"
+# ones): these share what the widths of the others leave of LOGLINE_CAP. That is computed where the plan is made and checked by
+# logformat_check.pyx, so that nothing is checked while a line is written.
+from libc.stdint cimport int64_t, uint32_t
 
 from lb._speedups.policy.logline cimport log_view_t, logline_t
 from lb._speedups.policy.plan cimport log_op_t, plan_log_t, plan_t
+from lb._speedups.policy.sample cimport eval_t
 
 cdef enum:
     LOGFORMAT_OPEN_MIN = 256     # least width of an open op
@@ -87,6 +88,12 @@ cdef enum:                       # log_op_t.kind, HAProxy's name behind it
     LOGOP_LIMIT
     LOGOP_LIMIT_SHADOW
     LOGOP_CUT                    # `,"cut":true` if something was cut, and `}`
+    # what is asked of the stream
+    LOGOP_EXPRESSION             # %[...]
+    LOGOP_CAPTURED_REQUEST       # hr: {one|two}
+    LOGOP_CAPTURED_RESPONSE      # hs
+    LOGOP_CAPTURED_REQUEST_LIST  # hrl: one two
+    LOGOP_CAPTURED_RESPONSE_LIST  # hsl
     LOGOP_COUNT
 
 cdef enum:                       # log_op_t.flags
@@ -96,7 +103,8 @@ cdef enum:                       # log_op_t.flags
     LOGOP_DASH = 1 << 3          # `-` when there is nothing
     LOGOP_JSON = 1 << 4          # inside a JSON string
     LOGOP_NULL = 1 << 5          # a JSON value on its own: `null` when there is nothing, else quotes around what is no number
-    LOGOP_FLAGS = (1 << 6) - 1
+    LOGOP_RAW = 1 << 6           # bytes as they are: for who writes them elsewhere
+    LOGOP_FLAGS = (1 << 6) - 1  # of a plan
 
 # Most bytes that the variable of an op takes, of an open one without the target.
 cdef uint32_t logformat_width(const log_op_t *op) noexcept nogil
@@ -104,10 +112,20 @@ cdef uint32_t logformat_width(const log_op_t *op) noexcept nogil
 # Whether it shows the target.
 cdef bint logformat_is_open(const log_op_t *op) noexcept nogil
 
-# Whether the ops of `log` are known and fit into a line; their texts must have been checked. 0 or -1.
-cdef int logformat_check(const plan_t *p, const plan_log_t *log) noexcept nogil
-
-# Write one line without its newline into dst[0:LOGLINE_CAP]; returns its bytes. `log` was checked.
+# Write one line without its newline into dst[0:LOGLINE_CAP]; returns its bytes. `log` was checked. `c` is what its expressions
+# look at, NULL: there is no stream to ask.
 cdef size_t logformat_write(
-    logline_t *state, const log_view_t *v, const plan_t *p, const plan_log_t *log, char *dst
+    logline_t *state, const log_view_t *v, const plan_t *p, const plan_log_t *log, char *dst, eval_t *c
+) noexcept nogil
+
+# Milliseconds between the response head and its end, -1 = there is none (Td).
+cdef int64_t logformat_data_ms(const log_view_t *v) noexcept nogil
+
+# The bytes of one variable, LOGOP_CLIENT to LOGOP_LOGGED, written to out[0:LOGFORMAT_VALUE + room]: formats of rules have them too.
+# `room` is for the target.
+cdef enum:
+    LOGFORMAT_VALUE = 512
+
+cdef size_t logformat_value(
+    logline_t *state, const log_view_t *v, uint32_t kind, uint32_t flags, size_t room, char *out
 ) noexcept nogil

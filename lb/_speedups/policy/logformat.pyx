@@ -6,7 +6,12 @@ from lb._speedups.policy.logtext cimport (
     HOST_WIDTH, ID_WIDTH, LIMIT_WIDTH, METHOD_WIDTH, NAME_WIDTH, REASON_WIDTH, put_address, put_char, put_escaped,
     put_hashed, put_int, put_local, put_numeric, put_text, put_uint, put_utc, put_zoned,
 )
+from lb._speedups.policy.expression cimport expr_run
 from lb._speedups.policy.plan cimport MODE_HTTP, plan_log_op, plan_text
+from lb._speedups.policy.program cimport program_of
+from lb._speedups.policy.sample cimport SAMPLE_BOOL, SAMPLE_FOUND, SAMPLE_SINT, SAMPLE_STR, sample_cast, sample_t
+from lb._speedups.policy.variable cimport variable_capture
+from lb._speedups.policy.variable_sample cimport variable_read
 
 
 cdef extern from "lb.h" nogil:
@@ -51,23 +56,7 @@ cdef uint32_t logformat_width(const log_op_t *op) noexcept nogil:
 
 
 cdef bint logformat_is_open(const log_op_t *op) noexcept nogil:
-    return op.kind == LOGOP_REQUEST or LOGOP_TARGET_PATH <= op.kind <= LOGOP_TARGET
-
-
-cdef int logformat_check(const plan_t *p, const plan_log_t *log) noexcept nogil:
-    cdef uint64_t size = 0
-    cdef uint32_t i
-    cdef const log_op_t *op
-    for i in range(log.ops):
-        op = plan_log_op(p, log.ops_at + i)
-        if op.kind >= LOGOP_COUNT or op.flags & ~LOGOP_FLAGS:
-            return -1
-        size += op.text.len + logformat_width(op)
-        if logformat_is_open(op):
-            if log.room < LOGFORMAT_OPEN_MIN:
-                return -1
-            size += log.room
-    return 0 if size <= LOGLINE_CAP else -1
+    return op.kind == LOGOP_REQUEST or LOGOP_TARGET_PATH <= op.kind <= LOGOP_TARGET or op.kind >= LOGOP_EXPRESSION
 
 
 # ---- pieces -----------------------------------------------------------------------------------------------
@@ -100,7 +89,12 @@ cdef inline char *put_piece(char *p, size_t width, slice_t text, uint32_t flags,
     if flags & LOGOP_AROUND:
         p = put_char(p, 34)
     if text.len:
-        if flags & LOGOP_JSON:
+        if UNLIKELY(flags & LOGOP_RAW):
+            if text.len > width:
+                text.len = <uint32_t> width
+            memcpy(p, text.p, text.len)
+            p += text.len
+        elif flags & LOGOP_JSON:
             p = put_escaped(p, p + width, text, cut)
         elif UNLIKELY(flags & LOGOP_ESCAPE):
             p = put_backslashed(p, p + width, text)
@@ -203,14 +197,14 @@ cdef char *put_frontend_tls(char *p, const log_view_t *v, uint32_t flags, bint *
     cdef bint quoted = (flags & (LOGOP_AROUND | LOGOP_NULL)) != 0
     if quoted:
         p = put_char(p, 34)
-    p = put_piece(p, NAME_WIDTH, v.frontend, flags & LOGOP_JSON, cut)
+    p = put_piece(p, NAME_WIDTH, v.frontend, flags & (LOGOP_JSON | LOGOP_RAW), cut)
     if v.is_tls:
         p = put_char(p, 126)
     return put_char(p, 34) if quoted else p
 
 
 cdef char *put_request(char *p, size_t width, const log_view_t *v, uint32_t flags, bint *cut) noexcept nogil:
-    cdef uint32_t inside = flags & (LOGOP_JSON | LOGOP_ESCAPE)
+    cdef uint32_t inside = flags & (LOGOP_JSON | LOGOP_ESCAPE | LOGOP_RAW)
     cdef bint quoted = (flags & (LOGOP_AROUND | LOGOP_NULL)) != 0
     if not v.has_request:
         return put_requested(p, width, v, nothing(), flags, cut)
@@ -265,7 +259,7 @@ cdef inline char *put_padded_ms(char *p, uint64_t us, uint32_t flags) noexcept n
     return put_char(put_char(p, <char>(48 + ms // 10 % 10)), <char>(48 + ms % 10))
 
 
-cdef inline int64_t data_ms(const log_view_t *v) noexcept nogil:
+cdef int64_t logformat_data_ms(const log_view_t *v) noexcept nogil:
     if v.connect_ms < 0:
         return -1
     if v.mode != MODE_HTTP:
@@ -281,9 +275,247 @@ cdef inline char *put_bool(char *p, bint value) noexcept nogil:
 
 # ---- the program ------------------------------------------------------------------------------------------
 
+# What is in one capture, escaped as HAProxy does it there: as put_hashed, and also the signs that stand between captures.
+cdef char *put_capture(char *p, const char *end, const char *text, uint32_t n) noexcept nogil:
+    cdef const char *hex = b"0123456789ABCDEF"
+    cdef slice_t one
+    cdef char *before
+    cdef uint32_t i
+    for i in range(n):
+        before = p
+        if text[i] == 123 or text[i] == 124 or text[i] == 125:
+            if end - p < 3:
+                return p
+            p = put_char(put_char(put_char(p, 35), hex[<uint8_t> text[i] >> 4]), hex[text[i] & 15])
+        else:
+            one.p = text + i
+            one.len = 1
+            p = put_hashed(p, end, one)
+        if p == before:
+            return p
+    return p
+
+
+# {one|two}, or one after the other with a blank between.
+cdef char *put_captures(
+    char *p, size_t width, const log_view_t *v, uint32_t slots, uint32_t kind, uint32_t flags, bint *cut, eval_t *c
+) noexcept nogil:
+    cdef bint response = kind == LOGOP_CAPTURED_RESPONSE or kind == LOGOP_CAPTURED_RESPONSE_LIST
+    cdef bint list_ = kind >= LOGOP_CAPTURED_REQUEST_LIST
+    # The signs around and between them have their room first.
+    cdef size_t signs = 3 * <size_t> slots + 4
+    cdef const char *end = p + (width - signs if width > signs else 0)
+    cdef uint32_t i
+    cdef slice_t text
+    cdef sample_t s
+    # Of what was no request HAProxy has no captures, and writes nothing.
+    if slots == 0 or width <= signs or not v.has_request:
+        return put_piece(p, width, nothing(), flags & (LOGOP_JSON | LOGOP_NULL), cut)
+    if flags & LOGOP_NULL:
+        p = put_char(p, 34)
+    if not list_:
+        if flags & LOGOP_AROUND:
+            p = put_char(p, 34)
+        p = put_char(p, 123)
+    for i in range(slots):
+        if i:
+            p = put_char(p, 32 if list_ else 124)
+            end += 1
+        if list_ and flags & LOGOP_AROUND:
+            p = put_char(p, 34)
+            end += 2
+        if c != NULL and variable_read(c, variable_capture(i, response), &s) == SAMPLE_FOUND:
+            if UNLIKELY(flags & (LOGOP_JSON | LOGOP_NULL)):
+                text.p = s.p
+                text.len = s.len
+                p = put_escaped(p, end, text, cut)
+            else:
+                p = put_capture(p, end, s.p, s.len)
+        elif list_ and not flags & LOGOP_AROUND:
+            p = put_char(p, 45)
+        if list_ and flags & LOGOP_AROUND:
+            p = put_char(p, 34)
+    if not list_:
+        p = put_char(p, 125)
+        if flags & LOGOP_AROUND:
+            p = put_char(p, 34)
+    if flags & LOGOP_NULL:
+        p = put_char(p, 34)
+    return p
+
+
+# An expression's value; of JSON values on their own numbers and truths are what they are there.
+cdef char *put_expression(char *p, size_t width, uint32_t expr, uint32_t flags, bint *cut, eval_t *c) noexcept nogil:
+    cdef sample_t s
+    cdef slice_t text = nothing()
+    s.flags = 0
+    if c != NULL:
+        c.used = 0
+        if expr_run(c, program_of(c.view.plan), expr, &s) == SAMPLE_FOUND:
+            if flags & LOGOP_NULL and s.type == SAMPLE_BOOL:
+                return put_bool(p, s.i != 0)
+            if flags & LOGOP_NULL and s.type == SAMPLE_SINT:
+                return put_int(p, s.i)
+            if sample_cast(c, &s, SAMPLE_STR) == SAMPLE_FOUND:
+                text.p = s.p
+                text.len = s.len
+    return put_piece(p, width - 4, text, flags, cut)
+
+
 # One switch for all variables, though it is long: a function for each would be a call through a pointer for each.
+cdef inline char *put_variable(
+    logline_t *state, const log_view_t *v, uint32_t kind, uint32_t flags, size_t room, char *out, bint *cut, uint32_t number,
+    eval_t *c,
+) noexcept nogil:
+    if kind == LOGOP_TEXT:
+        pass
+    elif kind == LOGOP_CLIENT:
+        if LIKELY(not flags):
+            out = put_address(out, v)
+        else:
+            out = put_client(out, v, flags, cut)
+    elif kind == LOGOP_CLIENT_PORT:
+        out = put_number(out, v.port, flags, 4)
+    elif kind == LOGOP_LOCAL:
+        out = put_end(out, &v.local, flags, cut)
+    elif kind == LOGOP_LOCAL_PORT:
+        out = put_end_port(out, &v.local, flags, cut)
+    elif kind == LOGOP_SOURCE:
+        out = put_end(out, &v.source, flags, cut)
+    elif kind == LOGOP_SOURCE_PORT:
+        out = put_end_port(out, &v.source, flags, cut)
+    elif kind == LOGOP_PEER:
+        out = put_end(out, &v.peer, flags, cut)
+    elif kind == LOGOP_PEER_PORT:
+        out = put_end_port(out, &v.peer, flags, cut)
+    elif kind == LOGOP_FRONTEND:
+        out = put_piece(out, NAME_WIDTH, v.frontend, flags, cut)
+    elif kind == LOGOP_FRONTEND_TLS:
+        out = put_frontend_tls(out, v, flags, cut)
+    elif kind == LOGOP_BACKEND:
+        out = put_piece(out, NAME_WIDTH, v.backend, flags, cut)
+    elif kind == LOGOP_SERVER:
+        if LIKELY(v.server.len or flags & LOGOP_NULL):
+            out = put_piece(out, NAME_WIDTH, v.server, flags, cut)
+        else:
+            out = put_piece(out, NAME_WIDTH, literal(b"<NOSRV>"), flags, cut)
+    elif kind == LOGOP_DATE or kind == LOGOP_GMT or kind == LOGOP_ZONED:
+        out = put_date(state, out, accepted_us(v), kind, flags)
+    elif kind == LOGOP_REQUEST_DATE or kind == LOGOP_REQUEST_GMT or kind == LOGOP_REQUEST_ZONED or kind == LOGOP_TIME:
+        out = put_date(state, out, v.accept_us, kind, flags)
+    elif kind == LOGOP_SECOND:
+        out = put_number(out, accepted_us(v) // 1000000, flags, 4)
+    elif kind == LOGOP_MS:
+        out = put_padded_ms(out, accepted_us(v), flags)
+    elif kind == LOGOP_REQUEST_MS:
+        out = put_ms_or(out, v.request_ms, flags)
+    elif kind == LOGOP_QUEUE_MS:
+        out = put_ms_or(out, v.queue_ms, flags)
+    elif kind == LOGOP_CONNECT_MS:
+        out = put_ms_or(out, v.connect_ms, flags)
+    elif kind == LOGOP_RESPONSE_MS:
+        out = put_ms_or(out, v.response_ms, flags)
+    elif kind == LOGOP_ACTIVE_MS:
+        out = put_int(out, v.active_ms)
+    elif kind == LOGOP_TOTAL_MS:
+        out = put_int(out, v.active_ms + (v.idle_ms if v.mode == MODE_HTTP else 0))
+    elif kind == LOGOP_DATA_MS:
+        out = put_ms_or(out, logformat_data_ms(v), flags)
+    elif kind == LOGOP_HANDSHAKE_MS:
+        out = put_char(out, 48)
+    elif kind == LOGOP_IDLE_MS:
+        out = put_int(out, v.idle_ms)
+    elif kind == LOGOP_HEAD_MS:
+        out = put_ms_or(out, v.idle_ms + v.request_ms if v.request_ms >= 0 else -1, flags)
+    elif kind == LOGOP_STATUS:
+        # HAProxy has no status for a connection, and none yet for a request.
+        out = put_ms_or(out, -1 if not v.status and (v.mode == MODE_HTTP or flags & LOGOP_NULL) else v.status, flags)
+    elif kind == LOGOP_BYTES_OUT:
+        out = put_uint(out, v.bytes_out)
+    elif kind == LOGOP_BYTES_IN:
+        out = put_uint(out, v.bytes_in)
+    elif kind == LOGOP_NOTHING:
+        out = put_piece(out, 1, nothing(), flags, cut)
+    elif kind == LOGOP_STATE:
+        out = put_pair_of_letters(out, v, flags, False)
+    elif kind == LOGOP_STATE_COOKIE:
+        out = put_pair_of_letters(out, v, flags, True)
+    elif kind == LOGOP_ACTCONN:
+        out = put_uint(out, v.actconn)
+    elif kind == LOGOP_FECONN:
+        out = put_uint(out, v.feconn)
+    elif kind == LOGOP_BECONN:
+        out = put_uint(out, v.beconn)
+    elif kind == LOGOP_SRVCONN:
+        out = put_uint(out, v.srvconn)
+    elif kind == LOGOP_RETRIES:
+        if UNLIKELY(v.redispatched):
+            out = put_char(out, 43)
+        out = put_uint(out, v.retries)
+    elif kind == LOGOP_SRVQUEUE:
+        out = put_uint(out, v.srvqueue)
+    elif kind == LOGOP_BEQUEUE:
+        out = put_uint(out, v.bequeue)
+    elif kind == LOGOP_REQUEST:
+        out = put_request(out, room, v, flags, cut)
+    elif kind == LOGOP_METHOD:
+        out = put_requested(out, METHOD_WIDTH, v, v.method, flags, cut)
+    elif kind == LOGOP_TARGET_PATH:
+        out = put_requested(out, room, v, target_part(v, False), flags, cut)
+    elif kind == LOGOP_PATH:
+        out = put_requested(out, room, v, v.path, flags, cut)
+    elif kind == LOGOP_QUERY:
+        out = put_requested(out, room, v, target_part(v, True), flags, cut)
+    elif kind == LOGOP_TARGET:
+        out = put_requested(out, room, v, v.target, flags, cut)
+    elif kind == LOGOP_VERSION:
+        out = put_requested(out, 8, v, literal(b"HTTP/1.0" if v.http10 else b"HTTP/1.1"), flags, cut)
+    elif kind == LOGOP_ID:
+        out = put_piece(out, ID_WIDTH, v.request_id, flags, cut)
+    elif kind == LOGOP_HOSTNAME:
+        out = put_piece(out, 3 * 64, literal(state.host), flags, cut)
+    elif kind == LOGOP_PID:
+        out = put_number(out, state.pid, flags, 4)
+    elif kind == LOGOP_NUMBER:
+        out = put_number(out, v.number, flags, 4)
+    elif kind == LOGOP_LOGGED:
+        out = put_number(out, v.logged, flags, 4)
+    elif kind == LOGOP_TLS:
+        out = put_bool(out, v.is_tls)
+    elif kind == LOGOP_REUSED:
+        out = put_bool(out, v.reused)
+    elif kind == LOGOP_REDISPATCHED:
+        out = put_bool(out, v.redispatched)
+    elif kind == LOGOP_RETRY_COUNT:
+        out = put_uint(out, v.retries)
+    elif kind == LOGOP_REASON:
+        out = put_piece(out, REASON_WIDTH, v.reason, flags, cut)
+    elif kind == LOGOP_LIMIT:
+        out = put_piece(out, LIMIT_WIDTH, v.limit, flags, cut)
+    elif kind == LOGOP_LIMIT_SHADOW:
+        out = put_piece(out, LIMIT_WIDTH, v.limit_shadow, flags, cut)
+    elif kind == LOGOP_HOST:
+        out = put_piece(out, HOST_WIDTH, v.host, flags, cut)
+    elif kind == LOGOP_VERSION_NUMBER:
+        out = put_requested(out, 8, v, literal(b"1.0" if v.http10 else b"1.1"), flags, cut)
+    elif kind == LOGOP_CUT:
+        out = put_text(out, b",\"cut\":true}") if UNLIKELY(cut[0]) else put_char(out, 125)
+    elif kind == LOGOP_EXPRESSION:
+        out = put_expression(out, room, number, flags, cut, c)
+    elif kind >= LOGOP_CAPTURED_REQUEST:
+        out = put_captures(out, room, v, number, kind, flags, cut, c)
+    return out
+
+
+cdef size_t logformat_value(
+    logline_t *state, const log_view_t *v, uint32_t kind, uint32_t flags, size_t room, char *out
+) noexcept nogil:
+    cdef bint cut = False
+    return put_variable(state, v, kind, flags, room, out, &cut, 0, NULL) - out
+
+
 cdef size_t logformat_write(
-    logline_t *state, const log_view_t *v, const plan_t *p, const plan_log_t *log, char *dst
+    logline_t *state, const log_view_t *v, const plan_t *p, const plan_log_t *log, char *dst, eval_t *c
 ) noexcept nogil:
     cdef const log_op_t *op = plan_log_op(p, log.ops_at)
     cdef const log_op_t *last = op + log.ops
@@ -292,11 +524,13 @@ cdef size_t logformat_write(
     cdef const char *text
     cdef uint32_t n
     cdef bint cut = False
-    cdef uint32_t flags
-    cdef uint8_t kind
+    cdef char *before = NULL                  # where captures began that had nothing to write
     while op < last:
         text = plan_text(p, op.text)
         n = op.text.len
+        if UNLIKELY(before == out) and n and text[0] == 32 and out > dst and (out - 1)[0] == 32:
+            text += 1                         # blanks around them are one
+            n -= 1
         if UNLIKELY(n > 3):
             memcpy(out, text, n)
             out += n
@@ -307,141 +541,8 @@ cdef size_t logformat_write(
                 out += 1
                 text += 1
                 n -= 1
-        flags = op.flags
-        kind = op.kind
-        if kind == LOGOP_TEXT:
-            pass
-        elif kind == LOGOP_CLIENT:
-            if LIKELY(not flags):
-                out = put_address(out, v)
-            else:
-                out = put_client(out, v, flags, &cut)
-        elif kind == LOGOP_CLIENT_PORT:
-            out = put_number(out, v.port, flags, 4)
-        elif kind == LOGOP_LOCAL:
-            out = put_end(out, &v.local, flags, &cut)
-        elif kind == LOGOP_LOCAL_PORT:
-            out = put_end_port(out, &v.local, flags, &cut)
-        elif kind == LOGOP_SOURCE:
-            out = put_end(out, &v.source, flags, &cut)
-        elif kind == LOGOP_SOURCE_PORT:
-            out = put_end_port(out, &v.source, flags, &cut)
-        elif kind == LOGOP_PEER:
-            out = put_end(out, &v.peer, flags, &cut)
-        elif kind == LOGOP_PEER_PORT:
-            out = put_end_port(out, &v.peer, flags, &cut)
-        elif kind == LOGOP_FRONTEND:
-            out = put_piece(out, NAME_WIDTH, v.frontend, flags, &cut)
-        elif kind == LOGOP_FRONTEND_TLS:
-            out = put_frontend_tls(out, v, flags, &cut)
-        elif kind == LOGOP_BACKEND:
-            out = put_piece(out, NAME_WIDTH, v.backend, flags, &cut)
-        elif kind == LOGOP_SERVER:
-            if LIKELY(v.server.len or flags & LOGOP_NULL):
-                out = put_piece(out, NAME_WIDTH, v.server, flags, &cut)
-            else:
-                out = put_piece(out, NAME_WIDTH, literal(b"<NOSRV>"), flags, &cut)
-        elif kind == LOGOP_DATE or kind == LOGOP_GMT or kind == LOGOP_ZONED:
-            out = put_date(state, out, accepted_us(v), kind, flags)
-        elif kind == LOGOP_REQUEST_DATE or kind == LOGOP_REQUEST_GMT or kind == LOGOP_REQUEST_ZONED or kind == LOGOP_TIME:
-            out = put_date(state, out, v.accept_us, kind, flags)
-        elif kind == LOGOP_SECOND:
-            out = put_number(out, accepted_us(v) // 1000000, flags, 4)
-        elif kind == LOGOP_MS:
-            out = put_padded_ms(out, accepted_us(v), flags)
-        elif kind == LOGOP_REQUEST_MS:
-            out = put_ms_or(out, v.request_ms, flags)
-        elif kind == LOGOP_QUEUE_MS:
-            out = put_ms_or(out, v.queue_ms, flags)
-        elif kind == LOGOP_CONNECT_MS:
-            out = put_ms_or(out, v.connect_ms, flags)
-        elif kind == LOGOP_RESPONSE_MS:
-            out = put_ms_or(out, v.response_ms, flags)
-        elif kind == LOGOP_ACTIVE_MS:
-            out = put_int(out, v.active_ms)
-        elif kind == LOGOP_TOTAL_MS:
-            out = put_int(out, v.active_ms + (v.idle_ms if v.mode == MODE_HTTP else 0))
-        elif kind == LOGOP_DATA_MS:
-            out = put_ms_or(out, data_ms(v), flags)
-        elif kind == LOGOP_HANDSHAKE_MS:
-            out = put_char(out, 48)
-        elif kind == LOGOP_IDLE_MS:
-            out = put_int(out, v.idle_ms)
-        elif kind == LOGOP_HEAD_MS:
-            out = put_ms_or(out, v.idle_ms + v.request_ms if v.request_ms >= 0 else -1, flags)
-        elif kind == LOGOP_STATUS:
-            # HAProxy has no status for a connection, and none yet for a request.
-            out = put_ms_or(out, -1 if not v.status and (v.mode == MODE_HTTP or flags & LOGOP_NULL) else v.status, flags)
-        elif kind == LOGOP_BYTES_OUT:
-            out = put_uint(out, v.bytes_out)
-        elif kind == LOGOP_BYTES_IN:
-            out = put_uint(out, v.bytes_in)
-        elif kind == LOGOP_NOTHING:
-            out = put_piece(out, 1, nothing(), flags, &cut)
-        elif kind == LOGOP_STATE:
-            out = put_pair_of_letters(out, v, flags, False)
-        elif kind == LOGOP_STATE_COOKIE:
-            out = put_pair_of_letters(out, v, flags, True)
-        elif kind == LOGOP_ACTCONN:
-            out = put_uint(out, v.actconn)
-        elif kind == LOGOP_FECONN:
-            out = put_uint(out, v.feconn)
-        elif kind == LOGOP_BECONN:
-            out = put_uint(out, v.beconn)
-        elif kind == LOGOP_SRVCONN:
-            out = put_uint(out, v.srvconn)
-        elif kind == LOGOP_RETRIES:
-            if UNLIKELY(v.redispatched):
-                out = put_char(out, 43)
-            out = put_uint(out, v.retries)
-        elif kind == LOGOP_SRVQUEUE:
-            out = put_uint(out, v.srvqueue)
-        elif kind == LOGOP_BEQUEUE:
-            out = put_uint(out, v.bequeue)
-        elif kind == LOGOP_REQUEST:
-            out = put_request(out, room, v, flags, &cut)
-        elif kind == LOGOP_METHOD:
-            out = put_requested(out, METHOD_WIDTH, v, v.method, flags, &cut)
-        elif kind == LOGOP_TARGET_PATH:
-            out = put_requested(out, room, v, target_part(v, False), flags, &cut)
-        elif kind == LOGOP_PATH:
-            out = put_requested(out, room, v, v.path, flags, &cut)
-        elif kind == LOGOP_QUERY:
-            out = put_requested(out, room, v, target_part(v, True), flags, &cut)
-        elif kind == LOGOP_TARGET:
-            out = put_requested(out, room, v, v.target, flags, &cut)
-        elif kind == LOGOP_VERSION:
-            out = put_requested(out, 8, v, literal(b"HTTP/1.0" if v.http10 else b"HTTP/1.1"), flags, &cut)
-        elif kind == LOGOP_ID:
-            out = put_piece(out, ID_WIDTH, v.request_id, flags, &cut)
-        elif kind == LOGOP_HOSTNAME:
-            out = put_piece(out, 3 * 64, literal(state.host), flags, &cut)
-        elif kind == LOGOP_PID:
-            out = put_number(out, state.pid, flags, 4)
-        elif kind == LOGOP_NUMBER:
-            out = put_number(out, v.number, flags, 4)
-        elif kind == LOGOP_LOGGED:
-            out = put_number(out, v.logged, flags, 4)
-        elif kind == LOGOP_TLS:
-            out = put_bool(out, v.is_tls)
-        elif kind == LOGOP_REUSED:
-            out = put_bool(out, v.reused)
-        elif kind == LOGOP_REDISPATCHED:
-            out = put_bool(out, v.redispatched)
-        elif kind == LOGOP_RETRY_COUNT:
-            out = put_uint(out, v.retries)
-        elif kind == LOGOP_REASON:
-            out = put_piece(out, REASON_WIDTH, v.reason, flags, &cut)
-        elif kind == LOGOP_LIMIT:
-            out = put_piece(out, LIMIT_WIDTH, v.limit, flags, &cut)
-        elif kind == LOGOP_LIMIT_SHADOW:
-            out = put_piece(out, LIMIT_WIDTH, v.limit_shadow, flags, &cut)
-        elif kind == LOGOP_HOST:
-            out = put_piece(out, HOST_WIDTH, v.host, flags, &cut)
-        elif kind == LOGOP_VERSION_NUMBER:
-            out = put_requested(out, 8, v, literal(b"1.0" if v.http10 else b"1.1"), flags, &cut)
-        elif kind == LOGOP_CUT:
-            out = put_text(out, b",\"cut\":true}") if UNLIKELY(cut) else put_char(out, 125)
+        before = out if op.kind >= LOGOP_CAPTURED_REQUEST else NULL
+        out = put_variable(state, v, op.kind, op.flags, room, out, &cut, op.number, c)
         op += 1
     LB_ASSERT(out - dst <= LOGLINE_CAP)
     return out - dst

@@ -92,6 +92,7 @@ cdef enum:                       # plan_log_t.flags
     LOG_SKIP_NORMAL = 1 << 0     # only records of streams that failed (frontends with LOGS_SEPARATE)
     LOG_SKIP_ERRORS = 1 << 1     # only the others
     LOG_NUMBERED = 1 << 2        # it wants the request's id
+    LOG_LOOKS = 1 << 3           # it has expressions or captures: they look at the stream
 
 cdef enum:                       # plan_frontend_t.log_flags
     LOGS_NO_NORMAL = 1 << 0      # no record of what ended as it should
@@ -206,6 +207,8 @@ ctypedef struct plan_frontend_t:
     uint32_t response_rules
     limit_list_t limits
     uint32_t errors              # ruleset + 1 whose rules are the answers to its errors (relay/reply.pxd), 0 = none
+    uint32_t request_captures    # rulesets too: what is captured before any rule
+    uint32_t response_captures
 
 ctypedef struct plan_key_t:      # what is hashed: policy/hashkey.pxd
     text_t name                  # of the field (lower case), cookie or parameter
@@ -464,7 +467,7 @@ ctypedef struct log_op_t:        # what programs are made of: policy/logformat.p
     uint8_t kind                 # LOGOP_*
     uint8_t flags
     uint16_t pad0
-    uint32_t pad1
+    uint32_t number              # LOGOP_EXPRESSION: index of the expression; of captures: how many slots
 
 ctypedef struct plan_log_t:      # a line of one sort for one target
     uint16_t target              # number of the supervisor's target: its place in Part.logs

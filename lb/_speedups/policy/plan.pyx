@@ -4,7 +4,7 @@ from lb._speedups.policy.balance cimport BALANCE_HASH, BALANCE_ROUNDROBIN
 from lb._speedups.policy.forwarding cimport forwarding_check
 from lb._speedups.policy.hash cimport HASH_SDBM, HASH_XXH3
 from lb._speedups.policy.limit_check cimport limit_list_fits, limits_check
-from lb._speedups.policy.logformat cimport logformat_check
+from lb._speedups.policy.logformat_check cimport logformat_check
 from lb._speedups.policy.netset cimport netset_check
 from lb._speedups.policy.program_check cimport program_check, program_has
 from lb._speedups.policy.route cimport route_check, route_hash
@@ -88,6 +88,8 @@ cdef int check_frontends(const plan_t *p) noexcept nogil:
         if route_check(p, frontend) or forwarding_check(p, frontend) or check_monitor(p, frontend):
             return -1
         if frontend.mirror > p.nmirrors or (frontend.mirror and frontend.mode != MODE_HTTP):
+            return -1
+        if not program_has(p, frontend.request_captures) or not program_has(p, frontend.response_captures):
             return -1
         if not program_has(p, frontend.request_rules) or not program_has(p, frontend.response_rules) \
                 or not program_has(p, frontend.errors):

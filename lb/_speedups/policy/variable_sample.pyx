@@ -6,9 +6,9 @@ from lb._speedups.policy.sample cimport (
 )
 from lb._speedups.policy.variable cimport (
     SCOPE_PROC, SCOPE_REQ, SCOPE_RES, SCOPE_SESS, VARIABLE_IF_EMPTY, VARIABLE_IF_EXISTS, VARIABLE_IF_GREATER,
-    VARIABLE_IF_LESS, VARIABLE_IF_NOT_EMPTY, VARIABLE_IF_NOT_EXISTS, VARIABLE_IF_NOT_SET, VARIABLE_IF_SET, process_give,
-    process_put, process_take, process_value, process_variable, process_variable_t, value_t, variable_drop, variable_find, variable_keep,
-    variable_scope_of, variable_t, variables_t,
+    VARIABLE_IF_LESS, VARIABLE_IF_NOT_EMPTY, VARIABLE_IF_NOT_EXISTS, VARIABLE_IF_NOT_SET, VARIABLE_IF_SET,
+    process_give, process_put, process_take, process_value, process_variable, process_variable_t, value_t,
+    variable_drop, variable_find, variable_keep, variable_scope_of, variable_t, variables_t,
 )
 from lb._speedups.proto.message cimport METHOD_OTHER
 
@@ -40,9 +40,12 @@ cdef void fill(const value_t *head, const char *text, sample_t *s) noexcept nogi
 # Where variables of this id stand; NULL: nowhere, now.
 cdef variables_t **place_of(const eval_t *c, uint64_t id) noexcept nogil:
     cdef uint8_t scope = variable_scope_of(id)
+    cdef bint answered
     if scope == SCOPE_SESS:
         return c.view.session
-    if scope == SCOPE_REQ and c.view.response != NULL or scope == SCOPE_RES and c.view.response == NULL:
+    # An answer is one of a server, or one that was made here.
+    answered = c.view.response != NULL or c.view.status != 0
+    if scope == SCOPE_REQ and answered or scope == SCOPE_RES and not answered:
         return NULL
     return c.view.variables
 

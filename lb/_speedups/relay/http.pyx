@@ -220,6 +220,8 @@ cdef void http_begin(stream_t *st) noexcept nogil:
         st.reason = H1_BAD_TARGET
         fail(st, 400, b"the path has dot segments", c'P', c'R')
         return
+    if UNLIKELY(st.frontend.request_captures != 0):
+        judge(st, st.frontend.request_captures, m)   # which never ends a stream
     if UNLIKELY(st.frontend.limits.n != 0) and not within(st, st.frontend.limits, st.frontend.limits):
         return
     if UNLIKELY(st.frontend.request_rules != 0):
@@ -424,6 +426,8 @@ cdef bint judge_response(stream_t *st, message_t *m) noexcept nogil:
     if st.flags & STREAM_COPY:
         return True
     variables_forget(&st.engine.variable_pools, st.variables, SCOPE_REQ)
+    if st.frontend.response_captures != 0:
+        judge(st, st.frontend.response_captures, m)
     if st.backend.response_rules != 0 and not judge(st, st.backend.response_rules, m):
         return False
     return st.frontend.response_rules == 0 or judge(st, st.frontend.response_rules, m)
@@ -782,7 +786,7 @@ cdef int response_head(stream_t *st) noexcept nogil:
         if UNLIKELY(st.server.link.flags & LINK_EARLY):
             server_met(st)
         st.status = m.status
-        if UNLIKELY((st.backend.response_rules | st.frontend.response_rules) != 0):
+        if UNLIKELY((st.backend.response_rules | st.frontend.response_rules | st.frontend.response_captures) != 0):
             if not judge_response(st, m):
                 return PUMP_GONE
             st.status = m.status              # as rules have left it

@@ -7,7 +7,7 @@ from lb._speedups.policy.sample cimport address_t
 from lb._speedups.proto.message cimport message_t
 from lb._speedups.relay.relay cimport stream_t
 
-# Fill the engine's view with what is known of the stream, for the evaluations that follow.
+# Fill the view, which e.eval looks at: before an expression is asked. Whatever the stream has is seen as it is then.
 cdef void rules_look(stream_t *st) noexcept nogil
 
 # Run the rules of set `ruleset` (its number + 1; 0 = none) from verdict.at on, editing `m`. RULES_*.

@@ -7,9 +7,9 @@ from lb._speedups.policy.logline cimport log_end_t
 from lb._speedups.policy.program cimport PROGRAM_DESTINATION, PROGRAM_ID, PROGRAM_RECORD, program_of
 from lb._speedups.policy.rule cimport rule_backend, rule_number, rule_text, rules_run
 from lb._speedups.policy.sample cimport address_t, view_t
-from lb._speedups.relay.relay cimport engine_t
+from lb._speedups.relay.relay cimport SIDE_GONE, engine_t
 from lb._speedups.relay.sockets cimport sockets_ask, sockets_target
-from lb._speedups.relay.stream cimport stream_id, stream_record
+from lb._speedups.relay.stream cimport stream_end_of, stream_id, stream_record
 
 
 cdef void rules_destination(stream_t *st, address_t *out) noexcept nogil:
@@ -26,7 +26,8 @@ cdef void rules_destination(stream_t *st, address_t *out) noexcept nogil:
 cdef void rules_look(stream_t *st) noexcept nogil:
     cdef engine_t *e = st.engine
     cdef view_t *v = &e.view
-    cdef uint32_t uses = program_of(st.plan.plan).uses
+    cdef uint32_t uses = program_of(st.plan.plan).uses if st.plan.plan.program_at != 0 else 0
+    cdef bint has_link = not st.client.flags & SIDE_GONE   # else a record is written, and its link may be no more
     if e.now_us == 0:
         e.now_us = clock_real_us(&e.clock)
     v.plan = st.plan.plan
@@ -43,10 +44,10 @@ cdef void rules_look(stream_t *st) noexcept nogil:
     v.source.family = st.family
     v.source.port = st.port
     memcpy(v.source.bytes, st.address, 16)
-    if uses & PROGRAM_DESTINATION:
+    if uses & PROGRAM_DESTINATION and has_link:
         rules_destination(st, &v.destination)
-    v.listener_oid = st.client.link.listener_oid
-    v.requests = st.client.link.requests
+    v.listener_oid = st.client.link.listener_oid if has_link else 0
+    v.requests = st.client.link.requests if has_link else 0
     v.now_ms = e.now_ms
     v.now_us = e.now_us
     v.id = stream_id(st) if uses & PROGRAM_ID else NULL
@@ -55,15 +56,18 @@ cdef void rules_look(stream_t *st) noexcept nogil:
     v.stopping = e.draining
     v.pools = &e.variable_pools
     v.variables = &st.variables
-    v.session = &st.client.link.variables
+    v.session = &st.client.link.variables if has_link else NULL
     v.last_line = st.last_rule.line if st.last_rule != NULL else 0
     v.line = &e.logline
     v.record = NULL
     if uses & PROGRAM_RECORD:
         stream_record(st, &e.record)
+        e.record.logged = e.logged[st.frontend.oid]
+        if st.server_at != NULL:
+            stream_end_of(&e.record.peer, <const sockaddr_storage *> st.server_at.address)
         v.record = &e.record
     v.stream = st
-    v.ask = sockets_ask
+    v.ask = sockets_ask if has_link else NULL
     e.eval.view = v
     e.eval.scratch = e.rule_scratch
     e.eval.used = 0

@@ -19,7 +19,7 @@ from lb._speedups.policy.logline cimport (
 from lb._speedups.policy.regexes cimport regexes_free
 from lb._speedups.policy.plan cimport (
     FRONTEND_FORWARDING, FRONTEND_LOG, ID_HEX32, ID_UUID4, LOGS_ENDS, LOGS_NO_NORMAL, LOGS_NO_NULL, LOGS_SEPARATE,
-    LOG_JSON, LOG_NUMBERED, LOG_PROGRAM, LOG_SKIP_ERRORS, LOG_SKIP_NORMAL, MODE_HTTP, plan_forwarding,
+    LOG_JSON, LOG_LOOKS, LOG_NUMBERED, LOG_PROGRAM, LOG_SKIP_ERRORS, LOG_SKIP_NORMAL, MODE_HTTP, plan_forwarding,
     plan_frontend_t, plan_log, plan_log_t, plan_t, plan_text, text_t,
 )
 from lb._speedups.policy.table cimport (
@@ -36,6 +36,7 @@ from lb._speedups.relay.relay cimport (
     engine_t, link_t, plan_ref_t, stream_t,
 )
 from lb._speedups.relay.mirror cimport mirror_drop
+from lb._speedups.relay.rules cimport rules_look
 from lb._speedups.relay.server cimport server_left
 from lb._speedups.relay.settings cimport settings_free
 
@@ -376,7 +377,10 @@ cdef void stream_lines(engine_t *e, plan_ref_t *ref, const plan_frontend_t *f, l
         elif log.format == LOG_PROGRAM:
             if st != NULL and st.server_at != NULL:
                 stream_end_of(&v.peer, <const sockaddr_storage *> st.server_at.address)
-            n = logformat_write(&e.logline, v, p, log, room)
+            if UNLIKELY(log.flags & LOG_LOOKS) and st != NULL:
+                rules_look(st)
+                e.view.record = v
+            n = logformat_write(&e.logline, v, p, log, room, &e.eval if st != NULL else NULL)
         elif f.mode == MODE_HTTP:
             n = logline_http(&e.logline, v, room, LOGLINE_CAP)
         else:

@@ -51,6 +51,7 @@ ACTIONS = {
     "set_var": Kind(variable.set_var),
     "set_var_fmt": Kind(variable.set_var_fmt),
     "unset_var": Kind(variable.unset_var),
+    "capture": Kind(variable.capture),
     "track": Kind(table.track, _REQUEST),
     "sc_inc_gpc": Kind(table.change("sc_inc_gpc", Action.SC_INC_GPC, is_array=True, has_value=False)),
     "sc_inc_gpc0": Kind(table.change("sc_inc_gpc0", Action.SC_INC_GPC0, is_array=False, has_value=False)),

@@ -7,6 +7,7 @@ from typing import NamedTuple, Protocol
 from msgspec import UNSET
 
 from lb.config.actions.number import Action
+from lb.config.captures import Slots
 from lb.config.diagnostic import Path
 from lb.language.catalog import CASTS, Needs, Type
 from lb.language.condition import Test, parse_condition
@@ -59,6 +60,7 @@ class Scope(NamedTuple):
     is_frontend: bool
     name: str  # of the frontend or backend
     pages: Mapping[str, Mapping[str, "str | Page"]]  # the groups of `http_errors`
+    slots: Slots
 
 
 class Report(Protocol):

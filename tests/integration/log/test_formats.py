@@ -41,11 +41,48 @@ WHOLE = [
     "%{+X}o%ci-%Ts-%{-X}lc",
 ]
 
+# What a frontend captures and keeps, in HAProxy's words and ours.
+THEIR_CAPTURES = """
+ capture request header Host len 3
+ capture request header X-A len 40
+ declare capture request len 10
+ capture response header Content-Length len 8
+ capture response header X-None len 8
+ http-request set-var(txn.path) url
+ http-request set-var(req.gone) int(1)
+ http-request set-var-fmt(txn.made) "<%ci %HM %[url] %f %{+X}pid>"
+ http-request capture method len 2
+ http-request capture req.hdr(host) id 2
+"""
+OUR_CAPTURES = {
+    "captures": {
+        "request": [{"header": "host", "len": 3}, {"header": "x-a", "len": 40}, {"len": 10}],
+        "response": [{"header": "content-length", "len": 8}, {"header": "x-none", "len": 8}],
+    },
+    "rules": [
+        {"set_var": ["txn.path", "url"]},
+        {"set_var": ["req.gone", "int(1)"]},
+        {"set_var_fmt": ["txn.made", "<%ci %HM %[url] %f %{+X}pid>"]},
+        {"capture": {"expression": "method", "len": 2}},
+        {"capture": {"expression": "req.hdr(host)", "id": 2}},
+    ],
+}
+CAPTURING = [
+    *(f"%{flags}hr %{flags}hs {each} %{flags}hrl %{flags}hsl" for flags in FLAGS[:4] for each in ("", "-")),
+    "%[var(txn.path)] %{+Q}[var(txn.path)] %[var(txn.none)] %{+Q}[var(txn.none)] %{-M}[var(txn.none)] %[var(req.gone)]",
+    "%[src] %[int(5)] %[str(a b),upper] %{+Q}[fe_name] %[be_name] %{+Q}o %[src] %{-Q}[int(7),add(1)] %[always_true]",
+    "%[capture.req.hdr(0)] %[capture.req.hdr(1)] %[capture.req.hdr(2)] %[capture.req.hdr(3)] %[capture.req.hdr(9)]",
+    "%[capture.res.hdr(0)] %[capture.res.hdr(1)] %{+Q}[capture.res.hdr(1)] %[capture.req.method] %[capture.req.ver]",
+    "%ci %{+Q}[capture.req.uri] %[capture.res.ver] %HM %ST %b/%s %ts",
+    "pid=%[var(txn.made)]",
+]
+
 REQUESTS = [
     b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
     b"GET /a/b?c=d&e=%20f?g HTTP/1.0\r\nHost: x\r\n\r\n",
     b'POST /a"b{}|\\^[]<>#x?q]\\ HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nConnection: close\r\n\r\nabc',
     b"GET http://x/abs?u HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+    b'GET /c?x HTTP/1.1\r\nHost: example\r\nX-A: one {two|three} \\ "q" #\xe4\r\nX-A: last, of it {}|\r\nConnection: close\r\n\r\n',
     b"GET http://x HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
     b"nonsense\r\n\r\n",
 ]
@@ -56,7 +93,7 @@ def formats(mode: str) -> list[str]:
     # Two halves: a record has to hold what each variable may need.
     halves = (names[::2], names[1::2])
     made = ["|".join(f"{name}=%{flags}{name}" for name in half) for flags in FLAGS for half in halves]
-    return [*made, *WHOLE] if mode == "http" else made
+    return [*made, *WHOLE, *CAPTURING] if mode == "http" else made
 
 
 def masked(line: str) -> str:
@@ -136,12 +173,14 @@ class Pair:
                 config.append(
                     f"frontend {name}\n mode {mode}\n bind fd@{sock.fileno()}\n default_backend {backend}\n"
                     f' log-format "{quoted}"\n unique-id-format %{{+X}}o%pid-%rt'
+                    + (THEIR_CAPTURES if text in CAPTURING else "")
                 )
                 frontends[name] = {
                     "mode": mode,
                     "bind": ["127.0.0.1:0"],
                     "default_backend": backend,
                     "log_format": line.replace("\\", "\\\\"),
+                    **(OUR_CAPTURES if text in CAPTURING else {}),
                 }
         file = directory / "haproxy.cfg"
         file.write_text("\n".join(config) + "\n")

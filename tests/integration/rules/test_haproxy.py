@@ -151,7 +151,8 @@ VARIABLES = """
     str(a),set-var(txn.h1),length var(txn.h1) var(txn.h2) var(txn.h2,dflt) var(txn.h2,12),add(1) str(a),set-var(res.h1),length
     var(res.h1) int(7),set-var(txn.hn) int(1),add(txn.hn) int(9),sub(txn.hn) int(9),mul(txn.hn) int(9),div(txn.hn)
     int(9),mod(txn.hn) int(9),and(txn.hn) int(8),or(txn.hn) int(9),xor(txn.hn) int(9),add(txn.none) str(17),set-var(txn.hs),length
-    int(1),add(txn.hs)
+    int(1),add(txn.hs) str(a),add_item(-,txn.hn) str(),add_item(-,txn.hn) str(a),add_item(-,txn.none) str(a),add_item(-,,z)
+    str(a),add_item(-,txn.hn,z) str(a),add_item(-,txn.none,z) str(),add_item(-,,z)
     int(0),set-var(txn.hz) int(9),div(txn.hz) int(9),mod(txn.hz) path,set-var(txn.hp),length var(txn.hp) var(txn.hp),upper
     src,set-var(txn.hi) var(txn.hi) var(txn.hi),ipmask(8) str(x),concat(<,txn.hi,>) str(x),concat(<,txn.none,>) str(x),concat(<)
     str(x),concat(<,,>) str(x),concat(,txn.hn) method,set-var(txn.hm),length bin(610062),set-var(txn.hb),hex

@@ -99,10 +99,13 @@ def test_an_unknown_name_suggests_the_nearest() -> None:
     ("text", "at", "message"),
     [
         ("%[src", 1, "not closed"),
-        ("ab %ci", 4, "not an expression"),
+        ("ab %cix", 4, "is not a variable"),
+        ("ab %bi", 4, "known only when a record is written"),
+        ("ab %hr", 4, "belongs into log formats"),
+        ("ab %{+X}f", 4, "hexadecimal"),
         ("%{+Q[src]", 1, "not closed"),
         ("%{+Z}[src]", 2, "unknown flag"),
-        ("100%", 4, "not an expression"),
+        ("100%", 4, "is not a variable"),
         ("%[srk]", 3, "unknown fetch"),
     ],
 )

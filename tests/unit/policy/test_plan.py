@@ -596,6 +596,12 @@ def test_rows_that_do_not_fit_together_are_refused(compiled: CompiledPlan) -> No
         rows._replace(logs=[LogRow(0, 3, ops=((0, 0, b"x" * 4096),))]),
         rows._replace(logs=[LogRow(0, 3, ops=((1, 0, b"x" * 4046),))]),
         rows._replace(logs=[LogRow(0, 3, ops=((OPS["HU"], 0, b""),), room=255)]),
+        # An expression that there is not, and what looks at a stream without saying so.
+        rows._replace(logs=[LogRow(0, 3, 8, ops=((OPS["[]"], 0, b"", 99),), room=300)]),
+        rows._replace(logs=[LogRow(0, 3, ops=((OPS["hr"], 0, b"", 1),), room=300)]),
+        # Rulesets that there are not.
+        rows._replace(frontends=[rows.frontends[0]._replace(captures=(9, 0))]),
+        rows._replace(frontends=[rows.frontends[0]._replace(captures=(0, 9))]),
         rows._replace(logs=[LogRow(0, 3, ops=((OPS["HU"], 0, b""),), room=4046)]),
         rows._replace(logs=[LogRow(0, 1, sample_size=9, sample=b"x")]),
         rows._replace(logs=[LogRow(0, 1, sample_size=65537, sample=b"x" * 9000)]),

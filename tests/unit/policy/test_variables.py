@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from kit.fork import die_at, together
 from kit.rules import NAMES, RESPONSE, expressions, judged
 
+from lb._speedups.face.mapping import Mapping
+from lb._speedups.face.variables import (
+    PROCESS_CELLS,
+    PROCESS_VALUE_MAX,
+    place_variable,
+    read_variable,
+    variable_names,
+    write_variable,
+)
+from lb.language.catalog import Type
 from lb.language.error import LanguageError
 from lb.language.expression import parse
 from lb.language.variable import CONDITIONS, NAME_MAX, SCOPES, process_variables, variable_id
@@ -155,6 +167,70 @@ def test_ids_are_told_apart() -> None:
     (number, *_) = numbers
     with pytest.raises(LanguageError, match="cannot be told apart"):
         variable_id("proc.a", {number: "proc.z"})
+
+
+# ---- of the process ----
+
+
+@pytest.fixture
+def mapping() -> Iterator[Mapping]:
+    made = Mapping.create()
+    yield made
+    made.close()
+
+
+PROCESS = variable_id("proc.a", {})
+
+
+def test_a_variable_of_the_process_has_a_place_before_it_has_a_value(mapping: Mapping) -> None:
+    assert read_variable(mapping, PROCESS) is None
+    assert not write_variable(mapping, PROCESS, Type.SINT, integer=1)
+    assert place_variable(mapping, PROCESS, "proc.a", generation=1)
+    assert not place_variable(mapping, PROCESS, "proc.a", generation=2)
+    assert read_variable(mapping, PROCESS) == (0, 0, 0, b"", bytes(16))
+    assert write_variable(mapping, PROCESS, Type.STR, text=b"x" * PROCESS_VALUE_MAX)
+    assert (read_variable(mapping, PROCESS) or ())[3] == b"x" * PROCESS_VALUE_MAX
+    assert not write_variable(mapping, PROCESS, Type.STR, text=b"x" * (PROCESS_VALUE_MAX + 1))
+    assert read_variable(mapping, PROCESS) == (0, 0, 0, b"", bytes(16))  # never what it was before
+    assert variable_names(mapping) == ["proc.a"]
+
+
+def test_names_that_no_generation_has_make_room_for_others(mapping: Mapping) -> None:
+    known: dict[int, str] = {}
+    numbers = [variable_id(f"proc.v{n}", known) for n in range(PROCESS_CELLS)]
+    for number in numbers:
+        place_variable(mapping, number, known[number], generation=1)
+    write_variable(mapping, numbers[0], Type.SINT, integer=7)
+    with pytest.raises(OSError, match=r".*"):
+        place_variable(mapping, PROCESS, "proc.a", generation=1)
+
+
+def test_a_death_between_the_values_leaves_the_old_one(mapping: Mapping) -> None:
+    place_variable(mapping, PROCESS, "proc.a", generation=1)
+    write_variable(mapping, PROCESS, Type.STR, text=b"old")
+    for n in range(3):
+        die_at("variable.written", lambda n=n: write_variable(mapping, PROCESS, Type.STR, text=b"new" * (n + 1)))
+        found = read_variable(mapping, PROCESS)
+        assert found is not None
+        assert found[3] == b"old"
+    assert write_variable(mapping, PROCESS, Type.STR, text=b"next")
+    assert (read_variable(mapping, PROCESS) or ())[3] == b"next"
+
+
+def test_nobody_reads_half_a_value(mapping: Mapping) -> None:
+    place_variable(mapping, PROCESS, "proc.a", generation=1)
+
+    def write(sign: bytes) -> None:
+        for n in range(2000):
+            write_variable(mapping, PROCESS, Type.STR, text=sign * (1 + n % 3000))
+
+    def read() -> None:
+        for _ in range(4000):
+            found = read_variable(mapping, PROCESS)
+            assert found is not None
+            assert len(set(found[3])) <= 1
+
+    together(lambda: write(b"a"), lambda: write(b"b"), read, read)
 
 
 # ---- beside a dict ----
