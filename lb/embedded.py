@@ -152,7 +152,7 @@ class Running:
             this = before.number + 1 if before else 1
             placed: list[Placed] = []
             try:
-                variables.place(self._mapping, compiled.part.variables, this)
+                variables.place(self._mapping, compiled.part, this)
                 placed = tables.place(self._mapping, compiled.part.tables, 1, this)
                 image = compiled.image(this, numbering.oids, [*numbering.offsets, *(each.offset for each in placed)])
                 self._next = Generation(this, image, compiled.part, numbering, placed)

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from lb.config.captures import SLOTS_MAX, shared_slots, slots, slots_of
 from lb.config.diagnostic import Finding, Path, line_text
+from lb.config.evaluation import checked, first_values, process_variable
 from lb.config.health import (
     CHECK_TIMES,
     faults_of_check,
@@ -30,6 +31,7 @@ from lb.config.rules import RuleCompiler, check_pages, names_of
 from lb.config.secret import NO_REFERENCE, is_reference
 from lb.config.suggestion import nearest
 from lb.config.tables import table_parts
+from lb.language.error import LanguageError
 from lb.model import (
     Backend,
     Balance,
@@ -127,6 +129,15 @@ class Review:
 
     # Sections
 
+    def _first_values(self) -> None:
+        variables: dict[int, str] = {}
+        for keyword, name, text in first_values(self.configuration.global_):
+            try:
+                process_variable(name, variables)
+                checked(text, variables, is_format=keyword == "set_var_fmt")
+            except LanguageError as error:
+                self._report(("global", keyword, name), "global", f"'{keyword}': {error}", error.hint)
+
     def _captures(self) -> None:
         for name, frontend in self.configuration.frontends.items():
             if frontend.captures is UNSET:
@@ -207,6 +218,7 @@ class Review:
         self._http(configuration.global_.http)
         self.findings += review_logs(configuration, names_of(configuration))
         self._captures()
+        self._first_values()
 
     def _http(self, http: HttpAdmin | UnsetType) -> None:
         if http is UNSET:

@@ -211,6 +211,7 @@ class Part(Struct, frozen=True):
     error_logs: tuple[Log, ...] = ()  # targets of lb's own lines
     tables: tuple[TablePart, ...] = ()  # by their numbers in the plan; those of limits behind the others
     variables: tuple[tuple[int, str], ...] = ()  # id and name of those of the process
+    first_values: tuple[tuple[int, bytes, bool], ...] = ()  # id, an image with an expression, whether it is a format
     http: HttpAdmin | None = None
     limits: tuple[LimitPart, ...] = ()
 

@@ -21,6 +21,7 @@ from lb.config.actions.steer import is_format
 from lb.config.captures import shared_slots, slots
 from lb.config.diagnostic import ConfigError, Diagnostic, Finding, Path
 from lb.config.effective import effective
+from lb.config.evaluation import first_values, image_of, process_variable
 from lb.config.forwarding import ForwardingRow, MonitorRow, forwarding_row, monitor_row
 from lb.config.health import check_part, observation_part, tracked_name
 from lb.config.limits import LimitCompiler, LimitRow, users_of
@@ -341,6 +342,14 @@ class _Compiler:
         self.findings += self.tables.findings
         self.http = self._http(configuration.global_.http, folder)
 
+    def _first_values(self) -> tuple[tuple[int, bytes, bool], ...]:
+        known = self.rules.names.variables
+        return tuple(
+            (process_variable(name, known), image_of(text, known, is_format=is_format), is_format)
+            for keyword, name, text in first_values(self.configuration.global_)
+            for is_format in (keyword == "set_var_fmt",)
+        )
+
     def plan(self, source: Source | None) -> CompiledPlan:
         """Put the parts together."""
         process = self.configuration.global_
@@ -365,6 +374,7 @@ class _Compiler:
             backends=self._tracking(),
             copies=self._copies(),
             spread_percent=process.spread_checks,
+            first_values=self._first_values(),
             variables=process_variables(self.rules.names.variables),
             http=self.http,
             tables=tables + self.limits.tables(),

@@ -212,6 +212,17 @@ class Global(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         HttpAdmin | UnsetType,
         Meta(description="The HTTP admin; without it there is none."),
     ] = UNSET
+    set_var: Annotated[
+        dict[Text, Text],
+        Meta(
+            description="Variables of the process and the expressions of their first values; one that has a value keeps it.",
+            examples=[{"proc.limit": "int(100)"}],
+        ),
+    ] = {}
+    set_var_fmt: Annotated[
+        dict[Text, Text],
+        Meta(description="The same with formats.", examples=[{"proc.site": "edge-%[hostname]"}]),
+    ] = {}
     spread_checks: Annotated[
         Annotated[int, Meta(ge=0, le=50)],
         Meta(

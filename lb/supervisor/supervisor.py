@@ -299,7 +299,7 @@ class Supervisor:
             this = self._number() + 1
             placed: list[Placed] = []
             try:
-                variables.place(self.mapping, reading.part.variables, this)
+                variables.place(self.mapping, reading.part, this)
                 placed = tables.place(self.mapping, reading.part.tables, reading.part.workers, this)
                 image = await compiler.write(
                     this, numbering.oids, [*numbering.offsets, *(each.offset for each in placed)]

@@ -129,7 +129,7 @@ class InProcess:
         self._eventfd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self.mapping.set_worker(SLOT, pid=os.getpid(), state=WORKER_STARTING, eventfd=self._eventfd)
         numbering = asyncio.run(number(self.mapping, compiled.objects, compiled.balances, None))
-        variables.place(self.mapping, compiled.part.variables, 1)
+        variables.place(self.mapping, compiled.part, 1)
         placed = tables.place(self.mapping, compiled.part.tables, 1, 1)
         image = compiled.image(1, numbering.oids, [*numbering.offsets, *(each.offset for each in placed)])
         generation = Generation(1, image, compiled.part, numbering, placed)
@@ -173,7 +173,7 @@ class InProcess:
         compiled = compile_configuration(_prepared(settings, str(self._log.path), self._transport))
         before = self._generation
         numbering = asyncio.run(number(self.mapping, compiled.objects, compiled.balances, before))
-        variables.place(self.mapping, compiled.part.variables, before.number + 1)
+        variables.place(self.mapping, compiled.part, before.number + 1)
         placed = tables.place(self.mapping, compiled.part.tables, 1, before.number + 1)
         image = compiled.image(
             before.number + 1, numbering.oids, [*numbering.offsets, *(each.offset for each in placed)]

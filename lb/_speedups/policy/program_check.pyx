@@ -22,8 +22,8 @@ from lb._speedups.policy.program cimport (
     ARG_VARIABLE, CONVERTERS_CODEC, CONVERTERS_DIGEST, CONVERTERS_HASH, CONVERTERS_JSON, CONVERTERS_NET,
     CONVERTERS_NUMBER, CONVERTERS_REGEX, CONVERTERS_TABLE, CONVERTERS_TEXT, CONVERTERS_TIME, CONVERTERS_VARIABLE,
     FETCHES_CONNECTION, FETCHES_INTERNAL, FETCHES_PROCESS, FETCHES_REQUEST, FETCHES_RESPONSE, FETCHES_SOCKET,
-    FETCHES_SOURCE, FETCHES_TABLE, FETCHES_TRACKED, FETCHES_TRANSACTION, FETCHES_VARIABLE, PART_EXPR, PART_TEXT, acl_t, arg_t, cond_t,
-    expr_t, format_t, op_t, part_t, program_of, program_t, regex_row_t, rule_t, ruleset_t, set_t, term_t, test_t,
+    FETCHES_SOURCE, FETCHES_TABLE, FETCHES_TRACKED, FETCHES_TRANSACTION, FETCHES_VARIABLE, PART_EXPR, PART_TEXT, acl_t,
+    arg_t, cond_t, expr_t, format_t, op_t, part_t, program_of, program_t, regex_row_t, rule_t, ruleset_t, set_t, term_t, test_t,
 )
 from lb._speedups.policy.regex cimport REGEX_FLAGS, REGEX_PATTERN_MAX, regex_is_available
 from lb._speedups.policy.sample cimport SAMPLE_TYPES

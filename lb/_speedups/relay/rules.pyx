@@ -3,6 +3,7 @@ from libc.string cimport memcpy
 
 from lb._speedups.base.clock cimport clock_real_us
 from lb._speedups.base.ledger cimport ledger_of
+from lb._speedups.io.sys cimport sockaddr_storage
 from lb._speedups.policy.logline cimport log_end_t
 from lb._speedups.policy.program cimport PROGRAM_DESTINATION, PROGRAM_ID, PROGRAM_RECORD, program_of
 from lb._speedups.policy.rule cimport rule_backend, rule_number, rule_text, rules_run
@@ -67,7 +68,9 @@ cdef void rules_look(stream_t *st) noexcept nogil:
             stream_end_of(&e.record.peer, <const sockaddr_storage *> st.server_at.address)
         v.record = &e.record
     v.stream = st
-    v.ask = sockets_ask if has_link else NULL
+    v.ask = NULL
+    if has_link:
+        v.ask = sockets_ask
     e.eval.view = v
     e.eval.scratch = e.rule_scratch
     e.eval.used = 0

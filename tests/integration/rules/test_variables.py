@@ -114,7 +114,11 @@ def test_clients_that_leave_leave_nothing(stage: Stage) -> None:
 def test_variables_of_the_process_survive_reload_and_are_one_for_all_workers(daemon: Stage) -> None:
     settings: dict[str, Any] = {
         "version": 1,
-        "global": {"workers": 2},
+        "global": {
+            "workers": 2,
+            "set_var": {"proc.first": "int(40),add(2)"},
+            "set_var_fmt": {"proc.made": "<%[var(proc.first)]>"},
+        },
         "frontends": {
             "web": {
                 "bind": [{"address": LOOPBACK}],
@@ -148,6 +152,7 @@ def test_variables_of_the_process_survive_reload_and_are_one_for_all_workers(dae
     assert lb.admin("reload").startswith("Success=1")
     assert seen() == {b"one"}
     assert lb.admin("get var proc.kept") == "proc.kept: type=str value=<one>\n\n"
+    assert lb.admin("get var proc.made") == "proc.made: type=str value=<<42>>\n\n"
     assert lb.admin("set var proc.kept int(7),add(1)") == "\n"
     assert lb.admin("get var proc.kept") == "proc.kept: type=sint value=<8>\n\n"
     assert seen() == {b"8"}
