@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import pytest
 from kit.deadline import eventually
 from kit.message import reply
 from kit.server import Server
@@ -169,6 +170,29 @@ def test_what_fetches_say_of_a_stream(stage: Stage) -> None:
     assert values[2] == values[3]
     assert int(values[4]) == int(values[5], 16)
     assert (values[6], values[8]) == (values[7], values[9])
+
+
+@pytest.mark.ours
+def test_a_record_says_which_rule_decided(daemon: Stage) -> None:
+    logged(
+        daemon,
+        {
+            "rules": [
+                {"allow": True, "if": "{ path /a }"},
+                {"return": 200, "if": "{ path /b }"},
+                {"set_var": ["txn.x", "src"]},
+            ],
+            "log_format": "%[last_rule_line] %[last_rule_file] %[path]",
+        },
+    )
+    client = daemon.client()
+    for path in ("/a", "/b", "/c"):
+        client.get(path)
+    found = [line.split(" ") for line in lines(daemon, 3)]
+    numbers = [each[0] for each in found]
+    assert int(numbers[0]) < int(numbers[1])
+    assert [each[1].rpartition("/")[2] for each in found] == ["lb.yaml", "lb.yaml", "-"]
+    assert (numbers[2], found[2][2]) == ("-", "/c")
 
 
 def test_when(stage: Stage) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from kit.daemon import Lb
+from kit.deadline import eventually
 from kit.message import reply
 from kit.server import Server
 from kit.settings import LOOPBACK, Settings
@@ -158,6 +161,45 @@ def test_variables_of_the_process_survive_reload_and_are_one_for_all_workers(dae
     assert seen() == {b"8"}
     assert client.get("/unset").body == b"none"
     assert lb.admin("get var proc.kept") == "Variable not found.\n\n"
+
+
+@pytest.mark.ours
+def test_sessions_keep_theirs_over_reloads_and_deaths_leave_those_of_the_process(daemon: Stage) -> None:
+    settings: Settings = {
+        "version": 1,
+        "global": {"workers": 1},
+        "frontends": {
+            "web": {
+                "bind": [{"address": LOOPBACK}],
+                "rules": [
+                    {"set_var": ["sess.n", "var(sess.n,0),add(1)"]},
+                    {"set_var": ["proc.seen", "path"]},
+                    {"set_var": ["sess.long", "req.hdr(x-long)"], "if": "{ req.hdr(x-long) -m found }"},
+                    {"return": {"body": "%[var(sess.n)] %[var(sess.long),length]"}},
+                ],
+                "default_backend": "app",
+            }
+        },
+        "backends": {"app": {"servers": ["127.0.0.1:1"]}},
+    }
+    lb = daemon.start(settings)
+    assert isinstance(lb, Lb)
+    client = daemon.client()
+    assert client.get("/a", f"X-Long: {'x' * 5000}").body == b"1 5000"
+    # Other names, other places in the plan: the session's are found all the same.
+    settings["frontends"]["web"]["rules"].insert(0, {"set_var_fmt": ["sess.before", "%[src]"]})
+    lb.expect_stderr("reloaded, generation 2")
+    lb.write(settings)
+    assert lb.admin("reload").startswith("Success=1")
+    assert client.get("/b").body == b"2 5000"
+    lb.expect_stderr(r"lb: error: worker \d \(pid \d+\) .*")
+    before = lb.workers()
+    os.kill(before[0], signal.SIGKILL)
+    eventually(lambda: set(lb.workers()) - set(before), "another worker in its place")
+    lb.rest()
+    assert lb.admin("get var proc.seen") == "proc.seen: type=str value=</b>\n\n"
+    assert daemon.client().get("/c").body == b"1 "
+    assert lb.admin("get var proc.seen") == "proc.seen: type=str value=</c>\n\n"
 
 
 @pytest.mark.ours

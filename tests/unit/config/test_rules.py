@@ -127,3 +127,29 @@ def test_a_pattern_file_that_cannot_be_used_is_told(tmp_path: Path) -> None:
     assert "'nope' cannot be read: no such file" in filed(tmp_path, "{ path -f nope }")[0]
     assert "'nobody' is not an address" in filed(tmp_path, "{ src -f bad }")[0]
     assert "no pattern is given" in filed(tmp_path, "{ path -f empty }")[0]
+
+
+def test_a_rule_knows_its_line_when_somebody_may_ask(tmp_path: Path) -> None:
+    file = tmp_path / "lb.yaml"
+    text = """version: 1
+frontends:
+  web:
+    bind: [":80"]
+    rules:
+      - deny: 403
+        if: "{ path /a }"
+
+      - {allow: true, if: "{ path /b }"}
+    response_rules:
+      - {set_header: [x, "%[status]"]}
+    default_backend: app
+backends: {app: {servers: ["10.0.0.1:80"]}}
+"""
+    file.write_text(text)
+    program = compile(file).rows.program
+    assert program is not None
+    assert [row.line for row in program.rules] == [0, 0, 0]
+    file.write_text(text.replace("%[status]", "%[last_rule_line]"))
+    program = compile(file).rows.program
+    assert program is not None
+    assert [row.line for row in program.rules] == [6, 9, 11]
