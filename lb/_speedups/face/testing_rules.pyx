@@ -139,6 +139,11 @@ cdef class Rules:
     def set_requests(self, n):
         self.view.requests = n
 
+    cdef void begin(self) noexcept nogil:
+        self.eval.used = 0
+        self.eval.erred = False
+        self.eval.budget.calls = 0
+
     cdef value(self, sample_t *s):
         cdef char text[64]
         if s.type == SAMPLE_BOOL:
@@ -155,12 +160,12 @@ cdef class Rules:
         """Return (answer, type, value) of an expression; the value is None unless it was found."""
         cdef sample_t s
         memset(&s, 0, sizeof(s))
-        self.eval.used = 0
+        self.begin()
         r = expr_run(&self.eval, program_of(self.p), expr, &s)
         return (r, s.type, self.value(&s)) if r == SAMPLE_FOUND else (r, 0, None)
 
     def condition(self, uint32_t cond):
-        self.eval.used = 0
+        self.begin()
         return cond_run(&self.eval, program_of(self.p), cond)
 
     def condition_ns(self, uint32_t cond, int times):
@@ -168,14 +173,14 @@ cdef class Rules:
         cdef int _i
         begin = time.perf_counter_ns()
         for _i in range(times):
-            self.eval.used = 0
+            self.begin()
             cond_run(&self.eval, program_of(self.p), cond)
         return (time.perf_counter_ns() - begin) / times
 
     def format(self, uint32_t form, int cap=16384):
         out = bytearray(cap or 1)
         cdef char *p = out
-        self.eval.used = 0
+        self.begin()
         n = format_run(&self.eval, program_of(self.p), form, p, cap)
         return None if n < 0 else bytes(out[:n])
 

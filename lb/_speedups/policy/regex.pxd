@@ -24,9 +24,10 @@ cdef enum:
     REGEX_NESTING = 100          # parentheses in each other
     REGEX_STEPS = 32768          # of a match that begins at one place: about 70 us, without JIT 400 us
     REGEX_STEPS_WHOLE = 2048     # of one that is not sliced
-    REGEX_SLICE = 256            # places tried between two looks at the clock
+    REGEX_SLICE = 256            # places tried at a time
     REGEX_SLICE_SLOW = 32        # without JIT
-    REGEX_FREE = 8               # slices that an evaluation may try before the clock is looked at
+    REGEX_SLOWER = 8             # and each counts as so many
+    REGEX_FREE = 2048            # places that an evaluation may try between two looks at the clock
     REGEX_BUDGET_US = 2000       # of an evaluation
     REGEX_STACK = 1048576        # bytes of a worker's JIT stack
     REGEX_HEAP_KIB = 4096        # of a match without JIT
@@ -62,9 +63,9 @@ ctypedef struct regex_t:
 
 # The time of one evaluation (a rule, say), over all matches in it. Whoever begins one sets `calls` to 0.
 ctypedef struct regex_budget_t:
-    uint32_t calls               # slices tried
-    uint32_t pad
-    uint64_t clock_ns            # calls > REGEX_FREE: when the time is over; a CPU clock's once `is_cpu`
+    uint32_t calls               # places tried; one at least for each match
+    uint32_t next                # calls > REGEX_FREE: of these, when the clock is looked at again
+    uint64_t clock_ns            # and when the time is over; a CPU clock's once `is_cpu`
     uint64_t is_cpu              # the time has passed, but perhaps others had the CPU: what runs is our own time
 
 ctypedef struct regex_shelf_t:

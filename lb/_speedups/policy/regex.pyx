@@ -204,11 +204,17 @@ cdef inline uint64_t time_of(int clock) noexcept nogil:
 
 # Count a slice; whether it may still be tried. Reading the CPU's time is a system call, so it is done only when the time on
 # the wall has passed.
-cdef bint may_try(regex_budget_t *b) noexcept nogil:
-    b.calls += 1
-    if b.calls <= REGEX_FREE:
+cdef inline bint may_try(regex_budget_t *b, size_t places) noexcept nogil:
+    cdef bint is_first = b.calls <= REGEX_FREE
+    b.calls += <uint32_t> places
+    if b.calls <= REGEX_FREE or (not is_first and b.calls < b.next):
         return True
-    if b.calls == REGEX_FREE + 1:
+    b.next = b.calls + REGEX_FREE
+    return has_time(b, is_first)
+
+
+cdef bint has_time(regex_budget_t *b, bint is_first) noexcept nogil:
+    if is_first:
         b.is_cpu = 0
         b.clock_ns = time_of(CLOCK_MONOTONIC) + REGEX_BUDGET_US * <uint64_t> 1000
         return True
@@ -240,14 +246,17 @@ cdef int regex_match(regex_shelf_t *s, const regex_t *regex, const char *p, size
                      regex_budget_t *budget, regex_span_t *spans) noexcept nogil:
     cdef bint is_sliced = not (regex.is_anchored or regex.is_whole)
     cdef size_t slice = REGEX_SLICE if regex.is_jit else REGEX_SLICE_SLOW
-    cdef size_t from_ = 0, last
+    cdef size_t from_ = 0, last, places
     cdef uint32_t steps = REGEX_STEPS if regex.is_anchored or is_sliced else REGEX_STEPS_WHOLE
     cdef int r
     s.matches += 1
-    while may_try(budget):
+    while True:
         last = from_ + slice - 1
         if last > n or not is_sliced:
             last = n
+        places = last - from_ + 1 if not regex.is_anchored else 1
+        if not may_try(budget, places if regex.is_jit else REGEX_SLOWER * places):
+            break
         r = rx_match(regex.code, regex.is_jit, p, n, from_, last, not_begin, steps, s.found, s.matcher)
         if r >= 0:
             if spans != NULL:

@@ -3,6 +3,7 @@
 import pytest
 from kit.rules import NAMES
 
+from lb.language import regex
 from lb.language.condition import parse_condition, parse_test
 from lb.language.error import LanguageError
 from lb.language.expression import parse
@@ -114,3 +115,13 @@ def test_formats(text: str, at: int, message: str) -> None:
         parse_format(text, NAMES)
     assert message in caught.value.message
     assert caught.value.at == at
+
+
+def test_without_pcre2_there_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lb._speedups.face.regex.is_available", lambda: False)
+    regex._problem.cache_clear()
+    with pytest.raises(LanguageError) as caught:
+        parse_condition("{ path_reg ^/x }", {}, NAMES)
+    assert str(caught.value) == f"{regex.WITHOUT} (at character 12)"
+    assert "libpcre2-dev" in caught.value.hint
+    regex._problem.cache_clear()
