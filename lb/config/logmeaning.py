@@ -81,7 +81,10 @@ def _frontend(path: Path, subject: str, frontend: Frontend, logs: tuple[Log, ...
 
 
 def _needs_http(path: Path, subject: str, frontend: Frontend, made: Program, hint: str) -> Iterator[Finding]:
-    if frontend.mode != "http" and made.http_only:
+    if frontend.mode == "udp" and made.looks:
+        message = "is of mode udp, and its log format has an expression, which looks at a stream"
+        yield Finding(path, subject, message, hint)
+    elif frontend.mode != "http" and made.http_only:
         message = f"is of mode {frontend.mode}, and its log format has '%{made.http_only}', which needs mode http"
         yield Finding(path, subject, message, hint)
 

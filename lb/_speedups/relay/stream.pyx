@@ -381,6 +381,7 @@ cdef void stream_lines(engine_t *e, plan_ref_t *ref, const plan_frontend_t *f, l
                 rules_look(st)
                 e.view.record = v
             n = logformat_write(&e.logline, v, p, log, room, &e.eval if st != NULL else NULL)
+            e.view.record = NULL              # which may be the caller's own
         elif f.mode == MODE_HTTP:
             n = logline_http(&e.logline, v, room, LOGLINE_CAP)
         else:
