@@ -162,6 +162,7 @@ LAST_RULE_FILE = "last_rule_file"  # which language/expression.py gives its argu
 LOG_VARIABLE = "%log"  # and this one language/format.py
 SOCKET, PROCESS, TABLE = 12, 13, 14
 TABLE_CONVERTERS = 9
+DIGEST = 10
 
 
 def _looks() -> list[Fetch]:
@@ -539,7 +540,7 @@ CONVERTERS: dict[str, Converter] = {
             """,
         ),
         *_converters(
-            10,
+            DIGEST,
             """
             sha1 BIN BIN
             sha2 BIN BIN sha2?

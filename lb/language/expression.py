@@ -13,6 +13,7 @@ from lb.language.catalog import (
     CASTS,
     CONVERTERS,
     DERIVED,
+    DIGEST,
     FETCHES,
     LAST_RULE_FILE,
     Argument,
@@ -23,6 +24,7 @@ from lb.language.catalog import (
 )
 from lb.language.crypto import (
     check_base64,
+    check_crypto,
     check_digest,
     check_jwt_algorithm,
     check_jwt_key,
@@ -175,6 +177,8 @@ def _a(kind: Type) -> str:
 
 def _converter(name: str, at: int) -> Converter:
     if name in CONVERTERS:
+        if CONVERTERS[name].code >> 8 == DIGEST:
+            check_crypto(name, at)
         return CONVERTERS[name]
     if name in UNBUILT_CONVERTERS:
         raise LanguageError(f"the converter '{name}' is known but not built yet", at)

@@ -89,6 +89,8 @@ FETCHES = """
     req.proto_http
     baseq base32 base32+src,hex url32 url32+src,hex url_ip url_port req.hdrs,hex req.hdrs_bin,hex env(HOME) env(NOT_SET)
     fc_src fc_dst fc_src_is_local fc_dst_is_local src_is_local dst_is_local fc_http_major fc_rcvd_proxy fc_pp_authority
+    str(a),add_item(-,,c) str(),add_item(-,,c) str(a),set-var(txn.item) str(b),add_item(-,txn.item) str(),add_item(-,txn.item,c)
+    str(b),add_item(-,txn.item,c) str(b),add_item(-,txn.noitem) str(b),add_item(-,txn.noitem,c) int(5),add_item(--,txn.item)
     fc_pp_unique_id fc_lost fc_retrans fc_sacked nbproc
 """.split()  # noqa: SIM905
 
