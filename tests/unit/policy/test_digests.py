@@ -238,3 +238,11 @@ def test_mistakes(text: str, says: str, keys: Names, tmp_path: Path) -> None:
     (tmp_path / "empty").write_text("-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n")
     with pytest.raises(LanguageError, match=re.escape(says)):
         parse(text, keys)
+
+
+@pytest.mark.parametrize("text", ["src,sha1", "src,md5", "src,digest(md5)", "str(a),jwt_verify(none,)"])
+def test_without_libcrypto_they_are_refused(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lb.language.crypto._digests", dict)
+    with pytest.raises(LanguageError, match="needs OpenSSL's libcrypto") as caught:
+        parse(text, NAMES)
+    assert "libssl-dev" in caught.value.hint
