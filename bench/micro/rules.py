@@ -8,6 +8,7 @@ from bench.micro.timing import report
 from lb._speedups.face.crypto import version
 from lb._speedups.face.micro_rules import Judge
 from lb._speedups.face.plan import build
+from lb._speedups.face.regex import is_available
 from lb.config import compile as compile_configuration
 
 HEAD = (
@@ -54,6 +55,7 @@ CHAINS = [
     "date,utime(%F %T)",
     "base32",
 ]
+REGEXES = ["{ path_reg ^/v1/orders/[0-9]+$ }", "{ hdr_reg(host) -i ^api\\. }", "{ path_reg -i \\.(php|asp|env)$ }"]
 DIGESTS = ["path,sha1", "path,sha2(256)", "path,hmac(sha256,c2VjcmV0)"]
 
 
@@ -73,7 +75,9 @@ def main() -> None:
     """Print the table."""
     for many in (1, 20):
         report(f"{many} rules, none holds", judge([{"deny": True, "if": text} for text in CONDITIONS[:many]]).rules)
-    for text in [*CHAINS, *(DIGESTS if version() else [])]:
+    for text in REGEXES if is_available() else []:
+        report(f"one rule {text}", judge([{"set_var": ["req.a", "int(1)"], "if": text}]).rules)
+    for text in [*CHAINS, *(["path,regsub(/,-,g)"] if is_available() else []), *(DIGESTS if version() else [])]:
         report(text, judge([{"set_header": ["x-a", f"%[{text}]"]}]).sample)
 
 

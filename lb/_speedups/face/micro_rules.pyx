@@ -8,6 +8,8 @@ from lb._speedups.policy.crypto cimport crypto_free, crypto_t
 from lb._speedups.policy.expression cimport expr_run
 from lb._speedups.policy.plan cimport plan_check, plan_frontend, plan_t
 from lb._speedups.policy.program cimport program_of
+from lb._speedups.policy.regex cimport regex_shelf_free, regex_shelf_init, regex_shelf_t
+from lb._speedups.policy.regexes cimport REGEXES_READY, regexes_compile, regexes_free, regexes_init, regexes_t
 from lb._speedups.policy.rule cimport rules_run, verdict_t
 from lb._speedups.policy.sample cimport SAMPLE_SCRATCH, eval_t, sample_t, view_t
 from lb._speedups.proto.h1 cimport h1_read_request
@@ -23,6 +25,8 @@ cdef class Judge:
     cdef view_t view
     cdef eval_t eval
     cdef crypto_t crypto
+    cdef regex_shelf_t shelf
+    cdef regexes_t regexes
 
     def __cinit__(self, bytes image, bytes head):
         self.image = image
@@ -46,8 +50,15 @@ cdef class Judge:
         self.view.now_us = 1795335240_123_456
         self.eval.view = &self.view
         self.eval.crypto = &self.crypto
+        if regex_shelf_init(&self.shelf) != 0 or regexes_init(&self.regexes, self.p) != 0 \
+                or regexes_compile(&self.regexes, self.p, &self.shelf, 0) != REGEXES_READY:
+            raise MemoryError
+        self.view.regexes = self.regexes.all_
+        self.eval.shelf = &self.shelf
 
     def __dealloc__(self):
+        regexes_free(&self.regexes, &self.shelf)
+        regex_shelf_free(&self.shelf)
         crypto_free(&self.crypto)
         free(self.m)
         free(self.eval.scratch)
@@ -73,5 +84,6 @@ cdef class Judge:
         with nogil:
             for _i in range(n):
                 self.eval.used = 0
+                self.eval.budget.calls = 0
                 r = expr_run(&self.eval, program_of(self.p), expr, &s)
         return r
