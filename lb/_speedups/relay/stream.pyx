@@ -23,7 +23,7 @@ from lb._speedups.policy.plan cimport (
     plan_frontend_t, plan_log, plan_log_t, plan_t, plan_text, text_t,
 )
 from lb._speedups.policy.table cimport (
-    TABLE_TRACKS, table_entry_t, table_held, table_release_locked, table_result_locked, table_t,
+    TABLE_TRACKS, table_entry_t, table_held, table_leave, table_release_locked, table_result_locked, table_t,
 )
 from lb._speedups.policy.variable cimport variables_free
 from lb._speedups.proto.h1 cimport h1_reason_text
@@ -407,8 +407,19 @@ cdef bint stream_half_closed(stream_t *st, bint up_ended) noexcept nogil:
     return True
 
 
-# What the stream tracks gets what came of it, and is given back.
-cdef void untrack(stream_t *st) noexcept nogil:
+# Whether its records have expressions, which may ask for what it tracks.
+cdef bint is_asked(const stream_t *st) noexcept nogil:
+    cdef uint32_t i
+    if not st.frontend.flags & FRONTEND_LOG or st.flags & (STREAM_COPY | STREAM_QUIET):
+        return False
+    for i in range(st.frontend.logs):
+        if plan_log(st.plan.plan, st.frontend.logs_at + i).flags & LOG_LOOKS:
+            return True
+    return False
+
+
+# What the stream tracks gets what came of it (`counts`), and is given back (`ends`).
+cdef void untrack(stream_t *st, bint counts, bint ends) noexcept nogil:
     cdef engine_t *e = st.engine
     cdef ledger_t *ledger = ledger_of(e.mapping, e.slot)
     cdef table_entry_t *entry
@@ -421,23 +432,31 @@ cdef void untrack(stream_t *st) noexcept nogil:
         entry = table_held(e.mapping, ledger, st.tracks[i].place, &t, &shard)
         if entry == NULL:
             continue
-        table_result_locked(t, entry, st.status, st.bytes_in, st.bytes_out, e.now_ms)
+        if counts:
+            table_result_locked(t, entry, st.status, st.bytes_in, st.bytes_out, e.now_ms)
+        if not ends:
+            table_leave(t, shard)
+            continue
         table_release_locked(t, shard, entry, ledger, st.tracks[i].place, e.now_ms)
         st.tracks[i].place = 0
 
 
 cdef void stream_account(stream_t *st) noexcept nogil:
+    cdef bint asked = False
     if st.flags & STREAM_LOGGED:
         return
     st.flags |= STREAM_LOGGED
     if UNLIKELY(st.tracks[0].place | st.tracks[1].place | st.tracks[2].place):
-        untrack(st)
+        asked = is_asked(st)
+        untrack(st, True, not asked)
     server_left(st)
     if st.backend != NULL:
         st.engine.rows[st.backend.oid].cur -= 1
     count(st)
     if st.frontend.flags & FRONTEND_LOG and not st.flags & (STREAM_COPY | STREAM_QUIET):
         record(st)
+    if UNLIKELY(asked):
+        untrack(st, False, True)
 
 
 cdef void stream_free(stream_t *st) noexcept nogil:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+from kit.daemon import Lb
 from kit.deadline import eventually
 from kit.message import reply
 from kit.server import Server
@@ -212,3 +213,30 @@ def test_when(stage: Stage) -> None:
     client.get("/a")
     client.get("/e")
     assert lines(stage, 2) == ["/a - n f p - - --", "/e e - - p t - LR"]
+
+
+@pytest.mark.ours
+def test_a_record_sees_what_its_stream_tracks(daemon: Stage) -> None:
+    server = daemon.server(reply(b"app"))
+    lb = daemon.start(
+        {
+            "version": 1,
+            "global": {"workers": 1},
+            "tables": {"t": {"key": "ip", "size": 100, "store": ["http_req_cnt", "http_err_cnt", "conn_cur"]}},
+            "frontends": {
+                "web": {
+                    "bind": [{"address": LOOPBACK}],
+                    "default_backend": "app",
+                    "rules": [{"track": "src", "table": "t"}, {"return": 404, "if": "{ path /gone }"}],
+                    "log_format": "%[sc_http_req_cnt(0)] %[sc_http_err_cnt(0)] %[sc_conn_cur(0)] %ST",
+                }
+            },
+            "backends": {"app": {"servers": [server.text]}},
+        }
+    )
+    client = daemon.client()
+    client.get("/")
+    client.get("/gone")
+    assert lines(daemon, 2) == ["1 0 1 200", "2 1 1 404"]
+    assert isinstance(lb, Lb)
+    eventually(lambda: " use=0 " in lb.admin("show table t"), "nobody to hold the entry")
