@@ -6,6 +6,7 @@ says on failure is a line like any other: the protocol has no status.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from typing import NamedTuple
@@ -22,6 +23,8 @@ USER, OPERATOR, ADMIN = range(3)
 LEVELS = {"user": USER, "operator": OPERATOR, "admin": ADMIN}
 
 PIECE = 16 * 1024
+BATCH = 64
+"""Entries of a table that are looked at before others come to their turn."""
 
 
 class Session(NamedTuple):
@@ -130,28 +133,58 @@ def _form(arguments: Sequence[str], known: Sequence[str]) -> tuple[set[str], str
 
 async def _show_table(session: Session, arguments: Sequence[str]) -> AsyncIterator[str]:
     process = session.process
-    generation = process.generation
-    assert generation is not None
+    assert process.generation is not None
     if not arguments:
-        yield "".join(tables.head(process.mapping, each) for each in generation.tables)
+        yield "".join(tables.head(process.mapping, each) for each in process.generation.tables)
         return
-    if len(arguments) > 1:
-        yield "Filters of 'show table' are not built; only the name of a table is.\n"
+    try:
+        request = tables.read("show", process.generation.tables, arguments)
+    except tables.Refusal as refusal:
+        yield str(refusal)
         return
-    found = [each for each in generation.tables if each.part.name == arguments[0]]
-    if not found:
-        yield "No such table.\n"
-        return
-    piece = tables.head(process.mapping, found[0])
+    piece = tables.head(process.mapping, request.table)
     if session.level < OPERATOR:
-        yield piece + "# contents not dumped due to insufficient privileges\n"
+        if request.key is not None:
+            yield DENIED
+        else:
+            yield piece + "# contents not dumped due to insufficient privileges\n"
         return
-    for line in tables.lines(process.mapping, found[0]):
+    if request.key is not None:
+        # Without the entry not even the table is shown.
+        found = "".join(tables.lines(process.mapping, request))
+        yield piece + found if found else ""
+        return
+    for number, line in enumerate(tables.lines(process.mapping, request)):
         piece += line
         if len(piece) >= PIECE:
             yield piece
             piece = ""
+        if number % BATCH == BATCH - 1:
+            await asyncio.sleep(0)
     yield piece
+
+
+async def _set_table(session: Session, arguments: Sequence[str]) -> AsyncIterator[str]:
+    process = session.process
+    assert process.generation is not None
+    try:
+        request = tables.read("set", process.generation.tables, arguments)
+        if request.key is not None:
+            tables.change(process.mapping, request)
+    except tables.Refusal as refusal:
+        yield str(refusal)
+
+
+async def _clear_table(session: Session, arguments: Sequence[str]) -> AsyncIterator[str]:
+    process = session.process
+    assert process.generation is not None
+    try:
+        request = tables.read("clear", process.generation.tables, arguments)
+        for number, _ in enumerate(tables.clear(process.mapping, request)):
+            if number % BATCH == BATCH - 1:
+                await asyncio.sleep(0)
+    except tables.Refusal as refusal:
+        yield str(refusal)
 
 
 async def _get_var(session: Session, arguments: Sequence[str]) -> AsyncIterator[str]:
@@ -251,6 +284,13 @@ COMMANDS = (
         _clear_counters,
     ),
     Command(
+        ("clear", "table"),
+        "clear table <table> [<filter>]*",
+        "remove an entry from a table (filter: data/key)",
+        OPERATOR,
+        _clear_table,
+    ),
+    Command(
         ("get", "var"),
         "get var <name>",
         "retrieve contents of a process-wide variable",
@@ -316,6 +356,13 @@ COMMANDS = (
     ),
     Command(("reload",), "reload", "read the configuration anew and put it in force", ADMIN, _reload),
     Command(
+        ("set", "table"),
+        "set table <table> key <k> [data.* <v>]*",
+        "update or create a table entry's data",
+        OPERATOR,
+        _set_table,
+    ),
+    Command(
         ("set", "var"),
         "set var <name> [fmt|expr] {<fmt>|<expr>}",
         "set variable from an expression or format",
@@ -348,8 +395,8 @@ COMMANDS = (
     ),
     Command(
         ("show", "table"),
-        "show table [<name>]",
-        "report usage of stick tables, or the entries of one",
+        "show table <table> [<filter>]*",
+        "report table usage stats or dump this table's contents (filter: data/key)",
         USER,
         _show_table,
     ),

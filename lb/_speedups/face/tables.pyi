@@ -28,10 +28,12 @@ def place_table(
     expire_ms: int = ...,
     nopurge: bool = ...,
     generation: int = ...,
+    room: int | None = ...,
 ) -> tuple[int, str]:
     """Make a table, or keep the one of this name; (its place, "made" | "kept" | "resized" | "emptied").
 
-    `stores` are (number of table_store, cells, ms of the period). Raise OSError: no memory for it.
+    `stores` are (number of table_store, cells, ms of the period). Raise OSError: no memory for it (ENOSPC), or `room`, bytes
+    that may be taken, is too little (ENOMEM).
     """
 
 def unmake_table(mapping: Mapping, at: int) -> None:
@@ -60,6 +62,20 @@ def put(
 def read(
     mapping: Mapping, at: int, key: bytes, store: int, *, cell: int = ..., now_ms: int | None = ...
 ) -> int | None: ...
+def table_row(
+    mapping: Mapping, at: int, key: bytes, now_ms: int | None = ...
+) -> tuple[int, bytes, int, int, int, list[int]] | None:
+    """Return what `table_rows` yields of a key. It is not touched."""
+
+def set_cells(
+    mapping: Mapping, at: int, key: bytes, values: Iterable[tuple[int, int]], *, now_ms: int | None = ...
+) -> bool:
+    """Touch an entry, made if need be, and set (store, value); of arrays the first cell, of rates the events of a period
+    that begins now. False: no room."""
+
+def clear_shard(mapping: Mapping, at: int, shard: int) -> int:
+    """Take away all entries of a shard that nobody holds, a few per lock; how many."""
+
 def drop(mapping: Mapping, at: int, key: bytes, *, now_ms: int | None = ...) -> bool: ...
 def make_ledger(mapping: Mapping, slot: int) -> None:
     """Give a worker slot its ledger; again is harmless. Raise OSError: no memory for it."""

@@ -1,17 +1,18 @@
 """Stick tables for Python: made and kept by the supervisor, shown on the admin socket, tried by tests and benches."""
 
 from cpython.exc cimport PyErr_SetFromErrno
+from libc.errno cimport ENOMEM
 from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from lb._speedups.base.ledger cimport ledger_make, ledger_of, ledger_t
-from lb._speedups.base.mapping cimport MAPPING_ARENA_AT, MAPPING_WORKERS, mapping_t
+from lb._speedups.base.mapping cimport MAPPING_ARENA, MAPPING_ARENA_AT, MAPPING_WORKERS, mapping_t
 from lb._speedups.face.mapping cimport Mapping
 from lb._speedups.policy.table cimport (
     ENTRY_USED, STORES, TABLE_ARRAY_MAX, TABLE_BINARY, TABLE_INTEGER, TABLE_IP, TABLE_IPV6, TABLE_KEY_MAX, TABLE_NAME,
     TABLE_NOPURGE, TABLE_SIZE_MAX, TABLE_STRING, table_add_locked, table_agrees, table_at, table_bytes, table_copy,
     table_drop_locked, table_enter, table_entry, table_entry_t, table_hold, table_key, table_key_t, table_leave, table_make,
-    table_is_expired, table_named, table_read_locked, table_release, table_set_locked, table_shard, table_spec_t,
+    table_is_expired, table_named, table_rate_t, table_read_locked, table_release, table_set_locked, table_shard, table_spec_t,
     table_stores, table_t, table_take, table_unmake, table_used, tables_bury, tables_collect, tables_of,
 )
 
@@ -97,13 +98,14 @@ def table_size(key_type, key_size, size, stores):
 
 
 def place_table(
-    Mapping mapping, bytes name, key_type, size, stores, *, key_size=0, expire_ms=0, bint nopurge=False, generation=1
+    Mapping mapping, bytes name, key_type, size, stores, *, key_size=0, expire_ms=0, bint nopurge=False, generation=1,
+    room=None,
 ):
     cdef mapping_t *m = mapping_in(mapping)
     cdef table_spec_t spec
     cdef table_t *old
     cdef table_t *t
-    cdef uint64_t at
+    cdef uint64_t at, needed
     cdef int failed
     fill_spec(&spec, name, key_type, key_size, size, expire_ms, nopurge, stores)
     if tables_of(m).secret[0] == 0:
@@ -116,6 +118,10 @@ def place_table(
     ):
         old.generation = max(<uint64_t> generation, old.generation)
         return old.self_at, "kept"
+    # What the arena has no room for at all is said by table_make.
+    needed = table_bytes(&spec)
+    if room is not None and needed > room and needed <= <uint64_t> MAPPING_ARENA:
+        raise OSError(ENOMEM, os.strerror(ENOMEM))
     at = table_make(m, &spec)
     if at == 0:
         PyErr_SetFromErrno(OSError)
@@ -302,6 +308,75 @@ def read(Mapping mapping, uint64_t at, bytes key, uint32_t store, *, uint32_t ce
     value = table_read_locked(t, e, store, cell, now)
     table_leave(t, k.shard)
     return value
+
+
+def table_row(Mapping mapping, uint64_t at, bytes key, now_ms=None):
+    cdef table_t *t = table_in(mapping, at)
+    cdef table_entry_t *e
+    cdef table_key_t k
+    cdef uint64_t now = moment(now_ms)
+    cdef uint32_t i
+    copy = bytearray(t.stride)
+    key_in(t, &k, key)
+    e = table_enter(mapping.m, t, &k, now, False)
+    if e == NULL:
+        return None
+    memcpy(<char *> copy, e, t.stride)
+    i = <uint32_t> ((<char *> e - <char *> table_entry(t, k.shard, 0)) // t.stride)
+    table_leave(t, k.shard)
+    return row_of(t, k.shard, i, <table_entry_t *> <char *> copy, now)
+
+
+def set_cells(Mapping mapping, uint64_t at, bytes key, values, *, now_ms=None):
+    cdef table_t *t = table_in(mapping, at)
+    cdef table_entry_t *e
+    cdef table_key_t k
+    cdef uint64_t now = moment(now_ms)
+    cdef uint32_t stores[STORES]
+    cdef uint64_t numbers[STORES]
+    cdef table_rate_t *rate
+    cdef uint32_t n = 0, i
+    for store, value in values:
+        if not 0 <= store < STORES or n == STORES:
+            raise ValueError(f"store {store}")
+        stores[n] = store
+        numbers[n] = value
+        n += 1
+    key_in(t, &k, key)
+    e = table_enter(mapping.m, t, &k, now, True)
+    if e == NULL:
+        return False
+    for i in range(n):
+        if t.columns[stores[i]].period_ms:
+            rate = <table_rate_t *> (<char *> e + t.columns[stores[i]].at)
+            rate.previous = 0
+            rate.current = <uint32_t> numbers[i]
+            rate.tick_ms = now
+        else:
+            table_set_locked(t, e, stores[i], 0, numbers[i])
+    table_leave(t, k.shard)
+    return True
+
+
+def clear_shard(Mapping mapping, uint64_t at, uint32_t shard):
+    cdef table_t *t = table_in(mapping, at)
+    cdef table_entry_t *e
+    cdef uint32_t i = 0, looked, cleared = 0
+    if shard >= t.shards:
+        raise IndexError(shard)
+    while i < table_shard(t, shard).fresh:
+        if table_take(mapping.m, t, shard) != 0:
+            break
+        for looked in range(COPIES):
+            if i == table_shard(t, shard).fresh:
+                break
+            e = table_entry(t, shard, i)
+            if e.state == ENTRY_USED and e.refs == 0:
+                table_drop_locked(t, shard, e)
+                cleared += 1
+            i += 1
+        table_leave(t, shard)
+    return cleared
 
 
 def drop(Mapping mapping, uint64_t at, bytes key, *, now_ms=None):

@@ -16,6 +16,7 @@ from lb._speedups.face.tables import (
     TABLE_IP,
     TABLE_STRING,
     bury_tables,
+    clear_shard,
     collect_tables,
     count,
     count_numbers,
@@ -26,8 +27,10 @@ from lb._speedups.face.tables import (
     put,
     read,
     release,
+    set_cells,
     table_information,
     table_places,
+    table_row,
     table_rows,
 )
 from lb._speedups.face.testing_tables import check, spoil, wind
@@ -149,6 +152,39 @@ def test_a_search_for_room_has_an_end(mapping: Mapping) -> None:
     assert set(range(2000, 2020)) <= after
 
 
+def test_a_row_by_its_key(mapping: Mapping) -> None:
+    at = make(mapping, 8, expire_ms=1000)
+    assert table_row(mapping, at, key(1), T0) is None
+    assert set_cells(mapping, at, key(1), [(GPC0, 5), (RATE, 9), (BYTES, 1 << 40), (GPC, 7)], now_ms=T0)
+    row = table_row(mapping, at, key(1), T0 + 400)
+    assert row is not None
+    assert row[1:5] == (key(1), 0, 600, 0)
+    assert row[5] == [5, 0, 9, 1 << 40, 7, 0, 0, 0, 0]
+    assert [row] == list(table_rows(mapping, at, T0 + 400))
+    # It is a rate that begins now, and fades like any other.
+    assert read(mapping, at, key(1), RATE, now_ms=T0 + 999) == 9
+    assert table_row(mapping, at, key(1), T0 + 1000) is None
+
+
+@pytest.mark.parametrize("size", [200, 8000])
+def test_a_shard_is_cleared_of_all_but_what_is_held(mapping: Mapping, size: int) -> None:
+    at = make(mapping, size)
+    count_numbers(mapping, at, GPC0, 0, size, size, T0)
+    place = hold(mapping, at, 1, key(7), now_ms=T0)
+    shards = table_information(mapping, at, T0)["shards"]
+    assert isinstance(shards, int)
+    before = len(keys(mapping, at))
+    assert sum(clear_shard(mapping, at, shard) for shard in range(shards)) == before - 1
+    check(mapping, at)
+    assert keys(mapping, at) == {7}
+    release(mapping, 1, place, now_ms=T0)
+    count_numbers(mapping, at, GPC0, 0, size, size, T0)
+    check(mapping, at)
+    assert len(keys(mapping, at)) == before
+    with pytest.raises(IndexError):
+        clear_shard(mapping, at, shards)
+
+
 def test_nopurge_refuses_new_keys_until_old_ones_expire(mapping: Mapping) -> None:
     at = make(mapping, 2, nopurge=True, expire_ms=1000)
     assert count(mapping, at, key(1), GPC0, now_ms=T0)
@@ -265,8 +301,12 @@ def test_an_old_table_lives_until_nobody_holds_it(mapping: Mapping) -> None:
 
 def test_no_memory_is_an_error(mapping: Mapping) -> None:
     with pytest.raises(OSError, match="No space"):
-        place_table(mapping, b"t", TABLE_INTEGER, 16_000_000, STORES)
+        place_table(mapping, b"t", TABLE_INTEGER, 16_000_000, ((STORE_NAMES.index("gpc_rate"), 100, 1000),))
+    with pytest.raises(OSError, match="Cannot allocate"):
+        place_table(mapping, b"t", TABLE_INTEGER, 1000, STORES, room=10_000)
     assert table_places(mapping) == {}
+    at, _ = place_table(mapping, b"t", TABLE_INTEGER, 1000, STORES, room=200_000)
+    assert place_table(mapping, b"t", TABLE_INTEGER, 1000, STORES, room=0) == (at, "kept")
 
 
 def test_a_ledger_has_an_end(mapping: Mapping) -> None:
