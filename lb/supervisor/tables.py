@@ -56,7 +56,7 @@ def place(mapping: Mapping, parts: Sequence[TablePart], workers: int, generation
             raise NoRoom(f"no room in the shared mapping for what workers track: {error.strerror}") from error
         part = parts[len(placed)]
         needed = table_size(part.key_type, part.key_size, part.size, part.stores)
-        limit = "all tables and balances have 256 MiB together"
+        limit = "all tables and balances have 8 GiB together"
         if error.errno == errno.ENOMEM:
             limit = f"the machine has {free_memory() >> 20} MiB free"
         raise NoRoom(

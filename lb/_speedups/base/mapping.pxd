@@ -1,6 +1,6 @@
 # The shared mapping: state that outlives generations and workers.
 #
-# One memfd, created by the supervisor, sparse (2.1 GiB of addresses, a few hundred KiB of memory), inherited
+# One memfd, created by the supervisor, sparse (9.8 GiB of addresses, a few hundred KiB of memory), inherited
 # by every worker and mapped at any address: nothing inside is a pointer. The layout is fixed, see
 # MAPPING_*_AT. Only the supervisor allocates, and it fallocates what a plan uses before the plan is sent:
 # object ids and their rows in mapping_register, a worker's rows and ring in mapping_reserve, the arena in
@@ -19,13 +19,13 @@ from lb._speedups.base.lock cimport lb_lock_t
 
 cdef enum:
     MAPPING_MAGIC = 0x6c626d61
-    MAPPING_VERSION = 1
+    MAPPING_VERSION = 2
     MAPPING_WORKERS = 64         # worker slots 1..64 (0 is the base row)
     MAPPING_OBJECTS = 65536
     MAPPING_NAME = 104           # bytes of a name with its NUL: "kind:frontend/listener"
     MAPPING_BUCKETS = 4096       # chains of the name registry
     MAPPING_RING = 4194304       # bytes of a log ring with its header
-    MAPPING_ARENA = 268435456    # bytes of the balance arena
+    MAPPING_ARENA = 8589934592   # bytes of the arena: balances, stick tables, ledgers; only what is used has memory
 
 cdef enum:                       # layout: bytes from the start
     MAPPING_WORKERS_AT = 4096            # worker_t[65], by slot
@@ -33,9 +33,9 @@ cdef enum:                       # layout: bytes from the start
     MAPPING_SUSPECTS_AT = 40960          # uint64_t[MAPPING_OBJECTS / 64]: see base/observation.pxd
     MAPPING_OBJECTS_AT = 65536           # object_t[MAPPING_OBJECTS], by oid
     MAPPING_ARENA_AT = 16842752
-    MAPPING_RINGS_AT = 285278208         # log rings of slots 1..64
-    MAPPING_COUNTERS_AT = 553713664      # counters_t[65][MAPPING_OBJECTS], by slot and oid
-    MAPPING_BYTES = 2189492224
+    MAPPING_RINGS_AT = 8606777344        # log rings of slots 1..64
+    MAPPING_COUNTERS_AT = 8875212800     # counters_t[65][MAPPING_OBJECTS], by slot and oid
+    MAPPING_BYTES = 10510991360
 
 cdef enum:                       # object_t.kind
     OBJECT_FREE = 0

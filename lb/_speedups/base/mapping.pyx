@@ -72,7 +72,7 @@ cdef mapping_t *map_all(int fd) noexcept nogil:
     cdef void *base = mmap(NULL, MAPPING_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0)
     if base == MAP_FAILED:
         return NULL
-    # A core dump would read every hole, and so fill 2 GiB of memory. It is only a wish: a kernel without it
+    # A core dump would read every hole, and so fill 9.8 GiB of memory. It is only a wish: a kernel without it
     # refuses.
     madvise(<char *> base + MAPPING_OBJECTS_AT, MAPPING_BYTES - MAPPING_OBJECTS_AT, MADV_DONTDUMP)
     return <mapping_t *> base
@@ -350,9 +350,29 @@ cdef inline hole_t *hole_at(mapping_t *m, uint64_t at) noexcept nogil:
     return <hole_t *> (<char *> m + at)
 
 
+# Give memory to a part of a hole, all zero. Where it is large its pages are taken away first, so that nobody writes gigabytes;
+# not the one of the hole's own words, which must outlive a failure.
+cdef int give_zeros(mapping_t *m, uint64_t hole, uint64_t at, uint64_t size) noexcept nogil:
+    cdef uint64_t start = (max(at, hole + sizeof(hole_t)) + PAGE - 1) & ~<uint64_t> (PAGE - 1)
+    cdef uint64_t end = (at + size) & ~<uint64_t> (PAGE - 1)
+    if (
+        size <= HOLE_KEPT
+        or fallocate(
+            <int> m.fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, <long> start, <long> (end - start)
+        ) != 0
+    ):
+        start = at + size
+        end = start
+    if give_memory(m, at, size) != 0:
+        return -1
+    memset(<char *> m + at, 0, start - at)
+    memset(<char *> m + end, 0, at + size - end)
+    return 0
+
+
 cdef uint64_t mapping_allocate(mapping_t *m, uint64_t size) noexcept nogil:
     cdef uint64_t *link = &m.arena_holes
-    cdef uint64_t at
+    cdef uint64_t at, next_, left
     cdef hole_t *hole
     size = (size + ALIGN - 1) & ~<uint64_t> (ALIGN - 1)
     if size == 0 or size > MAPPING_ARENA:
@@ -363,12 +383,14 @@ cdef uint64_t mapping_allocate(mapping_t *m, uint64_t size) noexcept nogil:
         if hole.size >= size:
             # From its end, so that what is left keeps its place in the chain.
             at = link[0] + hole.size - size
-            if give_memory(m, at, size) != 0:
+            next_ = hole.next
+            left = hole.size - size
+            if give_zeros(m, link[0], at, size) != 0:
                 return 0
-            hole.size -= size
-            if hole.size == 0:
-                link[0] = hole.next
-            memset(<char *> m + at, 0, size)
+            if left == 0:
+                link[0] = next_
+            else:
+                hole.size = left
             return at
         link = &hole.next
     if size > MAPPING_ARENA - m.arena_used:

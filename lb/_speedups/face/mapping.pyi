@@ -43,7 +43,7 @@ class Mapping:
 
     @classmethod
     def create(cls) -> Mapping:
-        """Make a new memfd (close-on-exec, 2.1 GiB of addresses, a few hundred KiB of memory) and map it. Raises OSError."""
+        """Make a new memfd (close-on-exec, 9.8 GiB of addresses, a few hundred KiB of memory) and map it. Raises OSError."""
 
     @classmethod
     def attach(cls, fd: int) -> Mapping:

@@ -169,7 +169,7 @@ def test_a_reload_keeps_entries_and_says_when_it_cannot(tmp_path: Path, daemon: 
     assert lb.admin("show table") == "# table: per_ip, type: ip, size:2000, used:0\n\n"
     lb.write(tracked(server, [TRACK], {"size": "16m", "store": ["gpc_rate(100,1m)"]}))
     lb.expect_stderr(
-        r"lb: error: table 'per_ip': 16777216 keys need \d+ MiB, and all tables and balances have .*"
+        r"lb: error: table 'per_ip': 16777216 keys need \d+ MiB, and all tables and balances have 8 GiB .*"
     )
     lb.expect_stderr(r"lb: error: the configuration stays .*|.*")
     assert "Success=0" in lb.admin("reload")
