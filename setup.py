@@ -98,6 +98,7 @@ FLAGS = {
     ],
 }[FLAVOUR]
 LIBRARIES = {
+    "lb/_speedups/base/password.pyx": ("LB_CRYPT", "libcrypt"),
     "lb/_speedups/policy/crypto.pyx": ("LB_CRYPTO", "libcrypto"),
     "lb/_speedups/policy/regex.pyx": ("LB_PCRE2", "libpcre2-8"),
 }

@@ -31,6 +31,7 @@ from lb.config.rules import RuleCompiler, check_pages, names_of
 from lb.config.secret import NO_REFERENCE, is_reference
 from lb.config.suggestion import nearest
 from lb.config.tables import table_parts
+from lb.config.userlists import userlist_rows
 from lb.language.error import LanguageError
 from lb.model import (
     Backend,
@@ -122,6 +123,7 @@ class Review:
         self.findings += faults_of_tracking(configuration.backends)
         self._rules()
         table_parts(configuration.tables, self.findings.append)
+        userlist_rows(configuration.userlists, None, self.findings.append)
         LimitCompiler(configuration, names_of(configuration), self.findings.append)
 
     def _report(self, path: Path, subject: str, message: str, hint: str = "", at_key: bool = False) -> None:

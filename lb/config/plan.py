@@ -47,6 +47,7 @@ from lb.config.rules import RuleCompiler, Sets, check_pages, judges_paths, looks
 from lb.config.secret import SecretError, read_secret
 from lb.config.source import Format, Source
 from lb.config.tables import table_parts
+from lb.config.userlists import UserRow, userlist_rows
 from lb.language.program import ProgramRows
 from lb.language.variable import process_variables
 from lb.model import Backend as BackendModel
@@ -220,6 +221,7 @@ class Rows(NamedTuple):
     program: ProgramRows | None = None
     tables: int = 0
     limits: list[LimitRow] = []
+    userlists: list[list[UserRow]] = []
 
 
 @dataclass(slots=True)
@@ -328,6 +330,7 @@ class _Compiler:
         )
         self.rules = RuleCompiler(names, self.findings.append, configuration.http_errors, _lines(source))
         check_pages(self.rules, configuration)
+        self.userlists = userlist_rows(configuration.userlists, folder, self.findings.append)
         self.shared_slots = shared_slots(configuration)
         self.logs = Logs(configuration, names, self.rules.program.expression)
         self.judges_paths = any(map(judges_paths, configuration.backends.values()))
@@ -401,6 +404,7 @@ class _Compiler:
             else None,
             len(part.tables),
             limits,
+            userlists=self.userlists,
         )
         return CompiledPlan(self.objects, self.balances, part, rows, self._warnings(source))
 

@@ -17,13 +17,14 @@ from lb.config.diagnostic import Finding, Path
 from lb.language.catalog import FETCHES
 from lb.language.condition import Test, parse_test
 from lb.language.error import LanguageError
-from lb.language.expression import ARG_EXPR, Arg, Names, parse
+from lb.language.expression import ARG_EXPR, Arg, Names, UserNames, parse
 from lb.language.program import Program, RuleRow
 from lb.model import Backend, Configuration, Frontend
 from lb.model.address import AddressError, parse_server
 from lb.model.capture import CaptureSlot
 from lb.model.naming import server_name, server_of
 from lb.model.rule import Rule
+from lb.model.users import groups_of
 
 _CODE = re.compile("200|[45][0-9][0-9]")
 
@@ -53,6 +54,10 @@ def names_of(configuration: Configuration, folder: str | None = None, file: str 
         folder,
         {name: index for index, name in enumerate(configuration.tables)},
         file=file,
+        userlists={
+            name: UserNames(index, groups_of(each))
+            for index, (name, each) in enumerate(configuration.userlists.items())
+        },
     )
 
 

@@ -70,13 +70,13 @@ class Needs(IntEnum):
 class Argument:
     """One argument of a fetch or converter.
 
-    Kinds: `int`, `text`, `name` (a token), `unit` (of a date), `frontend`, `backend`, `server`, `table`, `ipv4`, `ipv6`, `hex`,
-    `mask4`, `mask6` (a mask or its bits), `flag` (0 or 1), `query` (this word), `char` (one character), `json_path`; of a few words
-    one: `asint` (`int`), `input_code`, `forwarded` (a parameter); `variable` (its name), `operand` (an integer or a variable);
-    `regex`, `references` (what replaces a match), `regex_flags` (`g`, and `i` that goes with the regex); and,
-    of all arguments that are left, `conditions` (of setting a variable), `acls` and `when` (its condition and ACLs); `digest`,
-    `sha2` (bits), `jwt_algorithm`, `base64` (or a variable that holds it), `bits` (of an AES key), `jwt_key` (a secret or a file);
-    `time` (a unit), `tlv` (of a PROXY header), `env` (a variable of the environment).
+    Kinds: `int`, `text`, `name` (a token), `unit` (of a date), `frontend`, `backend`, `server`, `table`, `userlist`, `ipv4`,
+    `ipv6`, `hex`, `mask4`, `mask6` (a mask or its bits), `flag` (0 or 1), `query` (this word), `char` (one character),
+    `json_path`; of a few words one: `asint` (`int`), `input_code`, `forwarded` (a parameter); `variable` (its name),
+    `operand` (an integer or a variable); `regex`, `references` (what replaces a match), `regex_flags` (`g`, and `i` that
+    goes with the regex); and, of all arguments that are left, `conditions` (of setting a variable), `acls` and `when` (its
+    condition and ACLs); `digest`, `sha2` (bits), `jwt_algorithm`, `base64` (or a variable that holds it), `bits` (of an AES
+    key), `jwt_key` (a secret or a file); `time` (a unit), `tlv` (of a PROXY header), `env` (a variable of the environment).
     """
 
     kind: str
@@ -157,6 +157,7 @@ def _converters(family: int, table: str) -> list[Converter]:
 
 
 INTERNAL, CONNECTION, REQUEST, RESPONSE, TRACKED, SOURCE, VARIABLE = 1, 2, 3, 4, 5, 6, 7
+AUTH = 11
 TRANSACTION = 10
 LAST_RULE_FILE = "last_rule_file"  # which language/expression.py gives its argument,
 LOG_VARIABLE = "%log"  # and this one language/format.py
@@ -314,6 +315,18 @@ FETCHES: dict[str, Fetch] = {
             """
             table_cnt SINT table
             table_avl SINT table
+            """,
+        ),
+        *_fetches(
+            AUTH,
+            Needs.REQUEST,
+            """
+            http_auth BOOL userlist
+            http_auth_group STR userlist
+            http_auth_user STR
+            http_auth_pass STR
+            http_auth_type STR
+            http_auth_bearer STR name?
             """,
         ),
         *_needing(

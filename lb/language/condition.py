@@ -1,7 +1,7 @@
 """ACLs and conditions: `src 10.0.0.0/8`, `{ path_beg /api } !internal || local` (manual 7.1, 7.2)."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lb.config.suggestion import did_you_mean, nearest
 from lb.language.catalog import (
@@ -168,6 +168,7 @@ def _test(words: list[Word], names: Names, what: str, at: int = 1) -> Test:
             break  # a negative number
         else:
             raise LanguageError(f"unknown flag '{flag}'", words[i].at, "known: -m, -i, -n, -f, and -- before patterns")
+    is_group = method is None and _asks_group(expression)
     if method is None:
         method = MATCH_OF_TYPE.get(expression.type)
         if method is None:
@@ -187,10 +188,33 @@ def _test(words: list[Word], names: Names, what: str, at: int = 1) -> Test:
     if is_unread:
         return Test(expression, Set(method, 0, MATCH_TAKES[method]))
     patterns = listed + words[i:]
+    if is_group:
+        patterns = _members(expression, patterns, names, first.at)
     try:
         return Test(expression, compile_set(method, ignore_case, patterns))
     except LanguageError as error:
         raise error if error.at else error.moved(first.at) from None
+
+
+def _asks_group(expression: Expression) -> bool:
+    return len(expression.ops) == 1 and expression.ops[0].code == FETCHES["http_auth_group"].code
+
+
+def _members(expression: Expression, groups: list[Word], names: Names, at: int) -> list[Word]:
+    """Return the users of groups: what `http_auth_group` gives is a user's name."""
+    (argument,) = expression.ops[0].args
+    known = next(each.groups for each in names.userlists.values() if each.index == argument.number)
+    if not groups:
+        raise LanguageError(
+            "'http_auth_group' needs the name of a group", at, "such as 'http_auth_group(staff) admins'"
+        )
+    members: dict[str, Word] = {}
+    for each in groups:
+        if each.text not in known:
+            raise LanguageError(f"unknown group '{each.text}'", each.at, did_you_mean(each.text, known))
+        for user in known[each.text]:
+            members[user] = replace(each, text=user)
+    return list(members.values())
 
 
 def _underived(text: str, at: int) -> tuple[str, Match | None]:

@@ -93,6 +93,14 @@ class Expression:
 
 
 @dataclass(frozen=True, slots=True)
+class UserNames:
+    """A user list: its place in the plan, and its groups with their users."""
+
+    index: int
+    groups: dict[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True, slots=True)
 class Names:
     """What expressions may name: indexes in the plan."""
 
@@ -101,6 +109,7 @@ class Names:
     servers: dict[str, int]  # "backend/server"
     folder: str | None = None  # where relative paths of pattern files begin; None: files are not looked at
     tables: dict[str, int] = field(default_factory=dict)
+    userlists: dict[str, UserNames] = field(default_factory=dict)
     variables: dict[int, str] = field(default_factory=dict)  # by id: those that were met so far
     file: str = ""  # of the configuration
     acls: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)  # tests of the ACLs that may be asked
@@ -363,6 +372,11 @@ def _argument(name: str, wanted: Argument, text: str, at: int, names: Names) -> 
         if text != "query":
             raise LanguageError(f"'{name}': unknown kind '{text}'", at, "known: query")
         return Arg(ARG_NONE)
+    if kind == "userlist":
+        if text not in names.userlists:
+            hint = did_you_mean(text, names.userlists) if names.userlists else "define it under 'userlists'"
+            raise LanguageError(f"'{name}': unknown userlist '{text}'", at, hint)
+        return Arg(ARG_INT, names.userlists[text].index)
     if kind in ("ipv4", "ipv6"):
         try:
             address = ipaddress.IPv4Address(text) if kind == "ipv4" else ipaddress.IPv6Address(text)

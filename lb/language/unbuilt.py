@@ -17,8 +17,7 @@ UNBUILT_FETCHES = _names(
     req_len req_ssl_sni req_ssl_ver req_ssl_hello_type req_proto_tls res.len res.payload res.payload_lv res.ssl_hello_type
     payload payload_lv wait_end
     req.body req.body_len req.body_size
-    req.body_param body_param http_auth http_auth_user http_auth_pass http_auth_type
-    http_auth_bearer http_auth_group
+    req.body_param body_param
     txn.timer.hdr
     txn.queue_time last_entity
     waiting_entity req.bytes_in req.bytes_out res.bytes_in res.bytes_out

@@ -16,6 +16,7 @@ from lb.model.limit import Limit
 from lb.model.process import Global
 from lb.model.table import Table
 from lb.model.traffic import Defaults
+from lb.model.users import UserList
 
 VERSION = 1
 
@@ -34,5 +35,6 @@ class Configuration(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         dict[Name, Pages],
         Meta(description="Groups of error pages, by name, that `errorfiles` take."),
     ] = {}
+    userlists: Annotated[dict[Name, UserList], Meta(description="Users that rules ask passwords of, by name.")] = {}
     frontends: Annotated[dict[Name, Frontend], Meta(description="Where clients connect, by name.")]
     backends: Annotated[dict[Name, Backend], Meta(description="Groups of servers, by name.")] = {}

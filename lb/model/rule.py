@@ -35,6 +35,19 @@ class RuleRedirect(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
         Text | UnsetType, Meta(description="The same address with another scheme.", examples=["https"])
     ] = UNSET
     drop_query: Annotated[bool, Meta(description="For `prefix` and `scheme`: leave the query out.")] = False
+    keep_query: Annotated[bool, Meta(description="For `location`: put the request's query behind it.")] = False
+    append_slash: Annotated[
+        bool, Meta(description="For `prefix` with `drop_query`: a `/` behind a path that does not end with one.")
+    ] = False
+    ignore_empty: Annotated[
+        bool, Meta(description="For `location`: when it turns out empty, the rule is passed over.")
+    ] = False
+    set_cookie: Annotated[
+        Text | UnsetType, Meta(description="`NAME` or `NAME=value`: a cookie that the answer sets for `/`.")
+    ] = UNSET
+    clear_cookie: Annotated[
+        Text | UnsetType, Meta(description="`NAME`: a cookie that the answer deletes.", examples=["session"])
+    ] = UNSET
     code: Annotated[Annotated[int, Meta(ge=301, le=308)], Meta(description="301, 302, 303, 307 or 308.")] = 302
 
 
@@ -219,6 +232,14 @@ class Rule(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
             description="The server of this backend, if it is up, whatever `balance` says; a format may make its name."
         ),
     ] = UNSET
+    auth: Annotated[
+        bool | Text | UnsetType,
+        Meta(
+            description="Ask the client for a user and password (401, Basic): the realm that he is shown; `true` is the name of "
+            "the frontend or backend.",
+            examples=["Staff only"],
+        ),
+    ] = UNSET
     silent_drop: Annotated[
         bool | UnsetType, Meta(description="`true`: forget the connection without telling the client.")
     ] = UNSET
@@ -250,6 +271,20 @@ class Rule(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
             description="Name and format of a field of an interim answer (103), sent before the request goes on.",
             examples=[["link", "</style.css>; rel=preload"]],
         ),
+    ] = UNSET
+    pause: Annotated[
+        Text | UnsetType,
+        Meta(
+            description="Wait so long before the next rule: a duration, or an expression of milliseconds.",
+            examples=["1s"],
+        ),
+    ] = UNSET
+    set_fc_mark: Annotated[
+        int | Text | UnsetType,
+        Meta(description="Mark of the client's connection for the kernel's routing and filters; needs CAP_NET_ADMIN."),
+    ] = UNSET
+    set_fc_tos: Annotated[
+        int | Text | UnsetType, Meta(description="TOS or traffic class of packets to the client.", examples=[16])
     ] = UNSET
     strict_mode: Annotated[
         bool | UnsetType,

@@ -648,6 +648,8 @@ cdef put_logs(Image image, plan_t *p, list rows):
 def build(generation, rows, oids, offsets):
     from lb._speedups.face.program import place as place_program
     from lb._speedups.face.program import put as put_program
+    from lb._speedups.face.users import place as place_users
+    from lb._speedups.face.users import put as put_users
 
     cdef Image image = Image()
     cdef plan_t *p
@@ -688,6 +690,7 @@ def build(generation, rows, oids, offsets):
         image.place_netset(row.proxies)
     places = [place_forwarding(image, row) for row in rows.frontends]
     program = place_program(image, rows.program) if rows.program is not None else None
+    users = place_users(image, rows.userlists) if rows.userlists else None
     image.allocate()
     p = <plan_t *> image.base
     p.magic = PLAN_MAGIC
@@ -735,6 +738,8 @@ def build(generation, rows, oids, offsets):
     put_limits(image, p, rows.limits, limits, oids, offsets[len(rows.backends):])
     if program is not None:
         p.program_at = put_program(image, rows.program, program, offsets[len(rows.backends):])
+    if users is not None:
+        p.users_at = put_users(image, rows.userlists, users)
     made = image.finish()
     if plan_check(<char *> made, len(made)):
         raise ValueError("the rows do not fit together: an index points at nothing")

@@ -16,11 +16,17 @@ cdef enum:                       # ACTIONS_VERDICT
     ACTION_DENY                  # args as of ACTION_RETURN; without a body what the proxy answers to such an error
     ACTION_REJECT                # close without a word
     ACTION_RETURN                # args: status (its text: reason phrase), content type, body, then name and format of each header
-    ACTION_REDIRECT              # args: status, kind, format
+    ACTION_REDIRECT              # args: status, kind, format, RULE_REDIRECT_* flags, value of Set-Cookie (empty = none)
     ACTION_USE_BACKEND           # args: backend, or the format of its name
     ACTION_TARPIT                # args: ms, then as ACTION_DENY
     ACTION_SILENT_DROP           # forget the connection: the client is not told
     ACTIONS_VERDICT_END
+
+cdef enum:                       # flags of ACTION_REDIRECT
+    RULE_REDIRECT_DROP_QUERY = 1 << 0
+    RULE_REDIRECT_APPEND_SLASH = 1 << 1
+    RULE_REDIRECT_IGNORE_EMPTY = 1 << 2  # a location that is empty: the rule is passed over
+    RULE_REDIRECT_KEEP_QUERY = 1 << 3
 
 cdef enum:                       # ACTIONS_EDIT
     ACTION_SET_HEADER = 0x201    # args: name, format
@@ -70,6 +76,9 @@ cdef enum:                       # ACTIONS_STREAM
     ACTION_USE_SERVER            # args: server, or the format of its name
     ACTION_EARLY_HINT            # args: name, format
     ACTION_STRICT_MODE           # args: 1 or 0; rules_run looks at it
+    ACTION_PAUSE                 # args: ms, a number or an expression
+    ACTION_SET_FC_MARK           # args: a number or an expression
+    ACTION_SET_FC_TOS
     ACTIONS_STREAM_END
 
 cdef inline bint action_is_known(uint16_t code) noexcept nogil:

@@ -153,6 +153,15 @@ cdef enum:                       # FETCHES_PROCESS
     FETCH_SRV_UWEIGHT
     FETCHES_PROCESS_END
 
+cdef enum:                       # FETCHES_AUTH
+    FETCH_HTTP_AUTH = 1
+    FETCH_HTTP_AUTH_GROUP
+    FETCH_HTTP_AUTH_USER
+    FETCH_HTTP_AUTH_PASS
+    FETCH_HTTP_AUTH_TYPE
+    FETCH_HTTP_AUTH_BEARER
+    FETCHES_AUTH_END
+
 # Take the sample that `op` names. SAMPLE_*. The sample is whole on SAMPLE_FOUND; flags have SAMPLE_MORE when the evaluation
 # iterates and another value follows.
 cdef int fetch_run(eval_t *c, const program_t *g, const op_t *op, sample_t *s) noexcept nogil

@@ -1,3 +1,4 @@
+from lb._speedups.policy.fetch_auth cimport fetch_auth
 from lb._speedups.policy.fetch_connection cimport fetch_connection
 from lb._speedups.policy.fetch_internal cimport fetch_internal
 from lb._speedups.policy.fetch_process cimport fetch_process
@@ -8,7 +9,7 @@ from lb._speedups.policy.fetch_table cimport fetch_source, fetch_table, fetch_tr
 from lb._speedups.policy.fetch_transaction cimport fetch_transaction
 from lb._speedups.policy.fetch_variable cimport fetch_variable
 from lb._speedups.policy.program cimport (
-    FETCHES_CONNECTION, FETCHES_INTERNAL, FETCHES_PROCESS, FETCHES_REQUEST, FETCHES_RESPONSE, FETCHES_SOCKET,
+    FETCHES_AUTH, FETCHES_CONNECTION, FETCHES_INTERNAL, FETCHES_PROCESS, FETCHES_REQUEST, FETCHES_RESPONSE, FETCHES_SOCKET,
     FETCHES_SOURCE, FETCHES_TABLE, FETCHES_TRACKED, FETCHES_TRANSACTION, FETCHES_VARIABLE,
 )
 from lb._speedups.policy.sample cimport SAMPLE_NONE
@@ -44,4 +45,6 @@ cdef int fetch_run(eval_t *c, const program_t *g, const op_t *op, sample_t *s) n
         return fetch_socket(c, g, op, s)
     if family == FETCHES_PROCESS:
         return fetch_process(c, g, op, s)
+    if family == FETCHES_AUTH:
+        return fetch_auth(c, g, op, s)
     return SAMPLE_NONE

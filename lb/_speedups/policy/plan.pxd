@@ -531,6 +531,7 @@ ctypedef struct plan_t:
     uint32_t limits_at           # offset of plan_limit_t[nlimits]: policy/limit.pxd
     uint32_t nlimit_lists
     uint32_t limit_lists_at      # offset of uint32_t[nlimit_lists]: indexes of limits, list by list
+    uint32_t users_at            # offset of the users_t of policy/users.pxd, 0 = there are no user lists
     uint32_t names_at            # offset of uint32_t[names_size]: open addressing by route_hash of names of backends (seed 0:
     uint32_t names_size          # index + 1) and servers (seed: index of the backend + 1: nbackends + index + 1); 0 = empty
 

@@ -8,6 +8,7 @@ from lb._speedups.policy.logformat_check cimport logformat_check
 from lb._speedups.policy.netset cimport netset_check
 from lb._speedups.policy.program_check cimport program_check, program_has
 from lb._speedups.policy.route cimport route_check, route_hash
+from lb._speedups.policy.users_check cimport users_check
 from lb._speedups.proto.proxy cimport PROXY_V2_LEAST
 
 
@@ -325,7 +326,7 @@ cdef int plan_check(const void *image, uint64_t size) noexcept nogil:
     if check_routes(p) or check_targets(p):
         return -1
     # The program first: proxies name rulesets of it, and limits expressions.
-    if program_check(p) or limits_check(p) or check_by_oid(p) or check_names(p) or check_listeners(p) \
+    if program_check(p) or limits_check(p) or check_by_oid(p) or check_names(p) or users_check(p) or check_listeners(p) \
             or check_frontends(p) or check_backends(p) \
             or check_servers(p) or check_mirrors(p) or check_sockets(p) or check_logs(p):
         return -1

@@ -8,8 +8,8 @@ from lb._speedups.policy.convert cimport (
 )
 from lb._speedups.policy.convert_variable cimport CONVERTERS_VARIABLE_END
 from lb._speedups.policy.fetch cimport (
-    FETCHES_CONNECTION_END, FETCHES_INTERNAL_END, FETCHES_PROCESS_END, FETCHES_REQUEST_END, FETCHES_RESPONSE_END,
-    FETCHES_SOCKET_END,
+    FETCHES_AUTH_END, FETCHES_CONNECTION_END, FETCHES_INTERNAL_END, FETCHES_PROCESS_END, FETCHES_REQUEST_END,
+    FETCHES_RESPONSE_END, FETCHES_SOCKET_END,
 )
 from lb._speedups.policy.fetch_table cimport FETCHES_TABLE_END
 from lb._speedups.policy.fetch_transaction cimport FETCHES_TRANSACTION_END
@@ -21,9 +21,10 @@ from lb._speedups.policy.program cimport (
     ARG_ACL, ARG_BACKEND, ARG_END, ARG_EXPR, ARG_FORMAT, ARG_FRONTEND, ARG_REGEX, ARG_SERVER, ARG_TABLE,
     ARG_VARIABLE, CONVERTERS_CODEC, CONVERTERS_DIGEST, CONVERTERS_HASH, CONVERTERS_JSON, CONVERTERS_NET,
     CONVERTERS_NUMBER, CONVERTERS_REGEX, CONVERTERS_TABLE, CONVERTERS_TEXT, CONVERTERS_TIME, CONVERTERS_VARIABLE,
-    FETCHES_CONNECTION, FETCHES_INTERNAL, FETCHES_PROCESS, FETCHES_REQUEST, FETCHES_RESPONSE, FETCHES_SOCKET,
-    FETCHES_SOURCE, FETCHES_TABLE, FETCHES_TRACKED, FETCHES_TRANSACTION, FETCHES_VARIABLE, PART_EXPR, PART_TEXT, acl_t,
-    arg_t, cond_t, expr_t, format_t, op_t, part_t, program_of, program_t, regex_row_t, rule_t, ruleset_t, set_t, term_t, test_t,
+    FETCHES_AUTH, FETCHES_CONNECTION, FETCHES_INTERNAL, FETCHES_PROCESS, FETCHES_REQUEST, FETCHES_RESPONSE,
+    FETCHES_SOCKET, FETCHES_SOURCE, FETCHES_TABLE, FETCHES_TRACKED, FETCHES_TRANSACTION, FETCHES_VARIABLE, PART_EXPR, PART_TEXT,
+    acl_t, arg_t, cond_t, expr_t, format_t, op_t, part_t, program_of, program_t,
+    regex_row_t, rule_t, ruleset_t, set_t, term_t, test_t,
 )
 from lb._speedups.policy.regex cimport REGEX_FLAGS, REGEX_PATTERN_MAX, regex_is_available
 from lb._speedups.policy.sample cimport SAMPLE_TYPES
@@ -56,6 +57,8 @@ cdef bint is_fetch(uint16_t code) noexcept nogil:
         end = LOOKS
     elif family == FETCHES_TABLE:
         end = FETCHES_TABLE_END
+    elif family == FETCHES_AUTH:
+        end = FETCHES_AUTH_END
     elif family == FETCHES_VARIABLE:
         end = FETCHES_VARIABLE_END
     elif family == FETCHES_SOCKET:

@@ -2,8 +2,8 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.string cimport memcpy
 
 from lb._speedups.policy.action cimport (
-    ACTION_ALLOW, ACTION_STRICT_MODE, ACTIONS_EDIT, ACTIONS_REWRITE, ACTIONS_TABLE, ACTIONS_VARIABLE,
-    action_refuses,
+    ACTION_ALLOW, ACTION_REDIRECT, ACTION_STRICT_MODE, ACTIONS_EDIT, ACTIONS_REWRITE, ACTIONS_TABLE, ACTIONS_VARIABLE,
+    RULE_REDIRECT_IGNORE_EMPTY, action_refuses,
 )
 from lb._speedups.policy.action_edit cimport action_edit
 from lb._speedups.policy.action_rewrite cimport REWRITE_BAD, action_rewrite
@@ -75,6 +75,12 @@ cdef int64_t rule_server(eval_t *c, const program_t *g, const rule_t *rule) noex
     return plan_server_named(c.view.plan, backend, name, <size_t> n) if n > 0 else -1
 
 
+# Whether a redirect that is to be passed over when its location is empty has an empty one.
+cdef bint leads_nowhere(eval_t *c, const program_t *g, const rule_t *rule) noexcept nogil:
+    cdef char one[1]
+    return rule_number(c, g, rule, 3, 0) & RULE_REDIRECT_IGNORE_EMPTY and rule_text(c, g, rule, 2, one, 1) == 0
+
+
 cdef int rules_run(eval_t *c, const program_t *g, uint32_t ruleset, message_t *m, verdict_t *verdict) noexcept nogil:
     cdef const ruleset_t *set_ = (<const ruleset_t *> at(c, g.rulesets_at)) + ruleset
     cdef const rule_t *rules = (<const rule_t *> at(c, g.rules_at)) + set_.rules
@@ -117,6 +123,8 @@ cdef int rules_run(eval_t *c, const program_t *g, uint32_t ruleset, message_t *m
             action_variable(c, g, rule)
         elif rule.action == ACTION_ALLOW:
             return RULES_DONE
+        elif rule.action == ACTION_REDIRECT and leads_nowhere(c, g, rule):
+            pass
         elif rule.action == ACTION_STRICT_MODE:
             verdict.lax = rule_number(c, g, rule, 0, 1) == 0
         else:

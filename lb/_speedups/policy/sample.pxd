@@ -14,6 +14,7 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from lb._speedups.base.ledger cimport ledger_t
 from lb._speedups.base.mapping cimport counters_t, mapping_t
+from lb._speedups.base.password cimport passwords_t
 from lb._speedups.policy.crypto cimport crypto_t
 from lb._speedups.policy.logline cimport log_view_t, logline_t
 from lb._speedups.policy.plan cimport plan_backend_t, plan_frontend_t, plan_server_t, plan_t, text_t
@@ -98,6 +99,7 @@ ctypedef struct view_t:
     uint32_t pad1
     void *stream                 # for `ask` alone
     ask_t ask                    # NULL = there are no connections
+    passwords_t *passwords       # who knows which passwords are right, NULL = nobody
 
 ctypedef struct iterator_t:      # where a fetch with several values stands; all zero at the beginning
     uint32_t field               # index of the header field + 1

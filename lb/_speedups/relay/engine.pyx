@@ -7,6 +7,7 @@ from lb._speedups.base.logring cimport logring_adopt
 from lb._speedups.base.mapping cimport (
     MAPPING_OBJECTS, MAPPING_RING, mapping_counters, mapping_ring, mapping_t, mapping_worker,
 )
+from lb._speedups.base.password cimport password_collect, password_waiter_t, passwords_free, passwords_init
 from lb._speedups.base.pool cimport pool_drain, pool_init
 from lb._speedups.base.timers cimport timers_init, timers_next, timers_run
 from lb._speedups.io.conn cimport loop_arm, loop_busy, loop_free, loop_init, loop_step
@@ -30,7 +31,7 @@ from lb._speedups.policy.regexes cimport (
 from lb._speedups.policy.variable cimport variable_pools_drain, variable_pools_init
 from lb._speedups.proto.message cimport message_t
 from lb._speedups.relay.h1link cimport h1link_codec
-from lb._speedups.relay.http cimport http_kill, http_resume
+from lb._speedups.relay.http cimport http_kill, http_resume, http_told
 from lb._speedups.relay.idle cimport idle_limits, idle_purge
 from lb._speedups.relay.link cimport link_close
 from lb._speedups.relay.mirror cimport mirror_codec
@@ -47,6 +48,7 @@ from lb._speedups.relay.udp cimport (
 
 cdef extern from "lb.h" nogil:
     const bint LB_DEBUG
+    uint32_t lb_load_u32(const uint32_t *p) noexcept
     uint64_t lb_load_u64(const uint64_t *p) noexcept
     void lb_store_u64(uint64_t *p, uint64_t v) noexcept
 
@@ -100,7 +102,8 @@ cdef engine_t *engine_new(mapping_t *m, uint32_t slot, int wakeup) noexcept nogi
     e.copies = <uint32_t *> calloc(MAPPING_OBJECTS, sizeof(uint32_t))
     if getrandom(&e.id_prefix, 8, 0) != 8 or getrandom(&e.id_next, 8, 0) != 8 \
             or getrandom(&e.eval.random, 8, 0) != 8 or getrandom(&e.random, 8, 0) != 8 \
-            or loop_init(&e.loop, wakeup) != 0 or regex_shelf_init(&e.shelf) != 0 or e.idle == NULL or e.copies == NULL \
+            or loop_init(&e.loop, wakeup) != 0 or passwords_init(&e.passwords, e.loop.wakeup) != 0 \
+            or regex_shelf_init(&e.shelf) != 0 or e.idle == NULL or e.copies == NULL \
             or e.logged == NULL:
         regex_shelf_free(&e.shelf)
         loop_free(&e.loop)
@@ -150,6 +153,7 @@ cdef void engine_stop(engine_t *e) noexcept nogil:
     pool_drain(&e.mirror_pool)
     variable_pools_drain(&e.variable_pools)
     pool_drain(&e.settings_pool)
+    passwords_free(&e.passwords)
 
 
 cdef void kill(stream_t *st) noexcept nogil:
@@ -448,6 +452,14 @@ cdef void engine_drain(engine_t *e) noexcept nogil:
 # --- the step ---
 
 
+# Passwords have been checked: whoever has waited goes on.
+cdef void tell(engine_t *e) noexcept nogil:
+    cdef password_waiter_t *w = password_collect(&e.passwords)
+    while w != NULL:
+        http_told(<stream_t *> w.owner)
+        w = password_collect(&e.passwords)
+
+
 cdef int engine_step(engine_t *e) noexcept nogil:
     cdef int answer = 0
     cdef int fired
@@ -464,6 +476,8 @@ cdef int engine_step(engine_t *e) noexcept nogil:
             udp_flush(e)
     if e.udp != NULL:
         udp_flush(e)                          # of what was on the run list
+    if lb_load_u32(&e.passwords.done) != 0:
+        tell(e)
     if e.loop.woken:
         e.loop.woken = 0
         e.resume = 1                          # a limit may have room, whoever made it

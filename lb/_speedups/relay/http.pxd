@@ -24,5 +24,8 @@ cdef void http_refuse(stream_t *st, int status, const char *detail, char cause, 
 # Go on with a parked stream. 0, or -1: no stream with this handle is parked (any more).
 cdef int http_resume(engine_t *e, uint64_t handle) noexcept nogil
 
+# The password that this stream has asked for was checked: its rules go on. The stream may be over on return.
+cdef void http_told(stream_t *st) noexcept nogil
+
 # End every stream of the engine at once.
 cdef void http_kill(stream_t *st) noexcept nogil

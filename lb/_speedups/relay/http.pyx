@@ -1,4 +1,4 @@
-from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcmp
 from lb._speedups.base.mapping cimport counters_t, rate_count
 from lb._speedups.base.pool cimport pool_give
@@ -9,7 +9,7 @@ from lb._speedups.io.flow cimport (
 )
 from lb._speedups.base.timers cimport lb_timer_t
 from lb._speedups.policy.action cimport (
-    ACTION_ALLOW, ACTION_DENY, ACTION_REJECT, ACTION_SILENT_DROP, ACTION_TARPIT, ACTION_USE_BACKEND, ACTIONS_STREAM,
+    ACTION_ALLOW, ACTION_DENY, ACTION_PAUSE, ACTION_REJECT, ACTION_SILENT_DROP, ACTION_TARPIT, ACTION_USE_BACKEND, ACTIONS_STREAM,
 )
 from lb._speedups.policy.balance cimport balance_t, balance_usable
 from lb._speedups.policy.plan cimport (
@@ -18,7 +18,7 @@ from lb._speedups.policy.plan cimport (
     plan_route_t, plan_t, plan_text,
 )
 from lb._speedups.policy.route cimport route_find, route_found_t, route_is_plain
-from lb._speedups.policy.rule cimport RULES_BAD, RULES_DONE, RULES_VERDICT, verdict_t
+from lb._speedups.policy.rule cimport RULES_BAD, RULES_DONE, RULES_VERDICT, RULES_WAIT, verdict_t
 from lb._speedups.policy.variable cimport SCOPE_REQ, variables_forget
 from lb._speedups.proto.h1 cimport H1_BAD_TARGET, H1_UNASKED_UPGRADE
 from lb._speedups.proto.message cimport (
@@ -41,7 +41,10 @@ from lb._speedups.relay.relay cimport (
 from lb._speedups.policy.program cimport rule_t
 from lb._speedups.relay.reply cimport reply_denial, reply_error, reply_rest, reply_rule, reply_target
 from lb._speedups.relay.rules cimport rules_apply, rules_backend, rules_number
-from lb._speedups.relay.settings cimport settings_apply, settings_hint, settings_of, settings_silence
+from lb._speedups.relay.settings cimport (
+    PASSWORD_MS, WAITS_FOR_NOTHING, WAITS_FOR_PASSWORD, WAITS_FOR_TIME, settings_apply, settings_ask, settings_hint, settings_of,
+    settings_pause, settings_silence,
+)
 from lb._speedups.relay.server cimport (
     SERVER_NONE, SERVER_READY, server_assign, server_check, server_failed, server_left, server_met, server_missed, server_own,
     server_retry,
@@ -224,14 +227,26 @@ cdef void http_begin(stream_t *st) noexcept nogil:
         judge(st, st.frontend.request_captures, m)   # which never ends a stream
     if UNLIKELY(st.frontend.limits.n != 0) and not within(st, st.frontend.limits, st.frontend.limits):
         return
-    if UNLIKELY(st.frontend.request_rules != 0):
-        if not judge(st, st.frontend.request_rules, m):
-            return
-        if st.frontend.flags & FRONTEND_NO_DOTS and not route_is_plain(m.block + m.path.at, m.path.len):
-            # A rule made them: routes decide by what it wrote.
-            st.reason = H1_BAD_TARGET
-            fail(st, 400, b"the path has dot segments", c'P', c'R')
-            return
+    if UNLIKELY(st.frontend.request_rules != 0) and not judge_request(st):
+        return
+    judged(st)
+
+
+# The frontend's rules. False: the stream is over, or waits.
+cdef bint judge_request(stream_t *st) noexcept nogil:
+    cdef const message_t *m = st.request
+    if not judge(st, st.frontend.request_rules, st.request):
+        return False
+    if st.frontend.flags & FRONTEND_NO_DOTS and not route_is_plain(m.block + m.path.at, m.path.len):
+        # A rule made them: routes decide by what it wrote.
+        st.reason = H1_BAD_TARGET
+        fail(st, 400, b"the path has dot segments", c'P', c'R')
+        return False
+    return True
+
+
+# They have let it pass.
+cdef void judged(stream_t *st) noexcept nogil:
     if LB_DEBUG and st.client.link.flags & LINK_PARKS:
         park(st)
         return
@@ -291,7 +306,7 @@ cdef void route(stream_t *st) noexcept nogil:
         found = route_find(p, st.frontend, st.request, NULL)
     elif st.use_backend != <uint32_t> PLAN_UNLIMITED:
         target_enter(st, st.use_backend - 1)
-        enter(st, st.frontend.mirror)
+        enter(st)
         return
     else:                                     # no backend has the name that a rule made: the default, as in HAProxy
         found.route = st.frontend.default_route
@@ -310,16 +325,21 @@ cdef void route(stream_t *st) noexcept nogil:
         answer(st, chosen)
         return
     target_backend(st, chosen)
-    enter(st, chosen.mirror)
+    enter(st)
 
 
-# The backend is known: its rules, then a server. `mirror` is the number of a mirror + 1, 0 = none.
-cdef void enter(stream_t *st, uint32_t mirror) noexcept nogil:
+# The backend is known: its limits, its rules, then a server.
+cdef void enter(stream_t *st) noexcept nogil:
     cdef limit_list_t limits = st.backend.limits
     if st.route != NULL:
         limits = st.route.limits
     if UNLIKELY((limits.n | st.backend.limits.n) != 0) and not within(st, limits, st.backend.limits):
         return
+    enter_by_rules(st)
+
+
+cdef void enter_by_rules(stream_t *st) noexcept nogil:
+    cdef uint32_t mirror = st.route.mirror if st.route != NULL else st.frontend.mirror
     if UNLIKELY(st.backend.request_rules != 0) and not judge(st, st.backend.request_rules, st.request):
         return
     if UNLIKELY(mirror != 0):
@@ -376,6 +396,10 @@ cdef bint judge(stream_t *st, uint32_t ruleset, message_t *m) noexcept nogil:
         return True                           # nobody sees a copy's answer
     verdict.at = 0
     verdict.rule = NULL
+    if UNLIKELY(st.settings != NULL):         # it may go on where it had to wait
+        verdict.at = st.settings.rule_at
+        verdict.lax = st.settings.lax
+        st.settings.rule_at = 0
     if m == st.request and st.asked_method.len == 0:
         st.asked_method = m.method_at
         st.asked_target = m.target
@@ -392,11 +416,17 @@ cdef bint judge(stream_t *st, uint32_t ruleset, message_t *m) noexcept nogil:
         if r == RULES_BAD:
             fail(st, 400, b"the target has an escape that is none", c'P', c'R')
             return False
+        if r == RULES_WAIT and st.engine.passwords.wanted:
+            await_password(st, &verdict)
+            return False
         if r != RULES_VERDICT:
             st.engine.rows[judge_oid(st)].internal_errors += 1
             fail(st, 500, b"a rule asks for an edit that is not possible", c'P', c'H' if m == st.response else c'R')
             return False
-        if verdict.rule.action >> 8 == ACTIONS_STREAM:
+        if verdict.rule.action == ACTION_PAUSE:
+            if pause(st, &verdict):
+                return False
+        elif verdict.rule.action >> 8 == ACTIONS_STREAM:
             if settings_apply(st, &verdict) != 0 and not verdict.lax:
                 st.engine.rows[judge_oid(st)].internal_errors += 1
                 fail(st, 500, b"a rule asks for what is not possible", c'P', c'H' if m == st.response else c'R')
@@ -419,6 +449,63 @@ cdef inline bint hint(stream_t *st) noexcept nogil:
         cut(st, c'C', phase_letter(st))
         return False
     return True
+
+
+# ---- waiting between rules ----
+
+
+# Rules go on at `at` of their list, in proceed(). False: the stream is over.
+cdef bint wait(stream_t *st, uint8_t waits, uint32_t at, uint32_t lax, uint32_t ms) noexcept nogil:
+    if not hint(st):
+        return False
+    st.settings.waits = waits
+    st.settings.rule_at = at
+    st.settings.lax = lax
+    st.handle = 0                             # nobody else can resume it
+    st.phase = PHASE_PARKED
+    side_deadline(&st.client, st.engine.now_ms, ms)
+    st.client.codec.again(&st.client)         # its end may have come with its request: no event will tell
+    return True
+
+
+cdef void await_password(stream_t *st, const verdict_t *verdict) noexcept nogil:
+    if settings_ask(st) != 0:
+        fail(st, 503, b"too many passwords are being checked", c'R', c'R')
+        return
+    wait(st, WAITS_FOR_PASSWORD, verdict.at, verdict.lax, PASSWORD_MS)
+
+
+# True: the stream waits, or is over.
+cdef bint pause(stream_t *st, const verdict_t *verdict) noexcept nogil:
+    cdef uint32_t ms = settings_pause(st, verdict)
+    if ms == 0 or settings_of(st) == NULL:
+        return False
+    wait(st, WAITS_FOR_TIME, verdict.at + 1, verdict.lax, ms)
+    return True
+
+
+# What it has waited for is there.
+cdef void proceed(stream_t *st) noexcept nogil:
+    st.settings.waits = WAITS_FOR_NOTHING
+    st.phase = PHASE_REQUEST
+    side_deadline(&st.client, 0, 0)
+    if st.backend != NULL:
+        enter_by_rules(st)
+    elif judge_request(st):
+        judged(st)
+
+
+# Its time is over.
+cdef void overdue(stream_t *st) noexcept nogil:
+    if st.settings.waits == WAITS_FOR_TIME:
+        proceed(st)
+        return
+    fail(st, 503, b"the password could not be checked in time", c'R', c'R')
+
+
+cdef void http_told(stream_t *st) noexcept nogil:
+    if st.phase == PHASE_PARKED and st.settings.waits == WAITS_FOR_PASSWORD:
+        proceed(st)
 
 
 # The backend's rules, then the frontend's. Nobody gets the answer of a copy, so nobody judges it.
@@ -1019,6 +1106,9 @@ cdef void http_timeout(stream_t *st, side_t *who) noexcept nogil:
     cdef int r
     if st.flags & STREAM_DEFERRED and who == &st.client:
         assigned(st, server_retry(st))
+        return
+    if st.phase == PHASE_PARKED and st.settings != NULL and st.settings.waits != WAITS_FOR_NOTHING:
+        overdue(st)
         return
     if st.phase == PHASE_PARKED and st.held:
         if st.settings != NULL and st.settings.held != NULL:

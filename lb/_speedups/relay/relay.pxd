@@ -18,6 +18,7 @@
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from lb._speedups.base.clock cimport clock_t_
 from lb._speedups.base.mapping cimport counters_t, mapping_t, worker_t
+from lb._speedups.base.password cimport password_waiter_t, passwords_t
 from lb._speedups.base.pool cimport pool_t
 from lb._speedups.base.timers cimport lb_timer_t, timers_t
 from lb._speedups.io.conn cimport conn_t, loop_t
@@ -341,6 +342,11 @@ ctypedef struct settings_t:
     address_t destination        # where the client connected to, family 0 = its socket tells
     uint8_t log_level            # severity of its records + 1, 0 = that of their targets
     message_t *hints             # head of the 103 that is being gathered, NULL = none
+    password_waiter_t password   # what it has asked of a password,
+    uint8_t asked                # and how often
+    uint8_t waits                # what it is parked for: waits_for_t of relay/settings.pxd
+    uint32_t rule_at             # the rule of its list that is looked at next
+    uint32_t lax                 # verdict_t.lax there
     const rule_t *held           # the `tarpit` that holds it and says what is answered, NULL = none
 
 # --- mirroring: relay/mirror.pxd ---
@@ -435,6 +441,7 @@ ctypedef struct engine_t:
     uint64_t id_prefix           # of request ids
     uint64_t id_next
     # what rules look at and write to; good for one evaluation
+    passwords_t passwords
     view_t view
     eval_t eval
     log_view_t record            # PROGRAM_RECORD

@@ -1,8 +1,10 @@
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
-from libc.string cimport memcpy, strlen
+from libc.string cimport memchr, memcpy, strlen
 from lb._speedups.base.clock cimport clock_real_us
 from lb._speedups.base.pool cimport pool_give, pool_take
-from lb._speedups.policy.action cimport ACTION_REDIRECT, ACTION_REJECT
+from lb._speedups.policy.action cimport (
+    ACTION_REDIRECT, ACTION_REJECT, RULE_REDIRECT_APPEND_SLASH, RULE_REDIRECT_DROP_QUERY, RULE_REDIRECT_KEEP_QUERY,
+)
 from lb._speedups.policy.limit cimport plan_limit, plan_limit_t
 from lb._speedups.policy.plan cimport (
     FORWARDING_ID_RESPONSE, FRONTEND_FORWARDING, FRONTEND_MARKS_RESPONSE, REDIRECT_DROP_QUERY, REDIRECT_LOCATION,
@@ -15,7 +17,7 @@ from lb._speedups.proto.date cimport DATE_LEN, date_write
 from lb._speedups.proto.edit cimport edit_add
 from lb._speedups.proto.message cimport (
     FRAMING_LENGTH, MESSAGE_BLOCK, MESSAGE_RESPONSE, METHOD_HEAD, NAME_ACCEPT, NAME_CONTENT_TYPE, NAME_DATE,
-    NAME_LOCATION, NAME_OTHER, NAME_X_REQUEST_ID, message_add, message_reset, message_t,
+    NAME_LOCATION, NAME_OTHER, NAME_SET_COOKIE, NAME_X_REQUEST_ID, message_add, message_reset, message_t,
 )
 from lb._speedups.proto.status cimport status_reason
 from lb._speedups.relay.relay cimport (
@@ -460,9 +462,10 @@ cdef inline bint has_body(stream_t *st, const rule_t *rule, uint32_t first) noex
 cdef int redirect_by(stream_t *st, const rule_t *rule, uint32_t first, message_t *m) noexcept nogil:
     cdef location_t location
     cdef verdict_t verdict
+    cdef const text_t *cookie
     cdef uint8_t kind
     cdef ssize_t n
-    cdef int r
+    cdef int r, flags
     verdict.rule = rule
     kind = <uint8_t> rules_number(st, &verdict, first + 1, REDIRECT_LOCATION)
     location.p = m.block + MESSAGE_BLOCK - LOCATION_MAX
@@ -473,13 +476,26 @@ cdef int redirect_by(stream_t *st, const rule_t *rule, uint32_t first, message_t
     location.n = <size_t> n
     if kind == REDIRECT_SCHEME:
         append(&location, b"://", 3)
+    flags = rules_number(st, &verdict, first + 3, 0)
     if kind != REDIRECT_LOCATION:
-        r = append_target(st.request, kind, rules_number(st, &verdict, first + 3, 0) != 0, &location)
+        r = append_target(st.request, kind, flags & RULE_REDIRECT_DROP_QUERY, &location)
         if r != 0:
             return r
+        if flags & RULE_REDIRECT_APPEND_SLASH and location.n and location.p[location.n - 1] != c'/':
+            append(&location, b"/", 1)
+    elif flags & RULE_REDIRECT_KEEP_QUERY and st.request.query.len:
+        append(&location, b"&" if memchr(location.p, c'?', location.n) != NULL else b"?", 1)
+        append(&location, st.request.block + st.request.query.at, st.request.query.len)
+    if location.is_full:
+        return 414
     if not is_location(location.p, location.n):
         return 500
-    return 500 if message_add(m, NAME_LOCATION, b"Location", 8, location.p, location.n) != 0 else 0
+    if message_add(m, NAME_LOCATION, b"Location", 8, location.p, location.n) != 0:
+        return 500
+    if rule.nargs > first + 4 and arg_of(st, rule, first + 4).text.len:
+        cookie = &arg_of(st, rule, first + 4).text
+        return 500 if message_add(m, NAME_SET_COOKIE, b"Set-Cookie", 10, plan_text(st.plan.plan, cookie[0]), cookie.len) else 0
+    return 0
 
 
 # The fields that a rule says from its argument k on. 0, or 500: one is not possible.
@@ -566,6 +582,9 @@ cdef int made(stream_t *st, const rule_t *rule, uint32_t first, const rule_t *by
 
 
 cdef int reply_rule(stream_t *st, const verdict_t *verdict) noexcept nogil:
+    # `default_errorfiles`: whatever answers such an error.
+    if verdict.rule.action != ACTION_REDIRECT and not has_body(st, verdict.rule, 0):
+        return reply_denial(st, verdict.rule, 0, b"a rule answers with an error")
     return made(st, verdict.rule, 0, NULL, 0)
 
 

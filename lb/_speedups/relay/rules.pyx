@@ -49,6 +49,10 @@ cdef void rules_look(stream_t *st) noexcept nogil:
         rules_destination(st, &v.destination)
     v.listener_oid = st.client.link.listener_oid if has_link else 0
     v.requests = st.client.link.requests if has_link else 0
+    v.passwords = &e.passwords
+    e.passwords.told = &st.settings.password if st.settings != NULL else NULL
+    e.passwords.wanted = False
+    e.passwords.can_ask = False
     v.now_ms = e.now_ms
     v.now_us = e.now_us
     v.id = stream_id(st) if uses & PROGRAM_ID else NULL
@@ -80,6 +84,7 @@ cdef void rules_look(stream_t *st) noexcept nogil:
 
 cdef int rules_apply(stream_t *st, uint32_t ruleset, message_t *m, verdict_t *verdict) noexcept nogil:
     rules_look(st)
+    st.engine.passwords.can_ask = m == st.request
     return rules_run(&st.engine.eval, program_of(st.plan.plan), ruleset - 1, m, verdict)
 
 

@@ -7,7 +7,7 @@
 #
 # Interim answers. The fields of `early_hint` rules are gathered in one head, which leaves as a 103 as soon as the rules of the
 # list have been looked at, or the stream has to wait: settings_hint().
-from libc.stdint cimport uint16_t
+from libc.stdint cimport uint32_t
 
 from lb._speedups.policy.rule cimport verdict_t
 from lb._speedups.relay.relay cimport link_t, settings_t, stream_t
@@ -18,12 +18,27 @@ cdef enum:                       # places of the arguments of ACTION_SET_TIMEOUT
     TIMEOUT_TUNNEL
     TIMEOUTS
 
+cdef enum waits_for_t:           # settings_t.waits, of a parked stream
+    WAITS_FOR_NOTHING = 0        # of its own
+    WAITS_FOR_PASSWORD           # an answer of base/password.pxd, for PASSWORD_MS at most
+    WAITS_FOR_TIME               # the end of a pause
+
+cdef enum:
+    PASSWORD_MS = 10000
+
 # Carry out the rule of this verdict, of the family ACTIONS_STREAM; the view must still be that of the stream that was judged.
 # An expression that finds nothing sets nothing. 0, or -1: no memory, or a field that no head can have.
 cdef int settings_apply(stream_t *st, const verdict_t *verdict) noexcept nogil
 
 # Send the interim answer that was gathered, if there is one. 0, or -1: the connection failed.
 cdef int settings_hint(stream_t *st) noexcept nogil
+
+# How long the rule of this verdict, a pause, lasts; 0 = not at all.
+cdef uint32_t settings_pause(stream_t *st, const verdict_t *verdict) noexcept nogil
+
+# Have the password checked that rules wait for; the stream is to be parked, and is told (engine_step). 0, or -1: too many are
+# checked already.
+cdef int settings_ask(stream_t *st) noexcept nogil
 
 # What is set on the stream, from now on; NULL without memory.
 cdef settings_t *settings_of(stream_t *st) noexcept nogil

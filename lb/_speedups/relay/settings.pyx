@@ -1,13 +1,15 @@
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
+from lb._speedups.base.password cimport PASSWORD_WAIT, password_ask, password_forget
 from lb._speedups.base.pool cimport pool_give, pool_take
-from lb._speedups.io.sys cimport AF_INET, AF_INET6, IPPROTO_IP, IPPROTO_IPV6, IPPROTO_TCP, setsockopt
+from lb._speedups.io.sys cimport AF_INET, AF_INET6, IPPROTO_IP, IPPROTO_IPV6, IPPROTO_TCP, SOL_SOCKET, setsockopt
 from lb._speedups.policy.action cimport (
-    ACTION_EARLY_HINT, ACTION_SET_DST, ACTION_SET_DST_PORT, ACTION_SET_LOG_LEVEL, ACTION_SET_SRC, ACTION_SET_SRC_PORT,
-    ACTION_SET_TIMEOUT, ACTION_USE_SERVER,
+    ACTION_EARLY_HINT, ACTION_SET_DST, ACTION_SET_DST_PORT, ACTION_SET_FC_MARK, ACTION_SET_FC_TOS, ACTION_SET_LOG_LEVEL,
+    ACTION_SET_SRC, ACTION_SET_SRC_PORT, ACTION_SET_TIMEOUT, ACTION_USE_SERVER,
 )
 from lb._speedups.policy.expression cimport expr_run
+from lb._speedups.policy.hash cimport hash_mix
 from lb._speedups.policy.program cimport ARG_EXPR, ARG_INT, arg_t, program_of
 from lb._speedups.policy.rule cimport rule_arg, rule_number, rule_server
 from lb._speedups.policy.sample cimport (
@@ -19,11 +21,18 @@ from lb._speedups.proto.status cimport status_reason
 from lb._speedups.relay.relay cimport STREAM_QUIET
 from lb._speedups.relay.rules cimport rules_destination, rules_text
 
+cdef enum:
+    ASKED_MOST = 32              # passwords that one request may have checked
+
+
 cdef extern from "netinet/in.h" nogil:
-    enum: IP_TTL, IPV6_UNICAST_HOPS
+    enum: IP_TOS, IP_TTL, IPV6_TCLASS, IPV6_UNICAST_HOPS
 
 cdef extern from "netinet/tcp.h" nogil:
     enum: TCP_REPAIR
+
+cdef extern from "sys/socket.h" nogil:
+    enum: SO_MARK
 
 
 cdef settings_t *settings_of(stream_t *st) noexcept nogil:
@@ -31,6 +40,7 @@ cdef settings_t *settings_of(stream_t *st) noexcept nogil:
         st.settings = <settings_t *> pool_take(&st.engine.settings_pool)
         if st.settings != NULL:
             memset(st.settings, 0, sizeof(settings_t))
+            st.settings.password.answer = PASSWORD_WAIT    # nobody has answered yet
     return st.settings
 
 
@@ -217,7 +227,48 @@ cdef int settings_apply(stream_t *st, const verdict_t *verdict) noexcept nogil:
         return use_server(st, verdict)
     if action == ACTION_EARLY_HINT:
         return add_hint(st, verdict)
+    if action == ACTION_SET_FC_MARK or action == ACTION_SET_FC_TOS:
+        set_option(st, verdict)
     return 0
+
+
+# A number that stands for the client's network, so that one client's guesses do not keep others waiting: of IPv6 a /64 is one.
+cdef uint64_t network_of(const stream_t *st) noexcept nogil:
+    cdef uint64_t who = 0
+    memcpy(&who, st.address, 4 if st.family == AF_INET else 8)
+    return hash_mix(who ^ st.family)
+
+
+cdef int settings_ask(stream_t *st) noexcept nogil:
+    cdef settings_t *set_ = settings_of(st)
+    if set_ == NULL or set_.asked == ASKED_MOST:
+        st.engine.passwords.wanted = False
+        return -1
+    set_.asked += 1
+    set_.password.owner = st
+    return 0 if password_ask(&st.engine.passwords, &set_.password, network_of(st)) == PASSWORD_WAIT else -1
+
+
+cdef uint32_t settings_pause(stream_t *st, const verdict_t *verdict) noexcept nogil:
+    cdef int64_t ms
+    if not number_of(st, verdict, 0, &ms) or ms <= 0:
+        return 0
+    return <uint32_t> ms if ms < 0x7fffffff else 0x7fffffff
+
+
+# The client's connection and its packets, from here on.
+cdef void set_option(stream_t *st, const verdict_t *verdict) noexcept nogil:
+    cdef int fd = st.client.link.conn.fd
+    cdef int64_t number
+    cdef int value
+    if not number_of(st, verdict, 0, &number):
+        return
+    value = <int> <uint32_t> number
+    if verdict.rule.action == ACTION_SET_FC_MARK:
+        setsockopt(fd, SOL_SOCKET, SO_MARK, &value, sizeof(value))
+        return
+    setsockopt(fd, IPPROTO_IP, IP_TOS, &value, sizeof(value))
+    setsockopt(fd, IPPROTO_IPV6, IPV6_TCLASS, &value, sizeof(value))
 
 
 cdef void settings_free(stream_t *st) noexcept nogil:
@@ -225,6 +276,7 @@ cdef void settings_free(stream_t *st) noexcept nogil:
         return
     if st.settings.hints != NULL:
         pool_give(&st.engine.message_pool, st.settings.hints)
+    password_forget(&st.engine.passwords, &st.settings.password)
     pool_give(&st.engine.settings_pool, st.settings)
     st.settings = NULL
 

@@ -30,6 +30,7 @@ ACTIONS = {
     "deny": Kind(answer.deny),
     "reject": Kind(answer.reject, _REQUEST),
     "tarpit": Kind(answer.tarpit, _REQUEST),
+    "auth": Kind(answer.auth, _REQUEST),
     "silent_drop": Kind(answer.silent_drop),
     "return": Kind(answer.return_),
     "redirect": Kind(answer.redirect, _REQUEST),
@@ -69,6 +70,9 @@ ACTIONS = {
     "set_dst_port": Kind(stream.address("set_dst_port", Action.SET_DST_PORT, Type.SINT), _REQUEST),
     "early_hint": Kind(stream.early_hint, _REQUEST),
     "strict_mode": Kind(stream.strict_mode),
+    "pause": Kind(stream.pause, _REQUEST),
+    "set_fc_mark": Kind(stream.mark, _REQUEST),
+    "set_fc_tos": Kind(stream.tos, _REQUEST),
 }
 
 COMPANIONS = {"table": ("track",), "as": ("track",)}

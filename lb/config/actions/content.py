@@ -173,6 +173,8 @@ def _of_group(rule: RuleContext, action: str, name: str, status: int) -> Made | 
     if str(status) not in groups[name]:
         rule.wrong((action, "errorfiles"), f"'http_errors.{name}' has no page for {status}", "write one there")
         return None
+    if rule.scope.names.folder is None:  # files are not looked at
+        return Made(Action.RETURN, [])
     made = page(rule.quiet(), str(status), groups[name][str(status)])
     if made.number is not Action.RETURN:
         rule.wrong(

@@ -54,3 +54,6 @@ class Action(IntEnum):
     USE_SERVER = 0x707
     EARLY_HINT = 0x708
     STRICT_MODE = 0x709
+    PAUSE = 0x70A
+    SET_FC_MARK = 0x70B
+    SET_FC_TOS = 0x70C

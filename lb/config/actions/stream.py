@@ -1,5 +1,6 @@
 """Actions that say how a stream goes on: its timeouts, log level, addresses, server."""
 
+import socket
 from collections.abc import Callable
 from typing import get_args
 
@@ -54,25 +55,65 @@ def early_hint(rule: RuleContext, given: object) -> Made:
     return Made(Action.EARLY_HINT, [rule.name(("early_hint", 0), name), rule.text(path, value, check.field_value)])
 
 
+def pause(rule: RuleContext, given: object) -> Made:
+    """`pause: 100ms`, or an expression of milliseconds."""
+    return Made(Action.PAUSE, [_time(rule, ("pause",), given)])
+
+
+def mark(rule: RuleContext, given: object) -> Made:
+    """`set_fc_mark: 7`, or an expression."""
+    if rule.scope.names.folder is not None and not _may_mark():
+        rule.wrong(("set_fc_mark",), "'set_fc_mark': this process may not mark packets", "it needs CAP_NET_ADMIN")
+    return Made(Action.SET_FC_MARK, [_number(rule, "set_fc_mark", given, 2**32 - 1)])
+
+
+def tos(rule: RuleContext, given: object) -> Made:
+    """`set_fc_tos: 16`, or an expression."""
+    return Made(Action.SET_FC_TOS, [_number(rule, "set_fc_tos", given, 255)])
+
+
+def _number(rule: RuleContext, action: str, given: object, most: int) -> Arg:
+    if isinstance(given, str) and not given.startswith("0x"):
+        return _sample(rule, (action,), given, Type.SINT)
+    try:
+        number = int(given, 16) if isinstance(given, str) else int(str(given))
+    except ValueError:
+        rule.wrong((action,), f"'{action}': '{given}' is no number")
+        return Arg(ARG_NONE)
+    if not 0 <= number <= most:
+        rule.wrong((action,), f"'{action}' is {number}; 0 to {most} are possible")
+    return Arg(ARG_INT, number)
+
+
+def _may_mark() -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as sock:
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, 0)
+        except PermissionError:
+            return False
+    return True
+
+
 def strict_mode(rule: RuleContext, given: object) -> Made:
     """`strict_mode: true` or `false`."""
     assert isinstance(given, bool)
     return Made(Action.STRICT_MODE, [Arg(ARG_INT, int(given))])
 
 
-def _time(rule: RuleContext, path: tuple[str, str], given: object) -> Arg:
+def _time(rule: RuleContext, path: tuple[str, ...], given: object) -> Arg:
     if given is UNSET:
         return Arg(ARG_NONE)
     assert isinstance(given, str)
+    label = ".".join(path)
     try:
         ms = duration_ms(given)
     except UnitError as error:
         if given[:1].isdigit():
-            rule.wrong(path, f"'{path[0]}.{path[1]}': '{given}' {error}")
+            rule.wrong(path, f"'{label}': '{given}' {error}")
             return Arg(ARG_NONE)
         return _sample(rule, path, given, Type.SINT)
     if ms == 0:
-        rule.wrong(path, f"'{path[0]}.{path[1]}' is 0", "a timeout has at least 1ms")
+        rule.wrong(path, f"'{label}' is 0", "it has at least 1ms")
     return Arg(ARG_INT, ms)
 
 

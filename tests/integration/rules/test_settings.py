@@ -223,3 +223,39 @@ def test_an_edit_that_is_not_possible_may_be_left_out(stage: Stage) -> None:
     (request,) = [*server.requests, *other.requests]
     assert (request.target, request.value("x-y")) == ("/a?lax=1", b"z")
     assert client.get("/a").status == 500  # strict again
+
+
+def test_a_pause_holds_the_request_and_nothing_else(stage: Stage) -> None:
+    rules = [
+        {"set_header": ["x-n", "%[req.hdr(x-n)]1"]},
+        {"pause": "300ms", "if": "{ path /slow }"},
+        {"pause": "req.hdr(x-ms)", "if": "{ path /asked }"},
+        {"set_header": ["x-n", "%[req.hdr(x-n)]2"]},
+    ]
+    server, other = ruled(stage, {"rules": rules}, {"rules": [{"pause": "50ms", "if": "{ path /slow }"}]})
+    slow, quick = stage.client(), stage.client()
+    begin = time.monotonic()
+    slow.send(ask("/slow", method="POST", body=b"x" * 5000))
+    assert quick.get("/").status == 200
+    assert quick.get("/asked", "X-Ms: 0").status == 200
+    assert quick.get("/asked", "X-Ms: x").status == 200
+    assert time.monotonic() - begin < 0.3
+    assert slow.response().status == 200
+    assert time.monotonic() - begin >= 0.34
+    paused = next(each for each in (*server.requests, *other.requests) if each.target == "/slow")
+    assert (paused.value("x-n"), paused.body) == (b"12", b"x" * 5000)  # no rule was looked at twice
+
+
+def test_a_client_that_leaves_in_a_pause_is_let_go(stage: Stage) -> None:
+    server, _ = ruled(stage, {"rules": [{"pause": "60s"}]})
+    client = stage.client()
+    client.send(ask("/"))
+    client.close()
+    assert stage.record().state == "CR"
+    assert not server.requests
+
+
+def test_the_mark_of_packets(stage: Stage) -> None:
+    ruled(stage, {"rules": [{"set_fc_tos": 16}, {"set_fc_tos": "req.hdr(x-tos)", "if": "{ req.hdr(x-tos) -m found }"}]})
+    assert stage.client().get("/").status == 200
+    assert stage.client().get("/", "X-Tos: 8").status == 200

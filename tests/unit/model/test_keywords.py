@@ -21,6 +21,7 @@ DOCUMENT: dict[str, Any] = {
     },
     "defaults": {"timeouts": {}, "x_forwarded": ["proto"]},
     "tables": {"t": {"key": "ip", "size": "1k"}},
+    "userlists": {"l": {"users": {"u": {"insecure_password": "p"}}}},
     "limits": {"l": {"rate": "1/s"}},
     "frontends": {
         "web": {
@@ -108,6 +109,8 @@ PLACES: dict[str, tuple[str | int, ...]] = {
     "SetTimeout": ("frontends", "web", "rules", 3, "set_timeout"),
     "Deny": ("frontends", "web", "rules", 4, "deny"),
     "Page": ("frontends", "web", "errors", "503"),
+    "UserList": ("userlists", "l"),
+    "User": ("userlists", "l", "users", "u"),
     "Backend": ("backends", "app"),
     "Balance": ("backends", "app", "balance"),
     "Check": ("backends", "app", "check"),
