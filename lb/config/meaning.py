@@ -26,6 +26,7 @@ from lb.config.health import (
 )
 from lb.config.limits import LimitCompiler
 from lb.config.logmeaning import review_logs
+from lb.config.persistence import PersistenceCompiler
 from lb.config.routing import RouteReview
 from lb.config.rules import RuleCompiler, check_pages, names_of
 from lb.config.secret import NO_REFERENCE, is_reference
@@ -84,6 +85,9 @@ OBJECTS_MAX = 65_535
 TABLE_MAX = 1_048_576
 RING_SCALE = 16
 MAGLEV_MAX = 6_553
+
+# What only backends of mode http have.
+_PERSISTENCE = ("cookie", "stick", "persist", "force_persist", "ignore_persist")
 
 # Bytes of a body that wait in memory for each copy of a request.
 MIRROR_BODY_MAX = 16 << 20
@@ -159,14 +163,15 @@ class Review:
         check_pages(compiler, self.configuration)
         self._groups(("defaults",), "defaults", self.configuration.defaults.errorfiles)
         shared = shared_slots(self.configuration)
+        persistence = PersistenceCompiler(self.configuration.tables, compiler.program, self.findings.append)
         for noun, proxies in (("frontend", self.configuration.frontends), ("backend", self.configuration.backends)):
             for name, proxy in proxies.items():
                 path: Path = (f"{noun}s", name)
                 mode = self._mode_of(name, proxy) if isinstance(proxy, Backend) else proxy.mode
                 self._groups(path, f"{noun} '{name}'", proxy.errorfiles)
                 if mode in ("tcp", "udp"):
-                    for word in ("acls", "rules", "response_rules", "errors", "errorfiles", "limits"):
-                        if getattr(proxy, word):
+                    for word in ("acls", "rules", "response_rules", "errors", "errorfiles", "limits", *_PERSISTENCE):
+                        if getattr(proxy, word, UNSET) not in (UNSET, False, (), {}):
                             message = f"'{word}' needs mode http"
                             self._report((*path, word), f"{noun} '{name}'", message, "remove it", at_key=True)
                     continue
@@ -181,6 +186,8 @@ class Review:
                     errors=proxy.errors,
                     slots=slots(proxy) if isinstance(proxy, Frontend) else shared,
                 )
+                if isinstance(proxy, Backend):
+                    persistence.compile(name, proxy, *compiler.scope)
 
     def _groups(self, path: Path, subject: str, given: str | tuple[str, ...]) -> None:
         """Look the groups of error pages up that are named."""

@@ -41,6 +41,7 @@ from lb.config.part import (
     Part,
     Server,
 )
+from lb.config.persistence import PersistenceCompiler, PersistenceRow
 from lb.config.routerows import KEYS, KeyRow, MirrorRow, PlaceRow, RedirectRow, ReplyRow, RouteRow, SplitRow, Tables
 from lb.config.routing import mirrored_to
 from lb.config.rules import RuleCompiler, Sets, check_pages, judges_paths, looks_at_tlvs, names_of
@@ -168,6 +169,7 @@ class BackendRow(NamedTuple):
     udp_requests: int = 0
     rules: Sets = Sets(0, 0)
     limits: tuple[int, ...] = ()
+    persistence: PersistenceRow | None = None
 
 
 class ServerRow(NamedTuple):
@@ -333,6 +335,7 @@ class _Compiler:
         self.userlists = userlist_rows(configuration.userlists, folder, self.findings.append)
         self.shared_slots = shared_slots(configuration)
         self.logs = Logs(configuration, names, self.rules.program.expression)
+        self.persistence = PersistenceCompiler(configuration.tables, self.rules.program, self.findings.append)
         self.judges_paths = any(map(judges_paths, configuration.backends.values()))
         self.addresses = self._addresses()
         self.frontends = [self._frontend(name, each) for name, each in configuration.frontends.items()]
@@ -399,9 +402,7 @@ class _Compiler:
             list(self.sockets),
             part.workers,
             _or(process.max_idle, UNLIMITED),
-            self.rules.program.rows
-            if self.rules.program.rows.rulesets or self.rules.program.rows.exprs or limits
-            else None,
+            self.rules.program.rows if self._has_program(limits) else None,
             len(part.tables),
             limits,
             userlists=self.userlists,
@@ -438,6 +439,11 @@ class _Compiler:
         except SecretError as error:
             self.findings.append(Finding(("global", "http", "token"), "global", f"http.token {error}"))
         return HttpAdmin(address.host, address.port, token)
+
+    def _has_program(self, limits: list[LimitRow]) -> bool:
+        is_asked = any(row.persistence is not None for row, _ in self.backends)
+        rows = self.rules.program.rows
+        return bool(rows.rulesets or rows.exprs or limits or is_asked)
 
     def _limits(self, rows: list[LimitRow]) -> tuple[LimitPart, ...]:
         return tuple(
@@ -606,6 +612,7 @@ class _Compiler:
                 slots=self.shared_slots,
             ),
             self.limits.list_of(backend.limits),
+            self.persistence.compile(name, backend, *self.rules.scope) if backend.mode == "http" else None,
         )
         return row, Backend(
             object=number,
@@ -654,6 +661,7 @@ class _Compiler:
                 _hash64(repr((raw, options, flags, _send_proxy(server))).encode()),
                 _pool(server.pool),
                 _send_proxy(server),
+                b"" if server.cookie is UNSET else server.cookie.encode(),
             )
         )
         return Server(

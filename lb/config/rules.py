@@ -101,6 +101,7 @@ class RuleCompiler:
         self._line_of = line_of
         self._checked: list[PageGiven] = []
         self.program = Program()
+        self.scope: tuple[Names, Mapping[str, tuple[Test, ...]]] = names, {}  # of the proxy that was compiled last
         self._report = report
 
     def compile(
@@ -111,6 +112,7 @@ class RuleCompiler:
         self._path, self._subject = path, subject
         compiled: dict[str, tuple[Test, ...]] = {}
         self._names = replace(self.names, acls=compiled)
+        self.scope = self._names, compiled
         for name, given in acls.items():
             compiled[name] = self._acl(name, given)  # which may ask those before it
         scope = Scope(self._names, self.program, compiled, tarpit_ms, is_frontend, str(path[1]), self.groups, slots)

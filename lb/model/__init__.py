@@ -8,9 +8,11 @@ from lb.model.connection import Pool
 from lb.model.frontend import Bind, Frontend, FrontendLog
 from lb.model.limit import Limit
 from lb.model.mirror import Mirror
+from lb.model.persistence import PersistenceCookie, Stick
 from lb.model.process import Admin, ErrorLog, Global, HttpAdmin, Log
 from lb.model.proxy import AcceptProxy, SendProxy
 from lb.model.routing import Match, Redirect, Reply, Route, RouteTimeouts, Sticky
+from lb.model.table import Table
 from lb.model.traffic import BackendTimeouts, Debug, Defaults, FrontendTimeouts, Keepalive, Timeouts
 
 __all__ = [
@@ -39,6 +41,7 @@ __all__ = [
     "Match",
     "Mirror",
     "Page",
+    "PersistenceCookie",
     "Pool",
     "Redirect",
     "Reply",
@@ -48,6 +51,8 @@ __all__ = [
     "SendProxy",
     "Server",
     "Step",
+    "Stick",
     "Sticky",
+    "Table",
     "Timeouts",
 ]

@@ -20,6 +20,7 @@ from lb.model.connection import (
 )
 from lb.model.kinds import Duration, Name, Text
 from lb.model.limit import LIMITS, LimitNames
+from lb.model.persistence import Condition, PersistenceCookie, Stick
 from lb.model.proxy import Sending, SendProxy
 from lb.model.rule import Acl, Rule
 from lb.model.traffic import BackendTimeouts, Debug, Keepalive, Retries
@@ -196,6 +197,14 @@ class Server(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
             extra={"noun": "PROXY version"},
         ),
     ] = UNSET
+    cookie: Annotated[
+        Text | UnsetType,
+        Meta(
+            description="Its value in the backend's persistence cookie; servers that share one stand in for each other. A server "
+            "without one takes the cookie back.",
+            examples=["s1"],
+        ),
+    ] = UNSET
     debug: Annotated[Debug | UnsetType, Meta(description="Test devices.", extra={"hidden": True})] = UNSET
 
 
@@ -266,6 +275,47 @@ class Backend(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     limits: Annotated[LimitNames, Meta(description=LIMITS, extra={"kind": "list", "item": "per_client"})] = ()
     errors: Pages = {}
     errorfiles: ErrorFiles = ()
+    cookie: Annotated[
+        PersistenceCookie | UnsetType,
+        Meta(
+            description="Bring clients back to their server by a cookie (mode http).",
+            examples=["{name: SRV, indirect: true}"],
+        ),
+    ] = UNSET
+    stick: Annotated[
+        tuple[Stick, ...],
+        Meta(
+            description="Bring clients back to their server by a stick table (mode http).",
+            extra={"kind": "list", "item": "{on: src, table: clients}"},
+        ),
+    ] = ()
+    persist: Annotated[
+        bool,
+        Meta(
+            description="Lead clients back to a server that is down too, and let connecting decide (HAProxy's `option persist`)."
+        ),
+    ] = False
+    force_persist: Annotated[
+        Condition,
+        Meta(
+            description="Conditions under which a client is led to its server even if that is down, to try it before others do.",
+            examples=["{ src 10.0.0.0/8 }"],
+        ),
+    ] = ()
+    ignore_persist: Annotated[
+        Condition,
+        Meta(
+            description="Conditions under which cookies are neither believed nor set.",
+            examples=["{ path_beg /static }"],
+        ),
+    ] = ()
+    redispatch: Annotated[
+        bool,
+        Meta(
+            description="A request whose server cannot be reached goes to another one with its last retry; `false`: only ever to "
+            "the one that a cookie or a stick table names."
+        ),
+    ] = True
     allbackups: Annotated[bool, Meta(description="When backups are used, use all of them, not only the first.")] = False
     timeouts: Annotated[BackendTimeouts, Meta(description="How long to wait for servers.")] = BackendTimeouts()
     retries: Annotated[

@@ -19,6 +19,7 @@ from lb._speedups.policy.plan cimport (
     plan_split_t, plan_t, plan_texts, route_edge_t, route_host_t, route_node_t, route_table_t, text_t,
 )
 from lb._speedups.policy.limit cimport plan_limit, plan_limit_t
+from lb._speedups.policy.persistence cimport persistence_t, stick_t
 from lb._speedups.policy.plan cimport limit_list_t, plan_socket, plan_socket_t
 from lb._speedups.policy.route cimport route_hash
 
@@ -279,6 +280,40 @@ cdef class LimitLists:
         out.n = len(limits)
 
 
+cdef place_persistence(Image image, row):
+    """Take room for what a backend persists by; put_persistence() fills it."""
+    if row is None:
+        return 0, 0, 0
+    at = image.place(1, sizeof(persistence_t))
+    return at, image.place(len(row.sticks), sizeof(stick_t)), image.place(len(row.exceptions), sizeof(stick_t))
+
+
+cdef put_sticks(Image image, uint32_t at, rows, list tables):
+    cdef stick_t *out = <stick_t *> (image.base + at)
+    for i, row in enumerate(rows):
+        out[i].table_at = tables[row.table] if row.table >= 0 else 0
+        out[i].flags = row.flags
+        out[i].expr = row.expr
+        out[i].cond = row.cond
+
+
+cdef put_persistence(Image image, place, row, list tables):
+    cdef persistence_t *out
+    at, sticks_at, exceptions_at = place
+    out = <persistence_t *> (image.base + <uint32_t> at)
+    image.text(&out.name, row.name)
+    image.text(&out.tail, row.tail)
+    image.text(&out.removal, row.removal)
+    out.flags = row.flags
+    out.max_idle_s = row.max_idle_s
+    out.max_life_s = row.max_life_s
+    out.sticks_at, out.sticks = sticks_at, len(row.sticks)
+    out.exceptions_at, out.exceptions = exceptions_at, len(row.exceptions)
+    out.forces = row.forces
+    put_sticks(image, sticks_at, row.sticks, tables)
+    put_sticks(image, exceptions_at, row.exceptions, tables)
+
+
 cdef put_limits(Image image, plan_t *p, list rows, LimitLists lists, list oids, list tables):
     cdef uint32_t *flat = <uint32_t *> (<char *> p + p.limit_lists_at)
     cdef plan_limit_t *out
@@ -518,7 +553,7 @@ cdef put_targets(Image image, plan_t *p, rows, Routing routing):
         reply.headers = len(row.headers)
 
 
-cdef put_backends(Image image, plan_t *p, list rows, list oids, list offsets, LimitLists limits):
+cdef put_backends(Image image, plan_t *p, list rows, list oids, list offsets, LimitLists limits, list persistences):
     cdef plan_backend_t *out
     for i, row in enumerate(rows):
         out = plan_backend(p, i)
@@ -543,6 +578,9 @@ cdef put_backends(Image image, plan_t *p, list rows, list oids, list offsets, Li
         out.udp_requests = row.udp_requests
         out.request_rules, out.response_rules, out.errors = row.rules
         limits.put(&out.limits, row.limits)
+        if row.persistence is not None:
+            out.persistence_at = persistences[i][0]
+            put_persistence(image, persistences[i], row.persistence, offsets[len(rows):])
 
 
 cdef put_servers(Image image, plan_t *p, list rows, list oids):
@@ -689,6 +727,7 @@ def build(generation, rows, oids, offsets):
     for row in rows.listeners:
         image.place_netset(row.proxies)
     places = [place_forwarding(image, row) for row in rows.frontends]
+    persistences = [place_persistence(image, row.persistence) for row in rows.backends]
     program = place_program(image, rows.program) if rows.program is not None else None
     users = place_users(image, rows.userlists) if rows.userlists else None
     image.allocate()
@@ -729,7 +768,7 @@ def build(generation, rows, oids, offsets):
     put_targets(image, p, rows, routing)
     for i, text in enumerate(routing.texts):
         image.text(plan_texts(p, i), text)
-    put_backends(image, p, rows.backends, oids, offsets, limits)
+    put_backends(image, p, rows.backends, oids, offsets, limits, persistences)
     put_servers(image, p, rows.servers, oids)
     put_names(p, rows)
     put_mirrors(p, rows.mirrors)

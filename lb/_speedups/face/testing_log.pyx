@@ -175,6 +175,9 @@ cdef class Lines:
         termination = f.get("termination", "--").encode()
         v.end_cause = termination[0]
         v.end_phase = termination[1]
+        if len(termination) == 4:
+            v.cookie = termination[2]
+            v.set_cookie = termination[3]
         v.http10 = f.get("http10", False)
         v.is_tls = f.get("is_tls", False)
         v.redispatched = f.get("redispatched", False)

@@ -175,8 +175,9 @@ cdef uint32_t balance_pick(
     balance_t *b, uint32_t avoid, bint keyed, uint32_t hash, counters_t *rows
 ) noexcept nogil
 
-# Book the stream on member `index` of b, whatever its turn, its weight or whether it is a backup. False: it is down.
-cdef bint balance_take(balance_t *b, uint32_t index, counters_t *rows) noexcept nogil
+# Book the stream on member `index` of b, whatever its turn, its weight or whether it is a backup. False: it is down, and that
+# matters.
+cdef bint balance_take(balance_t *b, uint32_t index, bint even_down, counters_t *rows) noexcept nogil
 
 # The stream leaves member `index` of b: undo the booking.
 cdef void balance_leave(balance_t *b, uint32_t index, counters_t *rows) noexcept nogil

@@ -381,19 +381,19 @@ cdef uint32_t balance_pick(
     return oid
 
 
-cdef bint balance_take(balance_t *b, uint32_t index, counters_t *rows) noexcept nogil:
+cdef bint balance_take(balance_t *b, uint32_t index, bint even_down, counters_t *rows) noexcept nogil:
     cdef balance_gate_t *gate = balance_gate(b)
-    cdef bint is_up
+    cdef bint taken
     if index >= b.size or gate_take(balance_mapping(b), gate) != 0:
         return False
-    is_up = not balance_members(b)[index].flags & BALANCE_DOWN
-    if is_up:
+    taken = even_down or not balance_members(b)[index].flags & BALANCE_DOWN
+    if taken:
         if gate.counts != 0:
             book_locked(b, index, rows, 1)
         else:
             rows[balance_entries(b)[index].oid].cur += 1
     lock_give(&gate.lock)
-    return is_up
+    return taken
 
 
 # ---- who is usable, and the tables: supervisor ----

@@ -187,7 +187,7 @@ cdef char *put_pair_of_letters(char *p, const log_view_t *v, uint32_t flags, bin
         p = put_char(p, 34)
     p = put_char(put_char(p, v.end_cause), v.end_phase)
     if with_cookie:
-        p = put_text(p, b"--")
+        p = put_char(put_char(p, v.cookie if v.cookie else 45), v.set_cookie if v.set_cookie else 45)
     if flags & LOGOP_NULL:
         p = put_char(p, 34)
     return p

@@ -47,6 +47,8 @@ ctypedef struct log_end_t:      # an end of a connection
 ctypedef struct log_view_t:      # what relay knows when a stream ends
     uint8_t mode                 # MODE_*: the keys of a JSON line
     char end_cause               # termination state, first letter: - C S P R I D L U K c s
+    char cookie                  # third: N I D V E O U; 0 = the backend has no persistence cookie (printed -)
+    char set_cookie              # fourth: N P D I R U
     char end_phase               # second: - R Q C H D L T
     uint8_t http10               # request version 1.0
     uint8_t is_tls               # the client came by TLS: `~` behind the frontend's name

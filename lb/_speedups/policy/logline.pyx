@@ -77,7 +77,7 @@ cdef size_t logline_http(logline_t *state, const log_view_t *v, char *dst, size_
     p = put_char(put_int(p, v.status if v.status else -1), 32)
     p = put_text(put_uint(p, v.bytes_out), b" - - ")
     p = put_char(put_char(p, v.end_cause), v.end_phase)
-    p = put_text(p, b"--")
+    p = put_char(put_char(p, v.cookie if v.cookie else 45), v.set_cookie if v.set_cookie else 45)
     p = put_text(put_counts(p, v), b" \"")
     if v.has_request:
         p = put_char(put_hashed(p, p + METHOD_WIDTH, v.method), 32)

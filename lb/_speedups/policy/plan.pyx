@@ -6,6 +6,7 @@ from lb._speedups.policy.hash cimport HASH_SDBM, HASH_XXH3
 from lb._speedups.policy.limit_check cimport limit_list_fits, limits_check
 from lb._speedups.policy.logformat_check cimport logformat_check
 from lb._speedups.policy.netset cimport netset_check
+from lb._speedups.policy.persistence_check cimport persistence_check
 from lb._speedups.policy.program_check cimport program_check, program_has
 from lb._speedups.policy.route cimport route_check, route_hash
 from lb._speedups.policy.users_check cimport users_check
@@ -130,6 +131,8 @@ cdef int check_backends(const plan_t *p) noexcept nogil:
                 or not program_has(p, backend.errors):
             return -1
         if not limit_list_fits(p, backend.limits) or (backend.limits.n and backend.mode != MODE_HTTP):
+            return -1
+        if persistence_check(p, backend) or (backend.persistence_at and backend.mode != MODE_HTTP):
             return -1
     return 0
 

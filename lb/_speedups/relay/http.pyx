@@ -29,6 +29,7 @@ from lb._speedups.relay.forward cimport forward_request, forward_response
 from lb._speedups.relay.limited cimport limited_fields, limited_take
 from lb._speedups.relay.link cimport link_flush, link_window_drop, side_deadline
 from lb._speedups.relay.mirror cimport mirror_add, mirror_choose, mirror_copy, mirror_is_whole, mirror_restart
+from lb._speedups.relay.persist cimport persist_request, persist_response, persist_store
 from lb._speedups.relay.relay cimport (
     FAULT_CLOSED, FAULT_ERROR, FAULT_RESET, FAULT_SYNTAX, INTERIM_MAX, LINK_CLOSE, LINK_EARLY, LINK_HEARD, LINK_PARKS,
     OFFER_ABORT, OFFER_DATA, OFFER_END, OFFER_MEMORY, OFFER_WAIT, PHASE_ASSIGN, PHASE_BODY,
@@ -345,6 +346,8 @@ cdef void enter_by_rules(stream_t *st) noexcept nogil:
     if UNLIKELY(mirror != 0):
         mirror_choose(st, plan_mirror(st.plan.plan, mirror - 1))
     side_deadline(&st.client, 0, 0)
+    if UNLIKELY(st.backend.persistence_at != 0):
+        persist_request(st)
     assigned(st, server_assign(st, False))
 
 
@@ -872,11 +875,16 @@ cdef int response_head(stream_t *st) noexcept nogil:
             server_own(st)
         if UNLIKELY(st.server.link.flags & LINK_EARLY):
             server_met(st)
+        if UNLIKELY(st.backend.persistence_at != 0) and not st.flags & STREAM_COPY:
+            persist_store(st)
         st.status = m.status
         if UNLIKELY((st.backend.response_rules | st.frontend.response_rules | st.frontend.response_captures) != 0):
             if not judge_response(st, m):
                 return PUMP_GONE
             st.status = m.status              # as rules have left it
+        if UNLIKELY(st.backend.persistence_at != 0) and not st.flags & STREAM_COPY and persist_response(st, m) != 0:
+            fail(st, 500, b"the answer leaves no room for a persistence cookie", c'P', c'H')
+            return PUMP_GONE
         if UNLIKELY((st.frontend.flags & FRONTEND_MARKS_RESPONSE) != 0) and forward_response(st, m) != 0:
             fail(st, 500, b"rules have left no room for what is added to the answer", c'P', c'H')
             return PUMP_GONE

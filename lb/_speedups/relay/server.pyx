@@ -11,6 +11,9 @@ from lb._speedups.policy.balance cimport (
     balance_entries, balance_has_other, balance_leave, balance_pick, balance_t, balance_take, balance_usable,
 )
 from lb._speedups.policy.hashkey cimport hashkey_find
+from lb._speedups.policy.persistence cimport (
+    PERSIST_DOWN, PERSIST_NO_REDISPATCH, PERSISTED_FORCED, persistence_of, persistence_t,
+)
 from lb._speedups.policy.plan cimport (
     KEY_NONE, LINK_MUX, LINK_TWISTED, LOGS_ENDS, REUSE_NEVER, plan_backend_t, plan_server, plan_server_by_oid,
     plan_server_t,
@@ -18,6 +21,7 @@ from lb._speedups.policy.plan cimport (
 from lb._speedups.relay.dial cimport dial
 from lb._speedups.relay.idle cimport idle_find, idle_keep, idle_rouse, idle_terms
 from lb._speedups.relay.link cimport link_close, link_deadline, link_quiet, link_take, link_unlist, side_deadline
+from lb._speedups.relay.persist cimport persist_forget
 from lb._speedups.relay.proxied cimport proxied_greet
 from lb._speedups.relay.relay cimport (
     LINK_CLOSE, LINK_EARLY, LINK_IDLE, LINK_SERVER, PHASE_ASSIGN, PHASE_CONNECT, STREAM_COPY, STREAM_DEFERRED,
@@ -159,7 +163,21 @@ cdef int open_link(stream_t *st, const plan_server_t *s) noexcept nogil:
 cdef bint take_named(stream_t *st) noexcept nogil:
     cdef const plan_server_t *s = plan_server(st.plan.plan, st.settings.use_server - 1)
     cdef const plan_server_t *first = plan_server(st.plan.plan, st.backend.servers_at)
-    if not balance_take(balance_of(st), <uint32_t> (s - first), st.engine.rows):
+    if not balance_take(balance_of(st), <uint32_t> (s - first), False, st.engine.rows):
+        return False
+    st.flags |= STREAM_PICKED
+    st.server_at = s
+    return True
+
+
+# The server that the client had, if it may be used.
+cdef bint take_again(stream_t *st) noexcept nogil:
+    cdef const persistence_t *p = persistence_of(st.plan.plan, st.backend)
+    cdef const plan_server_t *s = plan_server_by_oid(st.plan.plan, st.persisted.server)
+    cdef const plan_server_t *first = plan_server(st.plan.plan, st.backend.servers_at)
+    cdef bint even_down = p.flags & PERSIST_DOWN or st.persisted.flags & PERSISTED_FORCED
+    if not balance_take(balance_of(st), <uint32_t> (s - first), even_down, st.engine.rows):
+        persist_forget(st)                    # it went down in between
         return False
     st.flags |= STREAM_PICKED
     st.server_at = s
@@ -175,6 +193,8 @@ cdef int server_assign(stream_t *st, bint fresh) noexcept nogil:
     if st.assigned_ms == 0:
         st.assigned_ms = e.now_ms
     if UNLIKELY(st.settings != NULL) and st.settings.use_server != 0 and st.failed_oid == 0 and take_named(st):
+        return server_connect(st, fresh)
+    if UNLIKELY(st.persisted.server != 0) and take_again(st):
         return server_connect(st, fresh)
     if st.backend.key.source != KEY_NONE:
         keyed = hashkey_find(st.plan.plan, &st.backend.key, st.request, st.family, st.address, &hash)
@@ -265,7 +285,6 @@ cdef int connected(stream_t *st) noexcept nogil:
 cdef int server_failed(stream_t *st) noexcept nogil:
     cdef engine_t *e = st.engine
     cdef uint32_t oid = st.server_at.oid
-    cdef uint64_t pause
     e.rows[oid].err_conn += 1
     e.rows[st.backend.oid].err_conn += 1
     if st.server.link != NULL:
@@ -275,20 +294,35 @@ cdef int server_failed(stream_t *st) noexcept nogil:
         st.server.link = NULL
         st.server.codec = NULL
     uncount(st)
-    if st.retries >= stream_retries(st) or balance_usable(balance_of(st)) == 0:
+    if st.retries >= stream_retries(st) or (balance_usable(balance_of(st)) == 0 and st.persisted.server == 0):
         return SERVER_NONE
     st.retries += 1
     e.rows[oid].retries += 1
     e.rows[st.backend.oid].retries += 1
+    if UNLIKELY(st.persisted.server != 0) and is_faithful(st):
+        return pause(st)
     st.failed_oid = oid
     if balance_has_other(balance_of(st), oid):
         return server_assign(st, False)
-    # Nobody else to ask: leave the server a moment (HAProxy's turnaround).
-    pause = stream_connect_ms(st)
-    if pause == 0 or pause > TURNAROUND_MS:
-        pause = TURNAROUND_MS
+    return pause(st)                          # nobody else to ask
+
+
+# Whether it asks its own server again: until its last attempt, which may go to another one.
+cdef bint is_faithful(stream_t *st) noexcept nogil:
+    if st.retries < stream_retries(st) or st.persisted.flags & PERSISTED_FORCED \
+            or persistence_of(st.plan.plan, st.backend).flags & PERSIST_NO_REDISPATCH:
+        return True
+    persist_forget(st)
+    return False
+
+
+# Leave the server a moment (HAProxy's turnaround).
+cdef int pause(stream_t *st) noexcept nogil:
+    cdef uint64_t ms = stream_connect_ms(st)
+    if ms == 0 or ms > TURNAROUND_MS:
+        ms = TURNAROUND_MS
     st.flags |= STREAM_DEFERRED
-    side_deadline(&st.client, e.now_ms, pause)
+    side_deadline(&st.client, st.engine.now_ms, ms)
     return SERVER_WAIT
 
 

@@ -17,6 +17,9 @@ from lb._speedups.policy.logline cimport (
     LOGLINE_CAP, log_end_t, log_view_t, logline_http, logline_json, logline_tcp, slice_t,
 )
 from lb._speedups.policy.regexes cimport regexes_free
+from lb._speedups.policy.persistence cimport (
+    PERSIST_INDIRECT, PERSIST_INSERT, PERSIST_PREFIX, PERSIST_REWRITE, persistence_of,
+)
 from lb._speedups.policy.plan cimport (
     FRONTEND_FORWARDING, FRONTEND_LOG, ID_HEX32, ID_UUID4, LOGS_ENDS, LOGS_NO_NORMAL, LOGS_NO_NULL, LOGS_SEPARATE,
     LOG_JSON, LOG_LOOKS, LOG_NUMBERED, LOG_PROGRAM, LOG_SKIP_ERRORS, LOG_SKIP_NORMAL, MODE_HTTP, plan_forwarding,
@@ -214,6 +217,12 @@ cdef inline slice_t span_slice(const message_t *m, span_t at) noexcept nogil:
     return s
 
 
+# Whether records tell of its cookies, as HAProxy's do: not of those that are only read.
+cdef bint has_cookie(const stream_t *st) noexcept nogil:
+    return (persistence_of(st.plan.plan, st.backend).flags
+            & (PERSIST_INSERT | PERSIST_REWRITE | PERSIST_PREFIX | PERSIST_INDIRECT)) != 0
+
+
 cdef inline uint32_t shown(int64_t n) noexcept nogil:
     return <uint32_t> n if n > 0 else 0
 
@@ -285,6 +294,9 @@ cdef void stream_record(stream_t *st, log_view_t *v) noexcept nogil:
     v.mode = st.frontend.mode
     v.end_cause = st.end_cause if st.end_cause else c'-'
     v.end_phase = st.end_phase if st.end_cause else c'-'
+    if UNLIKELY(st.backend != NULL and st.backend.persistence_at != 0) and has_cookie(st):
+        v.cookie = <char> st.persisted.cookie if st.persisted.cookie else c'N'
+        v.set_cookie = <char> st.persisted.set_ if st.persisted.set_ else c'N'
     v.status = st.status
     v.retries = st.retries
     v.redispatched = (st.flags & STREAM_REDISPATCHED) != 0

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from lb._speedups.face.tables import STORE_NAMES
 from lb.config import ConfigError
 from lb.config import compile as compile_configuration
 from lb.config.limits import KEY_SIZE, STORE_ARRIVAL, STORE_REFUSED, TABLE_IPV6, TABLE_STRING, Rate, parse_rate
@@ -71,6 +72,11 @@ def test_what_becomes_of_a_limit() -> None:
     assert table.stores == ((STORE_ARRIVAL, 1, 0), (STORE_REFUSED, 1, 0))
     assert (part.rate, part.burst, part.by, part.used_by) == ("100/1m", 20, "src", ("frontend 'web'",))
     assert plan.objects[part.object] == ("limit", 0, "api")
+
+
+def test_the_private_stores_have_the_numbers_of_the_data_plane() -> None:
+    assert STORE_NAMES.index("owed_ms") == STORE_ARRIVAL
+    assert STORE_NAMES.index("refused") == STORE_REFUSED
 
 
 def test_other_keys_are_strings() -> None:

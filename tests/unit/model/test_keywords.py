@@ -20,7 +20,7 @@ DOCUMENT: dict[str, Any] = {
         "error_log": [{"to": "stderr"}],
     },
     "defaults": {"timeouts": {}, "x_forwarded": ["proto"]},
-    "tables": {"t": {"key": "ip", "size": "1k"}},
+    "tables": {"t": {"key": "ip", "size": "1k", "store": ["server_id"]}},
     "userlists": {"l": {"users": {"u": {"insecure_password": "p"}}}},
     "limits": {"l": {"rate": "1/s"}},
     "frontends": {
@@ -63,6 +63,8 @@ DOCUMENT: dict[str, Any] = {
             "send_proxy": {},
             "timeouts": {},
             "pool": {},
+            "cookie": {"name": "SRV"},
+            "stick": [{"on": "src", "table": "t"}],
         }
     },
 }
@@ -118,6 +120,8 @@ PLACES: dict[str, tuple[str | int, ...]] = {
     "Datagrams": ("backends", "app", "udp"),
     "BackendTimeouts": ("backends", "app", "timeouts"),
     "Pool": ("backends", "app", "pool"),
+    "PersistenceCookie": ("backends", "app", "cookie"),
+    "Stick": ("backends", "app", "stick", 0),
     "Server": ("backends", "app", "servers", 0),
 }
 
