@@ -148,7 +148,7 @@ cdef int cut_out(char *p, int end, int *from_, int next) noexcept nogil:
         while next < end and is_blank(p[next]):
             next += 1
     else:
-        while is_blank(p[to - 1]):
+        while to > 0 and is_blank(p[to - 1]):
             to -= 1
         from_[0] = to
         if next < end:
