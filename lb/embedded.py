@@ -25,6 +25,7 @@ from lb.config import compile as compile_configuration
 from lb.supervisor import tables, variables
 from lb.supervisor.generation import Generation, Placed, Retired, number, release
 from lb.supervisor.logs import targets_of
+from lb.supervisor.references import Kept, References
 from lb.supervisor.sockets import Sockets
 from lb.worker import Driver
 
@@ -32,6 +33,7 @@ Given = str | PathLike[str] | Dictionary[str, object]
 """A configuration: the path of a file, or a dict of what a file would hold."""
 
 SLOT = 1
+TEND_S = 1.0  # between looks at maps and ACL files that rules have changed
 
 
 class _Log:
@@ -52,6 +54,7 @@ class Running:
         self._changing = asyncio.Lock()
         self._mapping: Mapping
         self._retired: Retired
+        self._references: References
         self._engine: Engine
         self._driver: Driver
         self._logs: LogDrain | None = None
@@ -69,6 +72,7 @@ class Running:
         """Start. Raise ConfigError, ListenFailed, OSError."""
         self._mapping = Mapping.create()
         self._retired = Retired(self._mapping)
+        self._references = References(self._mapping, _Log().warn)
         self._eventfd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._mapping.set_worker(SLOT, pid=os.getpid(), state=WORKER_STARTING, eventfd=self._eventfd)
         self._engine = Engine(self._mapping, SLOT, eventfd=self._eventfd)
@@ -89,19 +93,27 @@ class Running:
         self._probes = Probes(loop, self._schedule)
         self._states = States(self._mapping, self._schedule, _Log(), self._probes.begin)
         loop.add_reader(self._alarm, self._alarmed)
+        self._tend(loop)
+
+    def _tend(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._references.tend()
+        self._tending = loop.call_later(TEND_S, self._tend, loop)
 
     def _alarmed(self) -> None:
         os.eventfd_read(self._alarm)
         self._states.notice()
+        self._references.tend()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """End every connection and give everything back."""
         async with self._changing:
+            await self._references.close()
             self._close()
 
     def _close(self) -> None:
+        self._tending.cancel()
         asyncio.get_running_loop().remove_reader(self._alarm)
         self._states.close()
         self._schedule.close()
@@ -117,7 +129,7 @@ class Running:
                 generation.close()
         os.close(self._eventfd)
         # The last references: the engine's descriptors and the mapping go with them.
-        del self._driver, self._engine, self._retired, self._states, self._mapping
+        del self._driver, self._engine, self._retired, self._references, self._states, self._mapping
 
     @property
     def addresses(self) -> dict[str, list[str]]:
@@ -151,14 +163,20 @@ class Running:
             numbering = await number(self._mapping, compiled.objects, compiled.balances, before)
             this = before.number + 1 if before else 1
             placed: list[Placed] = []
+            kept: list[Kept] = []
             try:
                 variables.place(self._mapping, compiled.part, this)
                 placed = tables.place(self._mapping, compiled.part.tables, 1, this)
-                image = compiled.image(this, numbering.oids, [*numbering.offsets, *(each.offset for each in placed)])
-                self._next = Generation(this, image, compiled.part, numbering, placed)
+                kept = self._references.place(compiled.part.references, this)
+                places = [each.place for each in kept]
+                offsets = [*numbering.offsets, *(each.offset for each in placed), *places]
+                await asyncio.to_thread(compiled.fill, self._mapping, this, places)
+                image = compiled.image(this, numbering.oids, offsets)
+                self._next = Generation(this, image, compiled.part, numbering, placed, kept)
                 await self._put_in_force(self._next)
             except BaseException:
                 self._sockets.rollback()
+                self._references.undo(kept)
                 tables.undo(self._mapping, placed)
                 release(self._mapping, numbering, before)
                 if self._next is not None:
@@ -172,6 +190,7 @@ class Running:
                 before.close()
                 self._retired.replace(before, generation)
                 tables.collect(self._mapping)
+                self._references.collect()
 
     async def _put_in_force(self, generation: Generation) -> None:
         part = generation.part

@@ -15,7 +15,7 @@ import msgspec
 import orjson
 
 import lb
-from lb.admin import datagrams, information, limits, servers, statistics, tables, typed, variables
+from lb.admin import datagrams, information, limits, references, servers, statistics, tables, typed, variables
 from lb.admin.process import Process
 from lb.checks.administrative import Admin
 
@@ -28,10 +28,11 @@ BATCH = 64
 
 
 class Session(NamedTuple):
-    """Who asks: the process asked and the level of the socket."""
+    """Who asks: the process asked, the level of the socket, and the lines that followed the command."""
 
     process: Process
     level: int
+    payload: str = ""
 
 
 Run = Callable[[Session, Sequence[str]], AsyncIterator[str]]
@@ -273,9 +274,128 @@ async def _reload(session: Session, arguments: Sequence[str]) -> AsyncIterator[s
     yield f"Success={int(worked)}\n--\n{session.process.journal.text()}"
 
 
+def _reference(
+    kind: references.Kind, verb: Callable[[references.Kind, Process, Sequence[str]], AsyncIterator[str]]
+) -> Run:
+    return lambda session, arguments: verb(kind, session.process, arguments)
+
+
+def _add_map(session: Session, arguments: Sequence[str]) -> AsyncIterator[str]:
+    return references.add(references.MAP, session.process, arguments, session.payload)
+
+
+def _add_acl(session: Session, arguments: Sequence[str]) -> AsyncIterator[str]:
+    return references.add(references.ACL, session.process, arguments, session.payload)
+
+
 DENIED = "Permission denied\n"
 
 COMMANDS = (
+    Command(
+        ("add", "acl"),
+        "add acl [@<ver>] <acl> <pattern>",
+        "add an acl entry (payload supported: patterns)",
+        ADMIN,
+        _add_acl,
+    ),
+    Command(
+        ("add", "map"),
+        "add map [@<ver>] <map> <key> <val>",
+        "add a map entry (payload supported instead of key/val)",
+        ADMIN,
+        _add_map,
+    ),
+    Command(
+        ("clear", "acl"),
+        "clear acl [@<ver>] <acl>",
+        "clear the contents of this acl",
+        ADMIN,
+        _reference(references.ACL, references.clear),
+    ),
+    Command(
+        ("clear", "map"),
+        "clear map [@<ver>] <map>",
+        "clear the contents of this map",
+        ADMIN,
+        _reference(references.MAP, references.clear),
+    ),
+    Command(
+        ("commit", "acl"),
+        "commit acl @<ver> <acl>",
+        "commit the ACL at this version",
+        ADMIN,
+        _reference(references.ACL, references.commit),
+    ),
+    Command(
+        ("commit", "map"),
+        "commit map @<ver> <map>",
+        "commit the map at this version",
+        ADMIN,
+        _reference(references.MAP, references.commit),
+    ),
+    Command(
+        ("del", "acl"),
+        "del acl <acl> [<key>|#<ref>]",
+        "delete acl entries matching <key>",
+        ADMIN,
+        _reference(references.ACL, references.delete),
+    ),
+    Command(
+        ("del", "map"),
+        "del map <map> [<key>|#<ref>]",
+        "delete map entries matching <key>",
+        ADMIN,
+        _reference(references.MAP, references.delete),
+    ),
+    Command(
+        ("get", "acl"),
+        "get acl <acl> <value>",
+        "report the patterns matching a sample for an ACL",
+        USER,
+        _reference(references.ACL, references.get),
+    ),
+    Command(
+        ("get", "map"),
+        "get map <acl> <value>",
+        "report the keys and values matching a sample for a map",
+        USER,
+        _reference(references.MAP, references.get),
+    ),
+    Command(
+        ("prepare", "acl"),
+        "prepare acl <acl>",
+        "prepare a new version for atomic ACL replacement",
+        ADMIN,
+        _reference(references.ACL, references.prepare),
+    ),
+    Command(
+        ("prepare", "map"),
+        "prepare map <acl>",
+        "prepare a new version for atomic map replacement",
+        ADMIN,
+        _reference(references.MAP, references.prepare),
+    ),
+    Command(
+        ("set", "map"),
+        "set map <map> [<key>|#<ref>] <value>",
+        "modify a map entry",
+        ADMIN,
+        _reference(references.MAP, references.put),
+    ),
+    Command(
+        ("show", "acl"),
+        "show acl [@<ver>] <acl>]",
+        "report available acls or dump an acl's contents",
+        USER,
+        _reference(references.ACL, references.show),
+    ),
+    Command(
+        ("show", "map"),
+        "show map [@ver] [map]",
+        "report available maps or dump a map's contents",
+        USER,
+        _reference(references.MAP, references.show),
+    ),
     Command(
         ("clear", "counters"),
         "clear counters [all]",

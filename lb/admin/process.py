@@ -10,6 +10,7 @@ from lb.checks.states import States
 from lb.config.part import Bind
 from lb.supervisor.generation import Generation
 from lb.supervisor.journal import Journal
+from lb.supervisor.references import References
 
 
 class Process(Protocol):
@@ -23,6 +24,7 @@ class Process(Protocol):
     is_stopping: bool
     rates: Rates
     states: States
+    references: References
 
     @property
     def generation(self) -> Generation | None:

@@ -1,7 +1,8 @@
 """Connections of the admin socket: lines in, answers out, as HAProxy's tools expect to the byte.
 
 A connection begins non-interactive: one line, which may hold several commands separated by `;`, then the answers, then it
-is closed. `prompt` makes it interactive. After each answer stands an empty line, or in prompt mode a line break and `> `.
+is closed. A line that ends with `<<` is followed by a payload: lines up to an empty one, or up to the word behind the `<<`.
+`prompt` makes it interactive. After each answer stands an empty line, or in prompt mode a line break and `> `.
 
 Nobody here can hold the supervisor: lines, connections and idle time are bounded, and a reader that does not take its
 answer is cut off with at most one piece of it in memory.
@@ -22,6 +23,7 @@ from lb.supervisor.sockets import bind_path
 
 LINE = 16 * 1024  # HAProxy's tune.bufsize
 WORDS = 64
+PAYLOAD = 1 << 20  # bytes; HAProxy has no more than fits a line
 CONNECTIONS = 64
 TIMEOUT_S = 10.0  # without a line, or without reading the answer; `set timeout cli` changes it
 TIMEOUT_MAX_S = 86_400
@@ -117,7 +119,7 @@ class Connection:
                     return None
             except asyncio.LimitOverrunError:
                 return None
-        return raw.decode(errors="replace").rstrip("\r\n")
+        return raw.decode(errors="surrogateescape").rstrip("\r\n")
 
     async def _answer(self, line: str) -> bool:
         """Answer each command of a line; whether the connection goes on."""
@@ -125,10 +127,17 @@ class Connection:
             await self._write(self._end(is_last=True))
             return True
         commands = split(line)
+        payload = ""
+        if commands[-1] and commands[-1][-1].startswith("<<"):
+            found = await self._payload(commands[-1].pop()[2:])
+            if found is None:
+                await self._write("The payload is too long, or has no end.\n" + self._end(is_last=True))
+                return False
+            payload = found
         for index, words in enumerate(commands):
             if words[:1] == ["quit"]:
                 return False
-            await self._command(words)
+            await self._command(words, payload if index == len(commands) - 1 else "")
             await self._write(self._end(is_last=index == len(commands) - 1))
         return True
 
@@ -140,7 +149,21 @@ class Connection:
         seconds = int(time.time() - self._session.process.started)
         return f"\n[{seconds // 86400}:{seconds // 3600 % 24:02}:{seconds // 60 % 60:02}:{seconds % 60:02}]> "
 
-    async def _command(self, words: Sequence[str]) -> None:
+    async def _payload(self, end: str) -> str | None:
+        """Read lines up to the one that ends them; None: there are too many, or the far end has closed."""
+        lines: list[str] = []
+        size = 0
+        while size <= PAYLOAD:
+            line = await self._line()
+            if line is None:
+                return None
+            if line == end:
+                return "\n".join(lines)
+            lines.append(line)
+            size += len(line) + 1
+        return None
+
+    async def _command(self, words: Sequence[str], payload: str = "") -> None:
         match words:
             case ["help", *rest]:
                 await self._write(help_text(rest, self._session.level))
@@ -155,7 +178,8 @@ class Connection:
                 elif command.level > self._session.level:
                     await self._write(DENIED)
                 else:
-                    async for piece in command.run(self._session, words[len(command.words) :]):
+                    session = self._session._replace(payload=payload)
+                    async for piece in command.run(session, words[len(command.words) :]):
                         await self._write(piece)
 
     def _prompt(self, rest: Sequence[str]) -> str:
@@ -184,7 +208,7 @@ class Connection:
     async def _write(self, text: str) -> None:
         if not text:
             return
-        self._writer.write(text.encode())
+        self._writer.write(text.encode(errors="surrogateescape"))
         # drain() returns at once while there is room: without this a long answer would keep the loop to itself.
         await asyncio.sleep(0)
         async with asyncio.timeout(self._timeout_s):

@@ -6,9 +6,12 @@
 
 from __future__ import annotations
 
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from msgspec import Struct
+
+if TYPE_CHECKING:
+    from lb._speedups.face.mapping import Mapping
 
 ObjectKind = Literal["process", "frontend", "listener", "backend", "server", "limit"]
 
@@ -195,6 +198,16 @@ class Backend(Struct, frozen=True):
     all_backups: bool = False
 
 
+class ReferencePart(Struct, frozen=True, array_like=True):
+    """A map or an ACL file, as the supervisor keeps it."""
+
+    name: str  # as written; '' for patterns that stand in the configuration
+    number: int  # that `show map` and `show acl` give it
+    is_map: bool
+    users: str  # what looks things up in it: "map", "acl", "map, acl"
+    size: int  # bytes with its first image
+
+
 class Part(Struct, frozen=True):
     """The supervisor's part of a configuration."""
 
@@ -214,6 +227,7 @@ class Part(Struct, frozen=True):
     first_values: tuple[tuple[int, bytes, bool], ...] = ()  # id, an image with an expression, whether it is a format
     http: HttpAdmin | None = None
     limits: tuple[LimitPart, ...] = ()
+    references: tuple[ReferencePart, ...] = ()  # by theirs
 
 
 class Compilation(Protocol):
@@ -228,4 +242,8 @@ class Compilation(Protocol):
     warnings: list[str]
 
     def image(self, generation: int, oids: list[int], offsets: list[int]) -> int:
-        """Return a sealed memfd with the plan; object ids by `objects`, arena offsets by `balances`, then `part.tables`."""
+        """Return a sealed memfd with the plan; object ids by `objects`, arena offsets by `balances`, then `part.tables`, then
+        places in the store by `part.references`."""
+
+    def fill(self, mapping: Mapping, generation: int, places: list[int]) -> None:
+        """Write the references to their reserved places in the store. Raise MemoryError."""

@@ -12,7 +12,7 @@ import struct
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from os import PathLike
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
@@ -42,6 +42,7 @@ from lb.config.part import (
     Server,
 )
 from lb.config.persistence import PersistenceCompiler, PersistenceRow
+from lb.config.references import build, reference_parts
 from lb.config.routerows import KEYS, KeyRow, MirrorRow, PlaceRow, RedirectRow, ReplyRow, RouteRow, SplitRow, Tables
 from lb.config.routing import mirrored_to
 from lb.config.rules import RuleCompiler, Sets, check_pages, judges_paths, looks_at_tlvs, names_of
@@ -50,6 +51,7 @@ from lb.config.source import Format, Source
 from lb.config.tables import table_parts
 from lb.config.userlists import UserRow, userlist_rows
 from lb.language.program import ProgramRows
+from lb.language.reference import Reference
 from lb.language.variable import process_variables
 from lb.model import Backend as BackendModel
 from lb.model import Balance as BalanceModel
@@ -67,6 +69,9 @@ from lb.model.naming import accept_proxy_of, balance_of, bind_of, send_proxy_of,
 from lb.model.process import WORKERS_MAX
 from lb.model.routing import backends_of
 from lb.model.units import duration_ms, percent
+
+if TYPE_CHECKING:
+    from lb._speedups.face.mapping import Mapping as SharedMapping
 
 # Numbers of plan.pxd.
 MODES = {"tcp": 1, "http": 2, "udp": 3}
@@ -224,6 +229,7 @@ class Rows(NamedTuple):
     tables: int = 0
     limits: list[LimitRow] = []
     userlists: list[list[UserRow]] = []
+    references: int = 0
 
 
 @dataclass(slots=True)
@@ -235,6 +241,7 @@ class CompiledPlan:
     part: Part
     rows: Rows
     warnings: list[str] = field(default_factory=list)
+    references: list[Reference] = field(default_factory=list)
 
     def image(self, generation: int, oids: list[int], offsets: list[int]) -> int:
         """Return a sealed memfd with the plan; object ids by `objects`, arena offsets by `balances`. Raise OSError."""
@@ -242,6 +249,11 @@ class CompiledPlan:
         from lb._speedups.face.plan import write
 
         return write(generation, self.rows, oids, offsets)
+
+    def fill(self, mapping: "SharedMapping", generation: int, places: list[int]) -> None:
+        """Write the references to their reserved places in the store. Raise MemoryError."""
+        for each, place in zip(self.references, places, strict=True):
+            build(each, mapping, generation, place)
 
 
 def compile(given: str | PathLike[str] | Mapping[str, object] | Configuration) -> CompiledPlan:  # noqa: A001
@@ -345,6 +357,7 @@ class _Compiler:
                 row._replace(proxy_flags=row.proxy_flags | LISTENER_KEEP_TLVS) if row.proxy_max else row
                 for row in self.listeners
             ]
+        self.rules.names.files.finish()
         self.findings += self.tables.findings
         self.http = self._http(configuration.global_.http, folder)
 
@@ -385,7 +398,9 @@ class _Compiler:
             http=self.http,
             tables=tables + self.limits.tables(),
             limits=self._limits(limits),
+            references=reference_parts(self.rules.names.files),
         )
+        references = self.rules.names.files.found
         rows = Rows(
             maxconn,
             grace_ms,
@@ -406,8 +421,9 @@ class _Compiler:
             len(part.tables),
             limits,
             userlists=self.userlists,
+            references=len(part.references),
         )
-        return CompiledPlan(self.objects, self.balances, part, rows, self._warnings(source))
+        return CompiledPlan(self.objects, self.balances, part, rows, self._warnings(source), references)
 
     def _tracking(self) -> tuple[Backend, ...]:
         """Return the backends, their servers with whom they track."""

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 from msgspec import UNSET
@@ -19,6 +20,7 @@ from lb.language.condition import Test, parse_test
 from lb.language.error import LanguageError
 from lb.language.expression import ARG_EXPR, Arg, Names, UserNames, parse
 from lb.language.program import Program, RuleRow
+from lb.language.reference import Files
 from lb.model import Backend, Configuration, Frontend
 from lb.model.address import AddressError, parse_server
 from lb.model.capture import CaptureSlot
@@ -58,6 +60,7 @@ def names_of(configuration: Configuration, folder: str | None = None, file: str 
             name: UserNames(index, groups_of(each))
             for index, (name, each) in enumerate(configuration.userlists.items())
         },
+        files=Files(folder),
     )
 
 
@@ -164,6 +167,9 @@ class RuleCompiler:
     def _finding(self, path: Path, message: str, hint: str) -> None:
         self._report(Finding((*self._path, *path), self._subject, message, hint))
 
+    def _found(self, proxy: Path, subject: str, path: Path, message: str, hint: str) -> None:
+        self._report(Finding((*proxy, *path), subject, message, hint))
+
     def _acl(self, name: str, given: object) -> tuple[Test, ...]:
         tests: list[Test] = []
         many = not isinstance(given, str)
@@ -178,7 +184,8 @@ class RuleCompiler:
         return tuple(tests)
 
     def _rules(self, scope: Scope, phase: Phase, rules: Iterable[Rule]) -> list[RuleRow]:
-        rows = [_row(RuleContext(scope, self._finding, phase, index, rule)) for index, rule in enumerate(rules)]
+        report = partial(self._found, self._path, self._subject)  # also later, when all is read
+        rows = [_row(RuleContext(scope, report, phase, index, rule)) for index, rule in enumerate(rules)]
         return [
             row._replace(line=self._line_of((*self._path, phase.value, index)))
             for index, row in enumerate(rows)

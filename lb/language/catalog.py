@@ -6,6 +6,7 @@ HAProxy's manual says of it (7.3): the type of its result and its arguments.
 
 from dataclasses import dataclass, replace
 from enum import IntEnum
+from itertools import product
 
 from lb.language.tables import ARRAY_MAX, LOOKS, TRACKS, UNBUILT
 
@@ -77,6 +78,7 @@ class Argument:
     goes with the regex); and, of all arguments that are left, `conditions` (of setting a variable), `acls` and `when` (its
     condition and ACLs); `digest`, `sha2` (bits), `jwt_algorithm`, `base64` (or a variable that holds it), `bits` (of an AES
     key), `jwt_key` (a secret or a file); `time` (a unit), `tlv` (of a PROXY header), `env` (a variable of the environment).
+    `map_<match>_<output>`: the file of a map; `address`.
     """
 
     kind: str
@@ -154,6 +156,19 @@ def _converters(family: int, table: str) -> list[Converter]:
             )
         )
     return made
+
+
+def _maps(family: int) -> list[Converter]:
+    """`map_<match>_<output>`: matches of texts, numbers and addresses; outputs text, integer, address, the key itself."""
+    made: list[Converter] = []
+    outputs = {"": Type.STR, "_int": Type.SINT, "_ip": Type.ADDR, "_key": Type.STR}
+    matches = ("str", "beg", "end", "sub", "dir", "dom", "int", "ip", "len")
+    for number, (match, output) in enumerate(product(matches, outputs), 1):
+        takes = {"int": Type.SINT, "ip": Type.ADDR}.get(match, Type.STR)
+        default = {"_int": "int?", "_ip": "address?"}.get(output, "text?")
+        args = arguments(f"map_{match}_{output[1:]} {default}")
+        made.append(Converter(f"map_{match}{output}", family << 8 | number, takes, outputs[output], args))
+    return [*made, Converter("map", family << 8 | 41, Type.STR, Type.STR, made[0].args)]
 
 
 INTERNAL, CONNECTION, REQUEST, RESPONSE, TRACKED, SOURCE, VARIABLE = 1, 2, 3, 4, 5, 6, 7
@@ -552,6 +567,7 @@ CONVERTERS: dict[str, Converter] = {
             us_utime SINT STR text int?
             """,
         ),
+        *_maps(8),
         *_converters(
             DIGEST,
             """

@@ -18,10 +18,9 @@ from lb.language.catalog import (
 )
 from lb.language.error import LanguageError
 from lb.language.expression import Expression, Names, parse
-from lb.language.pattern import Set, compile_set, read_patterns
+from lb.language.pattern import Set, compile_set
 from lb.language.words import Word, split
 
-UNBUILT_FLAGS = {"-M": "maps as patterns", "-u": "ids of ACLs"}
 TERM_NOT = 1
 TERM_OR = 2
 
@@ -32,6 +31,7 @@ class Test:
 
     expression: Expression
     set: Set
+    files: tuple[Set, ...] = ()  # alternatives
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,8 +134,9 @@ def _test(words: list[Word], names: Names, what: str, at: int = 1) -> Test:
     text, method = _underived(first.text, first.at)
     expression = parse(text, names, first.at)
     ignore_case = False
-    listed: list[Word] = []
-    is_unread = False  # patterns of a file that somebody else will look at
+    files: list[Word] = []
+    is_map = False
+    identity: Word | None = None
     is_ended = False  # by `--`: what follows are patterns, whatever they look like
     i = 1
     while i < len(words) and words[i].text.startswith("-") and not words[i].is_quoted:
@@ -155,19 +156,24 @@ def _test(words: list[Word], names: Names, what: str, at: int = 1) -> Test:
         elif flag == "-f":
             if i + 1 >= len(words):
                 raise LanguageError("a file is missing behind '-f'", words[i].at)
-            if names.folder is None:
-                is_unread = True
-            else:
-                listed += read_patterns(words[i + 1], names.folder)
+            files.append(words[i + 1])
+            i += 2
+        elif flag == "-M":
+            is_map = True
+            i += 1
+        elif flag == "-u":
+            if i + 1 >= len(words):
+                raise LanguageError("a number is missing behind '-u'", words[i].at)
+            identity = words[i + 1]
             i += 2
         elif flag == "-n":
             i += 1  # addresses are never looked up by name here
-        elif flag in UNBUILT_FLAGS:
-            raise LanguageError(f"'{flag}': {UNBUILT_FLAGS[flag]} are known but not built yet", words[i].at)
         elif method in (Match.INT, Match.LEN) or expression.type is Type.SINT:
             break  # a negative number
         else:
-            raise LanguageError(f"unknown flag '{flag}'", words[i].at, "known: -m, -i, -n, -f, and -- before patterns")
+            raise LanguageError(
+                f"unknown flag '{flag}'", words[i].at, "known: -m, -i, -n, -f, -M, -u, and -- before patterns"
+            )
     is_group = method is None and _asks_group(expression)
     if method is None:
         method = MATCH_OF_TYPE.get(expression.type)
@@ -181,17 +187,36 @@ def _test(words: list[Word], names: Names, what: str, at: int = 1) -> Test:
             first.at,
         )
     for each in words[i:] if not is_ended else ():
-        if each.text in ("-i", "-m", "-f") and not each.is_quoted:
+        if each.text in ("-i", "-m", "-f", "-M", "-u") and not each.is_quoted:
             raise LanguageError(
                 f"'{each.text}' stands behind patterns", each.at, "flags come first; quote it if it is a pattern"
             )
-    if is_unread:
-        return Test(expression, Set(method, 0, MATCH_TAKES[method]))
-    patterns = listed + words[i:]
+    patterns = words[i:]
+    if method is Match.REG or is_group:
+        # Each worker compiles these when it takes a plan, or they are put together here: they do not change meanwhile.
+        if is_map or identity is not None:
+            what = "groups of users" if is_group else "regular expressions"
+            raise LanguageError(f"{what} do not change at run time: '-M' and '-u' are not built for them", first.at)
+        if files and names.files.folder is None:
+            return Test(expression, Set(method, 0, MATCH_TAKES[method]))
+        patterns = [each for file in files for each in names.files.patterns(file)] + patterns
+        files = []
     if is_group:
         patterns = _members(expression, patterns, names, first.at)
+    if is_map and not files:
+        raise LanguageError("'-M' belongs to a file", first.at, "write '-f' and its name")
     try:
-        return Test(expression, compile_set(method, ignore_case, patterns))
+        sets = [
+            _elsewhere(method, names.files.use(each, method, is_map=is_map, ignore_case=ignore_case, user="acl"))
+            for each in files
+            if _takes_patterns(method, each)
+        ]
+        if identity is not None:
+            if _takes_patterns(method, identity):
+                sets.insert(0, _elsewhere(method, names.files.inline(patterns, identity, method, ignore_case)))
+        elif patterns or not files:
+            sets.insert(0, compile_set(method, ignore_case, patterns))
+        return Test(expression, sets[0], tuple(sets[1:]))
     except LanguageError as error:
         raise error if error.at else error.moved(first.at) from None
 
@@ -215,6 +240,16 @@ def _members(expression: Expression, groups: list[Word], names: Names, at: int) 
         for user in known[each.text]:
             members[user] = replace(each, text=user)
     return list(members.values())
+
+
+def _takes_patterns(method: Match, word: Word) -> bool:
+    if method in (Match.FOUND, Match.BOOL):
+        raise LanguageError(f"'-m {method.name.lower()}' takes no pattern", word.at)
+    return True
+
+
+def _elsewhere(method: Match, number: int) -> Set:
+    return Set(method, 0, MATCH_TAKES[method], reference=number)
 
 
 def _underived(text: str, at: int) -> tuple[str, Match | None]:

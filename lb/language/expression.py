@@ -19,6 +19,7 @@ from lb.language.catalog import (
     Argument,
     Converter,
     Fetch,
+    Match,
     Needs,
     Type,
 )
@@ -32,9 +33,11 @@ from lb.language.crypto import (
     is_variable,
 )
 from lb.language.error import LanguageError
+from lb.language.reference import Files
 from lb.language.regex import IGNORE_CASE, check_references, check_regex
 from lb.language.unbuilt import UNBUILT_CONVERTERS, UNBUILT_FETCHES
 from lb.language.variable import conditions, variable_id
+from lb.language.words import Word
 
 _INTEGER = re.compile(r"[+-]?[0-9]{1,99}|0[xX][0-9a-fA-F]{1,99}")
 TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -61,7 +64,7 @@ _NUMBERS: dict[str, Callable[[str, str, int], int]] = {
 
 # Numbers of arg_t.kind.
 ARG_NONE, ARG_INT, ARG_TEXT, ARG_FRONTEND, ARG_BACKEND, ARG_SERVER, ARG_EXPR, ARG_FORMAT, ARG_NET, ARG_TABLE = range(10)
-ARG_VARIABLE, ARG_ACL, ARG_REGEX = 10, 11, 12
+ARG_VARIABLE, ARG_ACL, ARG_REGEX, ARG_REFERENCE = 10, 11, 12, 13
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,12 +110,13 @@ class Names:
     frontends: dict[str, int]
     backends: dict[str, int]
     servers: dict[str, int]  # "backend/server"
-    folder: str | None = None  # where relative paths of pattern files begin; None: files are not looked at
+    folder: str | None = None  # where relative paths of files begin; None: files are not looked at
     tables: dict[str, int] = field(default_factory=dict)
     userlists: dict[str, UserNames] = field(default_factory=dict)
     variables: dict[int, str] = field(default_factory=dict)  # by id: those that were met so far
     file: str = ""  # of the configuration
     acls: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)  # tests of the ACLs that may be asked
+    files: Files = field(default_factory=Files, compare=False)
 
 
 def fetch_named(name: str, at: int) -> Fetch:
@@ -368,6 +372,15 @@ def _argument(name: str, wanted: Argument, text: str, at: int, names: Names) -> 
         if text.strip("gi"):
             raise LanguageError(f"'{name}': unknown flag in '{text}'", at, "known: g, i")
         return Arg(ARG_INT, ("g" in text) | ("i" in text) << 1)
+    if kind == "address":
+        try:
+            return Arg(ARG_TEXT, 0, str(ipaddress.ip_address(text)).encode())
+        except ValueError:
+            raise LanguageError(f"'{name}' needs an address, not '{text}'", at) from None
+    if kind.startswith("map_"):
+        _, method, values = kind.split("_")
+        found = names.files.use(Word(text, at), Match[method.upper()], is_map=True, values=values, user="map")
+        return Arg(ARG_REFERENCE, found)
     if kind == "query":
         if text != "query":
             raise LanguageError(f"'{name}': unknown kind '{text}'", at, "known: query")

@@ -1,7 +1,6 @@
 """Patterns of a test: the set that a sample is looked up in (manual 7.1.1 to 7.1.6)."""
 
 import ipaddress
-import os
 import re
 from dataclasses import dataclass
 
@@ -11,7 +10,6 @@ from lb.language.regex import IGNORE_CASE, check_regex
 from lb.language.words import Word
 
 SET_IGNORE_CASE = 1
-FILE_MAX = 64 << 20  # bytes of a pattern file
 ANYWHERE_MAX = 255
 """Bytes of a pattern that may stand anywhere in a value (WORD_ROLLED)."""
 _LEAST, _MOST = -(2**63), 2**63 - 1
@@ -31,6 +29,7 @@ class Set:
     nets4: tuple[tuple[bytes, bytes], ...] = ()
     nets6: tuple[tuple[bytes, bytes], ...] = ()
     regexes: tuple[tuple[bytes, int], ...] = ()  # pattern, flags; in the order in which they are tried
+    reference: int = -1  # as ARG_REFERENCE: what is looked up is there, and nothing here
 
 
 def compile_set(method: Match, ignore_case: bool, patterns: list[Word]) -> Set:
@@ -61,22 +60,6 @@ def compile_set(method: Match, ignore_case: bool, patterns: list[Word]) -> Set:
     if method is Match.BIN:
         return Set(method, 0, cast, words=tuple(sorted({_binary(each) for each in patterns})))
     return Set(method, flags, cast, words=tuple(sorted({_word(method, ignore_case, each) for each in patterns})))
-
-
-def read_patterns(name: Word, folder: str) -> list[Word]:
-    """Return the patterns of a file: one a line, without blanks around it; empty lines and those that begin with # are none."""
-    path = os.path.join(folder, name.text)
-    try:
-        if not os.path.isfile(path) and os.path.exists(path):
-            raise OSError(0, "not a regular file")  # a pipe or device would have no end, or none in time
-        if os.path.getsize(path) > FILE_MAX:
-            raise OSError(0, f"it is larger than {FILE_MAX >> 20} MiB")
-        with open(path, encoding="utf-8", errors="surrogateescape") as file:
-            lines = [line.strip(" \t\r\n") for line in file]
-    except (OSError, ValueError) as error:
-        reason = str(getattr(error, "strerror", None) or error).lower()
-        raise LanguageError(f"'{name.text}' cannot be read: {reason}", name.at) from None
-    return [Word(line, name.at, True) for line in lines if line and not line.startswith("#")]
 
 
 def _word(method: Match, ignore_case: bool, pattern: Word) -> bytes:

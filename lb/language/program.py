@@ -38,6 +38,7 @@ class SetRow(NamedTuple):
     nets6: tuple[tuple[bytes, bytes], ...]
     regexes: int  # the first
     nregexes: int
+    reference: int
 
 
 class ProgramRows(NamedTuple):
@@ -118,7 +119,11 @@ class Program:
 
     def _acl(self, tests: tuple[Test, ...]) -> int:
         def put() -> int:
-            rows = [(self.expression(test.expression), self._set(test.set)) for test in tests]
+            rows = [
+                (self.expression(test.expression), self._set(each))
+                for test in tests
+                for each in (test.set, *test.files)
+            ]
             self.rows.acls.append((self._put(self.rows.tests, rows), len(rows)))
             return len(self.rows.acls) - 1
 
@@ -138,6 +143,7 @@ class Program:
                     each.nets6,
                     first,
                     len(each.regexes),
+                    each.reference,
                 )
             )
             return len(self.rows.sets) - 1

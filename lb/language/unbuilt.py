@@ -31,8 +31,7 @@ UNBUILT_CONVERTERS = _names(
     """
     51d.single aes_cbc_dec aes_cbc_enc bytes_in
     debug fix_is_valid fix_tag_value
-    map map_beg map_dir map_dom map_end
-    map_int map_ip map_key map_len map_reg map_regm map_str map_sub map_str_int map_str_ip map_ip_int map_beg_int map_reg_int
+    map_key map_reg map_regm map_reg_int map_reg_ip
     mqtt_field_value mqtt_is_valid protobuf ungrpc
     srv_queue
     x509_v_err_str table_glitch_cnt table_glitch_rate

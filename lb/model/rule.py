@@ -19,6 +19,8 @@ Track = Annotated[int, Meta(ge=0, le=2)]
 # How many they are is said by lb/config/actions, in better words.
 _NUMBERS = Meta(extra={"kind": "list", "item": "number"})
 _VALUES = Meta(extra={"kind": "list", "item": "number or expression"})
+_MAP_KEY = Meta(min_length=2, max_length=2, extra={"kind": "list", "item": "file, format"})
+_MAP_VALUE = Meta(min_length=3, max_length=3, extra={"kind": "list", "item": "file, format, format"})
 _PAIR = Meta(min_length=2, max_length=2, extra={"kind": "list", "item": "name, format"})
 _FIELD = Meta(min_length=3, max_length=3, extra={"kind": "list", "item": "name, regular expression, format"})
 _REPLACE = Meta(min_length=2, max_length=2, extra={"kind": "list", "item": "regular expression, format"})
@@ -182,6 +184,28 @@ class Rule(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         ),
     ] = UNSET
     unset_var: Annotated[Text | UnsetType, Meta(description="Variable: it has no value any more.")] = UNSET
+    set_map: Annotated[
+        Annotated[tuple[str, ...], _MAP_VALUE] | UnsetType,
+        Meta(
+            description="Give a key of a map this value, at once and for all workers: the file, formats of the key and the value.",
+            examples=[["seen.map", "%[src]", "%[req.hdr(user-agent)]"]],
+        ),
+    ] = UNSET
+    del_map: Annotated[
+        Annotated[tuple[str, ...], _MAP_KEY] | UnsetType,
+        Meta(description="Remove a key from a map: the file, and a format of the key."),
+    ] = UNSET
+    add_acl: Annotated[
+        Annotated[tuple[str, ...], _MAP_KEY] | UnsetType,
+        Meta(
+            description="Add a pattern to an ACL file, if it is not there: the file, and a format of the pattern.",
+            examples=[["banned.acl", "%[src]"]],
+        ),
+    ] = UNSET
+    del_acl: Annotated[
+        Annotated[tuple[str, ...], _MAP_KEY] | UnsetType,
+        Meta(description="Remove a pattern from an ACL file: the file, and a format of the pattern."),
+    ] = UNSET
     track: Annotated[
         Text | UnsetType,
         Meta(

@@ -68,6 +68,11 @@ def main(heritage: Heritage, slot: int, sock: socket.socket) -> int:
         numbers, _ = channel.receive()
         assert isinstance(numbers, Numbers)
         image = compilation.image(numbers.generation, numbers.oids, numbers.offsets)
+        compilation.fill(
+            heritage.mapping,
+            numbers.generation,
+            numbers.offsets[len(numbers.offsets) - len(compilation.part.references) :],
+        )
         channel.send(Image(), [image])
     except ChannelBroken:
         # The supervisor has given up on this reading, or has ended.

@@ -8,7 +8,7 @@ import random
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec.structs import astuple
 
@@ -24,6 +24,9 @@ from lb._speedups.face.mapping import (
 from lb.config.part import Balance, ObjectKind, Part, TablePart
 from lb.supervisor.messages import Listening
 from lb.supervisor.sockets import Sockets
+
+if TYPE_CHECKING:
+    from lb.supervisor.references import Kept
 
 # Objects registered before the loop gets its turn: some 100 us.
 BATCH = 256
@@ -81,6 +84,7 @@ class Generation:
     part: Part
     numbering: Numbering
     tables: Sequence[Placed] = ()
+    references: Sequence[Kept] = ()
 
     def oid(self, index: int) -> int:
         """Return the object id of the compiler's object `index`."""

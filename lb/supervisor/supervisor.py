@@ -31,6 +31,7 @@ from lb.supervisor.journal import Journal
 from lb.supervisor.limits import descriptors_needed
 from lb.supervisor.logs import Complaints, error_targets_of, targets_of
 from lb.supervisor.notify import Notifier
+from lb.supervisor.references import Kept, References
 from lb.supervisor.sockets import ListenFailed, Sockets, why
 from lb.supervisor.workers import Workers
 from lb.supervisor.zygote import Heritage, Zygote
@@ -81,6 +82,7 @@ class Supervisor:
         self.generation: Generation | None = None
         self.rates = Rates(self.mapping)
         self._retired = Retired(self.mapping)
+        self.references = References(self.mapping, journal.warn)
         self._schedule = Schedule(loop)
         self._probes = Probes(loop, self._schedule)
         self.states = States(self.mapping, self._schedule, journal, self._probes.begin)
@@ -179,6 +181,7 @@ class Supervisor:
         if self._http is not None:
             await self._http.close()
         self._loop.remove_reader(self._heritage.alarm)
+        await self.references.close()
         self.states.close()
         self._schedule.close()
         self._probes.close()
@@ -298,13 +301,15 @@ class Supervisor:
             numbering = await number(self.mapping, reading.objects, reading.balances, before)
             this = self._number() + 1
             placed: list[Placed] = []
+            kept: list[Kept] = []
             try:
                 variables.place(self.mapping, reading.part, this)
                 placed = tables.place(self.mapping, reading.part.tables, reading.part.workers, this)
-                image = await compiler.write(
-                    this, numbering.oids, [*numbering.offsets, *(each.offset for each in placed)]
-                )
+                kept = self.references.place(reading.part.references, this)
+                offsets = [*numbering.offsets, *(each.offset for each in placed), *(each.place for each in kept)]
+                image = await compiler.write(this, numbering.oids, offsets)
             except BaseException:
+                self.references.undo(kept)
                 tables.undo(self.mapping, placed)
                 release(self.mapping, numbering, before)
                 raise
@@ -316,12 +321,13 @@ class Supervisor:
             raise Failed(f"lb: error: {why(error, 'process')}") from error
         finally:
             await compiler.close()
-        generation = Generation(this, image, reading.part, numbering, placed)
+        generation = Generation(this, image, reading.part, numbering, placed, kept)
         try:
             await self._put_in_force(generation)
         except BaseException:
             if self.generation is not generation:
                 generation.close()
+                self.references.undo(kept)
                 tables.undo(self.mapping, placed)
                 release(self.mapping, numbering, before)
             raise
@@ -331,6 +337,7 @@ class Supervisor:
             before.close()
             self._retired.replace(before, generation)
             tables.collect(self.mapping)
+            self.references.collect()
         return generation
 
     def _check(self, part: Part) -> None:
@@ -475,6 +482,7 @@ class Supervisor:
         """Hear what workers have noticed of servers."""
         os.eventfd_read(self._heritage.alarm)
         self.states.notice()
+        self.references.tend()
 
     def _tick(self) -> None:
         now = self._loop.time()
@@ -482,6 +490,7 @@ class Supervisor:
         self._tick_due = now + TICK_S
         self._loop.call_later(TICK_S, self._tick)
         self.workers.listen_to_hearts(was_late)
+        self.references.tend()
         self._notifier.tick(self.workers.are_beating())
         seconds = now - self._rated
         if self.generation is not None and seconds >= RATE_S:

@@ -31,6 +31,7 @@ from lb.config import compile as compile_configuration
 from lb.supervisor import tables, variables
 from lb.supervisor.generation import Generation, Retired, number
 from lb.supervisor.logs import targets_of
+from lb.supervisor.references import References
 
 T = TypeVar("T")
 SLOT = 1
@@ -131,8 +132,12 @@ class InProcess:
         numbering = asyncio.run(number(self.mapping, compiled.objects, compiled.balances, None))
         variables.place(self.mapping, compiled.part, 1)
         placed = tables.place(self.mapping, compiled.part.tables, 1, 1)
-        image = compiled.image(1, numbering.oids, [*numbering.offsets, *(each.offset for each in placed)])
-        generation = Generation(1, image, compiled.part, numbering, placed)
+        self._references = References(self.mapping, print)
+        kept = self._references.place(compiled.part.references, 1)
+        places = [each.place for each in kept]
+        compiled.fill(self.mapping, 1, places)
+        image = compiled.image(1, numbering.oids, [*numbering.offsets, *(each.offset for each in placed), *places])
+        generation = Generation(1, image, compiled.part, numbering, placed, kept)
         generation.apply_limits(self.mapping)
         self._generation = generation
         self._retired = Retired(self.mapping)
@@ -175,10 +180,13 @@ class InProcess:
         numbering = asyncio.run(number(self.mapping, compiled.objects, compiled.balances, before))
         variables.place(self.mapping, compiled.part, before.number + 1)
         placed = tables.place(self.mapping, compiled.part.tables, 1, before.number + 1)
+        kept = self._references.place(compiled.part.references, before.number + 1)
+        places = [each.place for each in kept]
+        compiled.fill(self.mapping, before.number + 1, places)
         image = compiled.image(
-            before.number + 1, numbering.oids, [*numbering.offsets, *(each.offset for each in placed)]
+            before.number + 1, numbering.oids, [*numbering.offsets, *(each.offset for each in placed), *places]
         )
-        generation = Generation(before.number + 1, image, compiled.part, numbering)
+        generation = Generation(before.number + 1, image, compiled.part, numbering, (), kept)
         self.ask(lambda: self.engine.prepare(image))
         generation.apply_limits(self.mapping)
         self.mapping.generation = generation.number

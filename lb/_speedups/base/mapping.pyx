@@ -47,6 +47,7 @@ cdef enum:
     HOLE_KEPT = 65536            # released regions up to this size keep their memory
     NAME_CUT = 86                # bytes of a name that is too long; 1 + 16 + NUL follow
     SHARED_FIELDS = 48           # counters_t as words
+    ALL_BYTES = 19369361408      # with the store behind it, see base/store.pxd
 
 
 # A released region of the arena; its first bytes.
@@ -69,12 +70,12 @@ cdef inline uint32_t *bucket_of(mapping_t *m, uint64_t hash) noexcept nogil:
 
 
 cdef mapping_t *map_all(int fd) noexcept nogil:
-    cdef void *base = mmap(NULL, MAPPING_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0)
+    cdef void *base = mmap(NULL, ALL_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0)
     if base == MAP_FAILED:
         return NULL
-    # A core dump would read every hole, and so fill 9.8 GiB of memory. It is only a wish: a kernel without it
+    # A core dump would read every hole, and so fill 26 GiB of memory. It is only a wish: a kernel without it
     # refuses.
-    madvise(<char *> base + MAPPING_OBJECTS_AT, MAPPING_BYTES - MAPPING_OBJECTS_AT, MADV_DONTDUMP)
+    madvise(<char *> base + MAPPING_OBJECTS_AT, ALL_BYTES - MAPPING_OBJECTS_AT, MADV_DONTDUMP)
     return <mapping_t *> base
 
 
@@ -94,7 +95,7 @@ cdef mapping_t *mapping_create(int *fd_out) noexcept nogil:
     if fd < 0:
         return NULL
     if (
-        ftruncate(fd, MAPPING_BYTES) == 0
+        ftruncate(fd, ALL_BYTES) == 0
         and fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0
         and fallocate(fd, 0, 0, MAPPING_OBJECTS_AT + CHUNK) == 0
         and fallocate(fd, 0, MAPPING_COUNTERS_AT, CHUNK) == 0
@@ -132,7 +133,7 @@ cdef mapping_t *mapping_attach(int fd) noexcept nogil:
 
 
 cdef void mapping_detach(mapping_t *m) noexcept nogil:
-    munmap(m, MAPPING_BYTES)
+    munmap(m, ALL_BYTES)
 
 
 cdef void set_errno(int error) noexcept nogil:

@@ -692,8 +692,12 @@ def build(generation, rows, oids, offsets):
     cdef Image image = Image()
     cdef plan_t *p
     cdef Routing routing = Routing()
-    if len(offsets) != len(rows.backends) + rows.tables:
-        raise ValueError(f"{len(offsets)} places for {len(rows.backends)} backends and {rows.tables} tables")
+    if len(offsets) != len(rows.backends) + rows.tables + rows.references:
+        raise ValueError(
+            f"{len(offsets)} places for {len(rows.backends)} backends, {rows.tables} tables, {rows.references} references"
+        )
+    places_at = len(rows.backends)
+    references_at = places_at + rows.tables
     # The method counts as one condition.
     ranks = [len(route.conditions) + bool(route.methods) for route in rows.routes]
     trees = [Tree(row, ranks) if row.places else None for row in rows.frontends]
@@ -776,7 +780,9 @@ def build(generation, rows, oids, offsets):
     put_logs(image, p, rows.logs)
     put_limits(image, p, rows.limits, limits, oids, offsets[len(rows.backends):])
     if program is not None:
-        p.program_at = put_program(image, rows.program, program, offsets[len(rows.backends):])
+        p.program_at = put_program(
+            image, rows.program, program, offsets[places_at:references_at], offsets[references_at:]
+        )
     if users is not None:
         p.users_at = put_users(image, rows.userlists, users)
     made = image.finish()

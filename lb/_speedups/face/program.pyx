@@ -1,5 +1,5 @@
 # Writes the program of a plan image (policy/program.pxd) from the rows of lb/language/program.py.
-from libc.stdint cimport uint8_t, uint32_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from lb._speedups.face.plan cimport Image
@@ -10,7 +10,7 @@ from lb._speedups.policy.fetch cimport (
 )
 from lb._speedups.policy.fetch_variable cimport FETCH_CAPTURE_REQ_METHOD, FETCH_CAPTURE_REQ_URI
 from lb._speedups.policy.program cimport (
-    ARG_TABLE, CONVERTERS_VARIABLE, FETCHES_CONNECTION, FETCHES_PROCESS, FETCHES_REQUEST, FETCHES_TRANSACTION,
+    ARG_REFERENCE, ARG_TABLE, CONVERTERS_VARIABLE, FETCHES_CONNECTION, FETCHES_PROCESS, FETCHES_REQUEST, FETCHES_TRANSACTION,
     FETCHES_VARIABLE, MATCH_END, PROGRAM_DESTINATION, PROGRAM_ID, PROGRAM_RATES, PROGRAM_RECORD, SET_IGNORE_CASE,
     WORD_ROLLED, WORD_SEED, acl_t, arg_t, bits_put, cond_t, expr_t, format_t, net_t, op_t, part_t, program_t, range_t,
     regex_row_t, rule_t, ruleset_t, set_t, term_t, test_t, word_is_rolled, word_roll, word_slot, word_step, word_t,
@@ -105,7 +105,7 @@ cdef put_nets(Image image, uint32_t at, nets):
         memcpy(out[i].high, <char *> high, len(high))
 
 
-cdef put_sets(Image image, uint32_t at, rows, places):
+cdef put_sets(Image image, uint32_t at, rows, places, references):
     cdef set_t *out = <set_t *> (image.base + at)
     cdef range_t *ranges
     for i, row in enumerate(rows):
@@ -113,6 +113,8 @@ cdef put_sets(Image image, uint32_t at, rows, places):
         out[i].method = row.method
         out[i].flags = row.flags
         out[i].cast = row.cast
+        if row.reference >= 0:
+            out[i].reference = reference_place(references, row.reference)
         put_words(image, &out[i], row, words_at)
         ranges = <range_t *> (image.base + <uint32_t> ranges_at)
         for k, (low, high) in enumerate(row.ranges):
@@ -126,11 +128,20 @@ cdef put_sets(Image image, uint32_t at, rows, places):
         out[i].regexes, out[i].nregexes = row.regexes, row.nregexes
 
 
-cdef put_args(Image image, uint32_t at, rows, tables):
+# What a number of the program's references is in the store: its place, and in the low bits which use of it.
+cdef uint64_t reference_place(references, number) except? 0:
+    return references[number >> 6] + (number & 63)
+
+
+cdef put_args(Image image, uint32_t at, rows, tables, references):
     cdef arg_t *out = <arg_t *> (image.base + at)
     for i, row in enumerate(rows):
         out[i].kind = row.kind
-        out[i].i = tables[row.number] if row.kind == ARG_TABLE else row.number
+        out[i].i = row.number
+        if row.kind == ARG_TABLE:
+            out[i].i = tables[row.number]
+        elif row.kind == ARG_REFERENCE:
+            out[i].i = reference_place(references, row.number)
         image.text(&out[i].text, row.text)
 
 
@@ -183,7 +194,7 @@ cdef put_ops(Image image, uint32_t ops_at, uint32_t exprs_at, rows):
         exprs[i].type = kind
 
 
-def put(Image image, rows, placed, tables):
+def put(Image image, rows, placed, tables, references):
     """Fill what place() took room for; return the offset of the program_t."""
     cdef program_t *g
     at, arrays, sets = placed
@@ -204,9 +215,9 @@ def put(Image image, rows, placed, tables):
             g.uses |= PROGRAM_RATES
         elif code >> 8 == FETCHES_TRANSACTION or code == CONVERTERS_VARIABLE << 8 | CONVERT_WHEN:
             g.uses |= PROGRAM_RECORD
-    put_args(image, g.args_at, rows.args, tables)
+    put_args(image, g.args_at, rows.args, tables, references)
     put_ops(image, g.ops_at, g.exprs_at, rows)
-    put_sets(image, g.sets_at, rows.sets, sets)
+    put_sets(image, g.sets_at, rows.sets, sets, references)
     put_pairs(image, g.tests_at, rows.tests)
     put_pairs(image, g.acls_at, rows.acls)
     put_pairs(image, g.terms_at, rows.terms)

@@ -55,6 +55,12 @@ cdef enum:                       # ACTIONS_VARIABLE
     ACTION_UNSET_VAR             # args: variable
     ACTION_CAPTURE               # args: slot, its length, expression, whether it is one of responses
     ACTIONS_VARIABLE_END
+cdef enum:                       # ACTIONS_MAP
+    ACTION_SET_MAP = 0x501       # args: reference, format of the key, format of the value
+    ACTION_DEL_MAP               # args: reference, format of the key
+    ACTION_ADD_ACL
+    ACTION_DEL_ACL
+    ACTIONS_MAP_END
 
 cdef enum:                       # ACTIONS_TABLE
     ACTION_TRACK = 0x601         # args: which of a stream's tracks, expression of the key, table
@@ -87,6 +93,7 @@ cdef inline bint action_is_known(uint16_t code) noexcept nogil:
         or ACTION_SET_HEADER <= code < ACTIONS_EDIT_END
         or ACTION_REPLACE_HEADER <= code < ACTIONS_REWRITE_END
         or ACTION_SET_VAR <= code < ACTIONS_VARIABLE_END
+        or ACTION_SET_MAP <= code < ACTIONS_MAP_END
         or ACTION_TRACK <= code < ACTIONS_TABLE_END
         or ACTION_SET_LOG_LEVEL <= code < ACTIONS_STREAM_END
     )

@@ -2,6 +2,7 @@ from lb._speedups.policy.convert_codec cimport convert_codec
 from lb._speedups.policy.convert_digest cimport convert_digest
 from lb._speedups.policy.convert_hash cimport convert_hash
 from lb._speedups.policy.convert_json cimport convert_json
+from lb._speedups.policy.convert_map cimport convert_map
 from lb._speedups.policy.convert_net cimport convert_net
 from lb._speedups.policy.convert_number cimport convert_number
 from lb._speedups.policy.convert_regex cimport convert_regex
@@ -12,6 +13,7 @@ from lb._speedups.policy.convert_variable cimport convert_variable
 from lb._speedups.policy.program cimport (
     CONVERTERS_CODEC, CONVERTERS_DIGEST, CONVERTERS_HASH, CONVERTERS_JSON, CONVERTERS_NET, CONVERTERS_NUMBER,
     CONVERTERS_REGEX, CONVERTERS_TABLE, CONVERTERS_TEXT, CONVERTERS_TIME, CONVERTERS_VARIABLE,
+    CONVERTERS_MAP,
 )
 from lb._speedups.policy.sample cimport SAMPLE_FOUND, SAMPLE_NONE, sample_cast
 
@@ -42,4 +44,6 @@ cdef int convert_run(eval_t *c, const program_t *g, const op_t *op, sample_t *s)
         return convert_regex(c, g, op, s)
     if family == CONVERTERS_TABLE:
         return convert_table(c, g, op, s)
+    if family == CONVERTERS_MAP:
+        return convert_map(c, g, op, s)
     return SAMPLE_NONE

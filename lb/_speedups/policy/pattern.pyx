@@ -7,6 +7,7 @@ from lb._speedups.policy.program cimport (
     MATCH_METHODS, MATCH_REG, MATCH_STR, MATCH_SUB, SET_IGNORE_CASE, WORD_BASE, WORD_ROLLED, WORD_SEED, WORD_SLOTS_FEW, net_t,
     range_t, set_has_length, set_has_start, word_fold, word_roll, word_slot, word_step, word_t,
 )
+from lb._speedups.policy.reference cimport image_t, reference_find, reference_fits
 from lb._speedups.policy.regex cimport REGEX_LIMIT, REGEX_YES
 from lb._speedups.policy.regexes cimport regexes_match
 from lb._speedups.policy.sample cimport SAMPLE_FOUND, SAMPLE_IPV4, SAMPLE_IPV6, SAMPLE_TYPES, sample_cast
@@ -245,8 +246,11 @@ cdef bint match_regexes(eval_t *c, const set_t *set_, const char *p, size_t n) n
 
 
 cdef bint set_match(eval_t *c, const set_t *set_, sample_t *s) noexcept nogil:
+    cdef const image_t *image
     if set_.method == MATCH_FOUND:
         return True
+    if set_.reference != 0:
+        return reference_find(c, c.view.mapping, set_.reference, s, True, &image) != NULL
     if sample_cast(c, s, set_.cast) != SAMPLE_FOUND:
         return False
     if set_.method == MATCH_BOOL:
@@ -285,6 +289,8 @@ cdef int check_words(const plan_t *p, const set_t *set_) noexcept nogil:
 
 cdef int set_check(const plan_t *p, const set_t *set_) noexcept nogil:
     if not MATCH_FOUND <= set_.method < MATCH_METHODS or set_.cast >= SAMPLE_TYPES or check_words(p, set_) != 0:
+        return -1
+    if set_.reference and not reference_fits(set_.reference):
         return -1
     if set_.ranges and not plan_array_fits(p, set_.ranges_at, set_.ranges, sizeof(range_t)):
         return -1

@@ -56,6 +56,7 @@ cdef enum:                       # arg_t.kind
     ARG_VARIABLE                 # i = id of a variable (variable.pxd)
     ARG_ACL                      # i = index
     ARG_REGEX                    # i = index of its regex_row_t
+    ARG_REFERENCE                # i = place of the reference in the store, and in its low bits which use of it
     ARG_END
 
 ctypedef struct arg_t:
@@ -127,6 +128,7 @@ ctypedef struct set_t:           # the patterns of one test
     uint64_t lengths[4]          # words: bit per length below 256 that one has (bit 255 also stands for longer ones)
     uint64_t firsts[4]           # rolled words: bit per byte that may begin one, in either case if that is ignored
     uint64_t seconds[4]          # and per byte that may follow it; all, if a word is a single byte
+    uint64_t reference           # as ARG_REFERENCE: what is looked up is there, and nothing here; 0 = none
 
 ctypedef struct regex_row_t:     # a pattern that each worker compiles: policy/regexes.pxd
     text_t text

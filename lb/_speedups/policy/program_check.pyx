@@ -7,6 +7,7 @@ from lb._speedups.policy.convert cimport (
     CONVERTERS_NUMBER_END, CONVERTERS_REGEX_END, CONVERTERS_TEXT_END, CONVERTERS_TIME_END,
 )
 from lb._speedups.policy.convert_variable cimport CONVERTERS_VARIABLE_END
+from lb._speedups.policy.convert_map cimport CONVERTERS_MAP_END
 from lb._speedups.policy.fetch cimport (
     FETCHES_AUTH_END, FETCHES_CONNECTION_END, FETCHES_INTERNAL_END, FETCHES_PROCESS_END, FETCHES_REQUEST_END,
     FETCHES_RESPONSE_END, FETCHES_SOCKET_END,
@@ -21,11 +22,12 @@ from lb._speedups.policy.program cimport (
     ARG_ACL, ARG_BACKEND, ARG_END, ARG_EXPR, ARG_FORMAT, ARG_FRONTEND, ARG_REGEX, ARG_SERVER, ARG_TABLE,
     ARG_VARIABLE, CONVERTERS_CODEC, CONVERTERS_DIGEST, CONVERTERS_HASH, CONVERTERS_JSON, CONVERTERS_NET,
     CONVERTERS_NUMBER, CONVERTERS_REGEX, CONVERTERS_TABLE, CONVERTERS_TEXT, CONVERTERS_TIME, CONVERTERS_VARIABLE,
-    FETCHES_AUTH, FETCHES_CONNECTION, FETCHES_INTERNAL, FETCHES_PROCESS, FETCHES_REQUEST, FETCHES_RESPONSE,
-    FETCHES_SOCKET, FETCHES_SOURCE, FETCHES_TABLE, FETCHES_TRACKED, FETCHES_TRANSACTION, FETCHES_VARIABLE, PART_EXPR, PART_TEXT,
-    acl_t, arg_t, cond_t, expr_t, format_t, op_t, part_t, program_of, program_t,
-    regex_row_t, rule_t, ruleset_t, set_t, term_t, test_t,
+    ARG_REFERENCE, CONVERTERS_MAP, FETCHES_AUTH, FETCHES_CONNECTION, FETCHES_INTERNAL, FETCHES_PROCESS, FETCHES_REQUEST,
+    FETCHES_RESPONSE, FETCHES_SOCKET, FETCHES_SOURCE, FETCHES_TABLE, FETCHES_TRACKED, FETCHES_TRANSACTION, FETCHES_VARIABLE,
+    PART_EXPR, PART_TEXT, acl_t, arg_t, cond_t, expr_t, format_t, op_t, part_t, program_of, program_t, regex_row_t, rule_t,
+    ruleset_t, set_t, term_t, test_t,
 )
+from lb._speedups.policy.reference cimport reference_fits
 from lb._speedups.policy.regex cimport REGEX_FLAGS, REGEX_PATTERN_MAX, regex_is_available
 from lb._speedups.policy.sample cimport SAMPLE_TYPES
 from lb._speedups.policy.table cimport table_t
@@ -95,6 +97,8 @@ cdef bint is_converter(uint16_t code) noexcept nogil:
         end = CONVERTERS_REGEX_END
     elif family == CONVERTERS_TABLE:
         end = LOOKS
+    elif family == CONVERTERS_MAP:
+        end = CONVERTERS_MAP_END
     return 0 < (code & 255) < end
 
 
@@ -144,6 +148,10 @@ cdef int check_args(const plan_t *p, const program_t *g) noexcept nogil:
         elif args[i].kind == ARG_TABLE:
             if (args[i].i < MAPPING_ARENA_AT or args[i].i % 64 != 0
                     or args[i].i > MAPPING_ARENA_AT + MAPPING_ARENA - <int64_t> sizeof(table_t)):
+                return -1
+            continue
+        elif args[i].kind == ARG_REFERENCE:
+            if not reference_fits(<uint64_t> args[i].i):
                 return -1
             continue
         else:

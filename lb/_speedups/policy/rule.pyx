@@ -2,10 +2,11 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.string cimport memcpy
 
 from lb._speedups.policy.action cimport (
-    ACTION_ALLOW, ACTION_REDIRECT, ACTION_STRICT_MODE, ACTIONS_EDIT, ACTIONS_REWRITE, ACTIONS_TABLE, ACTIONS_VARIABLE,
+    ACTION_ALLOW, ACTION_REDIRECT, ACTION_STRICT_MODE, ACTIONS_EDIT, ACTIONS_MAP, ACTIONS_REWRITE, ACTIONS_TABLE, ACTIONS_VARIABLE,
     RULE_REDIRECT_IGNORE_EMPTY, action_refuses,
 )
 from lb._speedups.policy.action_edit cimport action_edit
+from lb._speedups.policy.action_map cimport action_map
 from lb._speedups.policy.action_rewrite cimport REWRITE_BAD, action_rewrite
 from lb._speedups.policy.action_table cimport action_table
 from lb._speedups.policy.action_variable cimport action_variable
@@ -117,6 +118,8 @@ cdef int rules_run(eval_t *c, const program_t *g, uint32_t ruleset, message_t *m
                 return RULES_BAD
             if r != 0 and not verdict.lax:
                 return RULES_ERROR
+        elif family == ACTIONS_MAP:
+            action_map(c, g, rule)
         elif family == ACTIONS_TABLE:
             action_table(c, g, rule)
         elif family == ACTIONS_VARIABLE:

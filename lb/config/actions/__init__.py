@@ -8,7 +8,7 @@ in the module of its family (`policy/action_*.pyx`) or in relay.
 from collections.abc import Callable
 from typing import NamedTuple
 
-from lb.config.actions import answer, check, edit, rewrite, steer, stream, table, variable
+from lb.config.actions import answer, check, edit, reference, rewrite, steer, stream, table, variable
 from lb.config.actions.context import Made, Phase, RuleContext
 from lb.config.actions.number import Action
 from lb.language.catalog import Type
@@ -53,6 +53,10 @@ ACTIONS = {
     "set_var_fmt": Kind(variable.set_var_fmt),
     "unset_var": Kind(variable.unset_var),
     "capture": Kind(variable.capture),
+    "set_map": Kind(reference.change("set_map", Action.SET_MAP)),
+    "del_map": Kind(reference.change("del_map", Action.DEL_MAP)),
+    "add_acl": Kind(reference.change("add_acl", Action.ADD_ACL)),
+    "del_acl": Kind(reference.change("del_acl", Action.DEL_ACL)),
     "track": Kind(table.track, _REQUEST),
     "sc_inc_gpc": Kind(table.change("sc_inc_gpc", Action.SC_INC_GPC, is_array=True, has_value=False)),
     "sc_inc_gpc0": Kind(table.change("sc_inc_gpc0", Action.SC_INC_GPC0, is_array=False, has_value=False)),

@@ -36,6 +36,10 @@ class Action(IntEnum):
     SET_VAR_FMT = 0x402
     UNSET_VAR = 0x403
     CAPTURE = 0x404
+    SET_MAP = 0x501
+    DEL_MAP = 0x502
+    ADD_ACL = 0x503
+    DEL_ACL = 0x504
 
     TRACK = 0x601
     SC_INC_GPC = 0x602

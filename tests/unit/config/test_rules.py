@@ -110,23 +110,30 @@ def filed(tmp_path: Path, condition: str) -> list[str]:
     except ConfigError as error:
         return [str(each) for each in error.errors]
     assert compiled.rows.program is not None
-    (found,) = compiled.rows.program.sets
-    return [each.decode() for each in found.words] + [f"{low}:{high}" for low, high in found.ranges]
+    return [f"{each.name}: {len(each.entries or ())}" for each in compiled.references] + [
+        word.decode() for found in compiled.rows.program.sets for word in found.words
+    ]
 
 
 def test_patterns_come_from_files_too(tmp_path: Path) -> None:
     (tmp_path / "paths").write_text("# what is closed\n/a\n\n  /b c \r\n/ü\n")
     (tmp_path / "ports").write_text("1:9\n12\n")
-    assert sorted(filed(tmp_path, "{ path_beg -f paths /z }")) == ["/a", "/b c", "/z", "/ü"]
-    assert filed(tmp_path, f"{{ src_port -f {tmp_path}/ports }}") == ["1:9", "12:12"]
+    assert filed(tmp_path, "{ path_beg -f paths /z }") == ["paths: 3", "/z"]
+    assert filed(tmp_path, f"{{ src_port -f {tmp_path}/ports }}") == [f"{tmp_path}/ports: 2"]
+    assert filed(tmp_path, "{ path_beg -f paths } { path_end -i -f paths }") == ["paths: 3"]
+    (tmp_path / "empty").write_text("# nothing yet\n")
+    assert filed(tmp_path, "{ path -f empty }") == ["empty: 0"]
+    assert filed(tmp_path, "{ path -u 7 /a /b }") == [": 2"]
 
 
 def test_a_pattern_file_that_cannot_be_used_is_told(tmp_path: Path) -> None:
     (tmp_path / "bad").write_text("1.2.3.4\nnobody\n")
-    (tmp_path / "empty").write_text("# nothing\n")
     assert "'nope' cannot be read: no such file" in filed(tmp_path, "{ path -f nope }")[0]
-    assert "'nobody' is not an address" in filed(tmp_path, "{ src -f bad }")[0]
-    assert "no pattern is given" in filed(tmp_path, "{ path -f empty }")[0]
+    assert "'bad', line 2: 'nobody' is not an address" in filed(tmp_path, "{ src -f bad }")[0]
+    assert "'-M' belongs to a file" in filed(tmp_path, "{ path -M /a }")[0]
+    assert "takes no pattern" in filed(tmp_path, "{ path -m found -f bad }")[0]
+    assert "'-u' needs a number" in filed(tmp_path, "{ path -u x /a }")[0]
+    assert "the id 7 is taken" in filed(tmp_path, "{ path -u 7 /a } { path -u 7 /b }")[0]
 
 
 def test_a_rule_knows_its_line_when_somebody_may_ask(tmp_path: Path) -> None:
@@ -153,3 +160,40 @@ backends: {app: {servers: ["10.0.0.1:80"]}}
     program = compile(file).rows.program
     assert program is not None
     assert [row.line for row in program.rules] == [6, 9, 11]
+
+
+def test_a_map_that_cannot_be_used_is_told(tmp_path: Path) -> None:
+    (tmp_path / "m").write_text("/a 1\n/b x\n")
+    (tmp_path / "acl").write_text("/a\n")
+    assert filed(tmp_path, "{ path,map(m,none) x } { path,map_end(m) 1 } { path -M -f m }")[0] == "m: 2"
+    assert "'m', line 2: 'x' is not a whole number" in filed(tmp_path, "{ path,map_str_int(m) 1 }")[0]
+    assert "'m', line 1: '/a' is not a number or a range" in filed(tmp_path, "{ src_port,map_int(m) x }")[0]
+    assert "'m', line 1: '1' is not an address" in filed(tmp_path, "{ path,map_str_ip(m) 1.2.3.4 }")[0]
+    assert "'map_str_ip' needs an address, not 'none'" in filed(tmp_path, "{ path,map_str_ip(m,none) 1.2.3.4 }")[0]
+    assert "'map_str_int' needs a number, not 'none'" in filed(tmp_path, "{ path,map_str_int(m,none) 1 }")[0]
+    assert "'none' cannot be read" in filed(tmp_path, "{ path,map(none) x }")[0]
+    assert "'m' is a map elsewhere" in filed(tmp_path, "{ path,map(m) x } { path -f m }")[0]
+    assert "'acl' is an ACL file elsewhere" in filed(tmp_path, "{ path -f acl } { path,map(acl) x }")[0]
+
+
+def test_a_rule_changes_only_what_some_rule_reads(tmp_path: Path) -> None:
+    (tmp_path / "m.map").write_text("")
+    file = tmp_path / "lb.yaml"
+
+    def told(*rules: str) -> list[str]:
+        file.write_text(
+            'version: 1\nfrontends: {web: {bind: [":80"], default_backend: app, rules: [RULES]}}\n'
+            'backends: {app: {servers: ["10.0.0.1:80"]}}\n'.replace("RULES", ", ".join(rules))
+        )
+        try:
+            compile(file)
+        except ConfigError as error:
+            return [str(each) for each in error.errors]
+        return []
+
+    change = '{set_map: [m.map, "%[src]", "%[path]"]}'
+    assert told(change, '{deny: 403, if: "{ src,map_ip(m.map) -m found }"}') == []
+    assert "rules, rule 1: 'set_map': no map and no ACL reads 'm.map'" in told(change)[0]
+    near = told('{del_map: [n.map, "%[src]"]}', '{deny: 403, if: "{ src,map_ip(m.map) -m found }"}')
+    assert "did you mean 'm.map'?" in near[0]
+    assert "set_map" in told('{set_map: [m.map, "%[src]"]}')[0]

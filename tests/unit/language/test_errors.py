@@ -65,7 +65,7 @@ CONDITIONS = [
     ("{ path,regsub(a,b,x) -m found }", 19, "'regsub': unknown flag in 'x'"),
     (r"{ path,regsub(a,'b\\') -m found }", 17, "ends in a backslash"),
     (r"{ path,regsub(a,'\x4') -m found }", 17, "needs two hexadecimal digits"),
-    ("{ path -M /x }", 8, "not built yet"),
+    ("{ path -M /x }", 3, "'-M' belongs to a file"),
     ("{ path -f }", 8, "a file is missing"),
     ("{ path -z /x }", 8, "unknown flag"),
     ("{ src_port x }", 12, "is not a number"),
