@@ -47,7 +47,7 @@ cdef enum:
     HOLE_KEPT = 65536            # released regions up to this size keep their memory
     NAME_CUT = 86                # bytes of a name that is too long; 1 + 16 + NUL follow
     SHARED_FIELDS = 48           # counters_t as words
-    ALL_BYTES = 19369361408      # with the store behind it, see base/store.pxd
+    ALL_BYTES = 27690860544      # with the store behind it, see base/store.pxd
 
 
 # A released region of the arena; its first bytes.

@@ -10,7 +10,7 @@ from lb._speedups.base.mapping cimport MAPPING_BYTES, mapping_t
 
 cdef enum:
     STORE_PAGE = 4096
-    STORE_AT = 2189492224        # MAPPING_BYTES
+    STORE_AT = 10510991360       # MAPPING_BYTES
     STORE_BYTES = 17179869184
 
 # Whether size bytes at this place lie in the store.
