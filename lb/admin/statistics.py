@@ -131,6 +131,8 @@ class _Rows:
             "dresp": c["denied_resp"],
             "ereq": c["err_req"],
             "conn_tot": c["conn_total"],
+            "dcon": c["denied_conn"],
+            "dses": c["denied_sess"],
             "intercepted": c["intercepted"],
             "eint": c["internal_errors"],
         }
@@ -158,6 +160,8 @@ class _Rows:
             "dresp": c["denied_resp"],
             "ereq": c["err_req"],
             "conn_tot": c["conn_total"],
+            "dcon": c["denied_conn"],
+            "dses": c["denied_sess"],
             "eint": c["internal_errors"],
         }
 

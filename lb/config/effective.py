@@ -11,7 +11,7 @@ from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
 from lb.config.health import backend_check, server_health
-from lb.config.routing import mirrored_to, sticky_of
+from lb.config.routing import mirrored_to, ruled_to, sticky_of
 from lb.model import (
     Backend,
     BackendTimeouts,
@@ -92,9 +92,8 @@ def backend_modes(configuration: Configuration) -> dict[str, str]:
                 modes[name] = frontend.mode
         for name in mirrored_to(frontend):
             modes[name] = frontend.mode
-        for rule in frontend.rules:
-            if rule.use_backend is not UNSET:
-                modes[rule.use_backend] = frontend.mode
+        for name in ruled_to(frontend):
+            modes[name] = frontend.mode
     return modes
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
+from lb.config.actions.context import Phase
 from lb.config.captures import SLOTS_MAX, shared_slots, slots, slots_of
 from lb.config.diagnostic import Finding, Path, line_text
 from lb.config.evaluation import checked, first_values, process_variable
@@ -27,8 +28,8 @@ from lb.config.health import (
 from lb.config.limits import LimitCompiler
 from lb.config.logmeaning import review_logs
 from lb.config.persistence import PersistenceCompiler
-from lb.config.routing import RouteReview
-from lb.config.rules import RuleCompiler, check_pages, names_of
+from lb.config.routing import RouteReview, ruled_to
+from lb.config.rules import RuleCompiler, check_pages, names_of, phases_of, rules_of
 from lb.config.secret import NO_REFERENCE, is_reference
 from lb.config.suggestion import nearest
 from lb.config.tables import table_parts
@@ -169,25 +170,32 @@ class Review:
                 path: Path = (f"{noun}s", name)
                 mode = self._mode_of(name, proxy) if isinstance(proxy, Backend) else proxy.mode
                 self._groups(path, f"{noun} '{name}'", proxy.errorfiles)
-                if mode in ("tcp", "udp"):
-                    for word in ("acls", "rules", "response_rules", "errors", "errorfiles", "limits", *_PERSISTENCE):
-                        if getattr(proxy, word, UNSET) not in (UNSET, False, (), {}):
-                            message = f"'{word}' needs mode http"
-                            self._report((*path, word), f"{noun} '{name}'", message, "remove it", at_key=True)
-                    continue
-                compiler.compile(
-                    path,
-                    f"{noun} '{name}'",
-                    proxy.acls,
-                    proxy.rules,
-                    proxy.response_rules,
-                    tarpit_ms=0,
-                    is_frontend=noun == "frontend",
-                    errors=proxy.errors,
-                    slots=slots(proxy) if isinstance(proxy, Frontend) else shared,
-                )
-                if isinstance(proxy, Backend):
+                phases = phases_of(proxy, mode)
+                if proxy.acls and not phases:
+                    message = f"'acls' needs mode http or tcp: mode {mode} has no rules"
+                    self._report((*path, "acls"), f"{noun} '{name}'", message, "remove it", at_key=True)
+                for phase in Phase:
+                    if rules_of(proxy, phase) and phase not in phases:
+                        self._no_phase((*path, phase.value), f"{noun} '{name}'", phase, mode)
+                for word in ("errors", "errorfiles", "limits", *_PERSISTENCE):
+                    if mode != "http" and getattr(proxy, word, UNSET) not in (UNSET, False, (), {}):
+                        message = f"'{word}' needs mode http"
+                        self._report((*path, word), f"{noun} '{name}'", message, "remove it", at_key=True)
+                self._durations(path, f"{noun} '{name}'", "", proxy, INSPECT_DELAYS[noun])
+                if phases:
+                    there = slots(proxy) if isinstance(proxy, Frontend) else shared
+                    compiler.compile(path, f"{noun} '{name}'", proxy, mode=mode, tarpit_ms=0, slots=there)
+                if mode == "http" and isinstance(proxy, Backend):
                     persistence.compile(name, proxy, *compiler.scope)
+
+    def _no_phase(self, path: Path, subject: str, phase: Phase, mode: str) -> None:
+        if phase is Phase.RESPONSE_CONTENT and mode == "http":
+            self._report(path, subject, f"'{phase.value}' needs mode tcp", "write 'response_rules'", at_key=True)
+        elif mode == "udp" and phase not in (Phase.REQUEST, Phase.RESPONSE, Phase.AFTER_RESPONSE):
+            self._report(path, subject, f"'{phase.value}' needs mode http or tcp", "remove it", at_key=True)
+        else:
+            hint = "write 'content_rules'" if mode == "tcp" and phase is Phase.REQUEST else "remove it"
+            self._report(path, subject, f"'{phase.value}' needs mode http", hint, at_key=True)
 
     def _groups(self, path: Path, subject: str, given: str | tuple[str, ...]) -> None:
         """Look the groups of error pages up that are named."""
@@ -271,17 +279,25 @@ class Review:
                 self._mirror((*path, "routes", index, "mirror"), name, frontend.mode, "routes.mirror", route.mirror)
         if frontend.mirror is not UNSET:
             self._mirror((*path, "mirror"), name, frontend.mode, "mirror", frontend.mirror)
-        for index, rule in enumerate(frontend.rules):
-            if rule.use_backend is not UNSET and rule.use_backend in self.configuration.backends:
-                self._use(name, frontend.mode, rule.use_backend, (*path, "rules", index, "use_backend"))
-        if frontend.default_backend is UNSET and not frontend.routes and not frontend.rules:
+        for word, rules in (("content_rules", frontend.content_rules), ("rules", frontend.rules)):
+            for index, rule in enumerate(rules):
+                if rule.use_backend is not UNSET and rule.use_backend in self.configuration.backends:
+                    self._use(name, frontend.mode, rule.use_backend, (*path, word, index, "use_backend"))
+        if (
+            frontend.default_backend is UNSET
+            and not frontend.routes
+            and not frontend.content_rules
+            and not frontend.rules
+        ):
             self._report(
                 path,
                 subject,
                 "leads nowhere",
                 "give it a 'default_backend'" + (" or 'routes'" if frontend.mode == "http" else ""),
             )
-        elif frontend.default_backend is UNSET and frontend.mode != "http":
+        elif frontend.default_backend is UNSET and (
+            frontend.mode == "udp" or (frontend.mode == "tcp" and not ruled_to(frontend))
+        ):
             self._report(path, subject, "has no 'default_backend'", f"mode {frontend.mode} needs one")
 
     def _without_http(self, path: Path, subject: str, frontend: Frontend) -> None:
@@ -867,6 +883,7 @@ class Review:
 
 
 _STREAM_OPTIONS = ("source", "interface", "tfo", "mss", "user_timeout", "tcp_keepalive")
+INSPECT_DELAYS = {"frontend": ("inspect_delay",), "backend": ("inspect_delay", "response_inspect_delay")}
 _TIMEOUTS = (
     "connect",
     "client",

@@ -44,7 +44,7 @@ from lb.config.part import (
 from lb.config.persistence import PersistenceCompiler, PersistenceRow
 from lb.config.references import build, reference_parts
 from lb.config.routerows import KEYS, KeyRow, MirrorRow, PlaceRow, RedirectRow, ReplyRow, RouteRow, SplitRow, Tables
-from lb.config.routing import mirrored_to
+from lb.config.routing import mirrored_to, ruled_to
 from lb.config.rules import RuleCompiler, Sets, check_pages, judges_paths, looks_at_tlvs, names_of
 from lb.config.secret import SecretError, read_secret
 from lb.config.source import Format, Source
@@ -146,7 +146,7 @@ class FrontendRow(NamedTuple):
     log_flags: int = 0
     logs: tuple[int, int] = (0, 0)  # index of its first LogRow, their number
     mirror: int = 0  # of what a rule sends to a backend: place among the mirrors + 1, 0 = none
-    rules: Sets = Sets(0, 0)
+    rules: Sets = Sets()
     limits: tuple[int, ...] = ()  # numbers of rate limits
     captures: tuple[int, int] = (0, 0)  # rulesets too
 
@@ -172,7 +172,7 @@ class BackendRow(NamedTuple):
     http_connection: int = 0
     udp_responses: int = -1  # -1 = not known
     udp_requests: int = 0
-    rules: Sets = Sets(0, 0)
+    rules: Sets = Sets()
     limits: tuple[int, ...] = ()
     persistence: PersistenceRow | None = None
 
@@ -489,7 +489,7 @@ class _Compiler:
             address = parse_bind(bind.address)
             assert bind.name is not UNSET
             listener = self._object("listener", number, f"{name}/{bind.name}")
-            self.listeners.append(self._listener(listener, index, bind))
+            self.listeners.append(self._listener(listener, index, bind, frontend))
             self.binds.append(
                 Bind(
                     object=listener,
@@ -550,14 +550,11 @@ class _Compiler:
             rules=self.rules.compile(
                 ("frontends", name),
                 f"frontend '{name}'",
-                frontend.acls,
-                frontend.rules,
-                frontend.response_rules,
+                frontend,
+                mode=frontend.mode,
                 tarpit_ms=_ms(frontend.timeouts.tarpit),
-                is_frontend=True,
-                errors=frontend.errors,
                 slots=slots(frontend),
-            ),
+            )._replace(inspect_ms=_ms(frontend.inspect_delay)),
             limits=self.limits.list_of(frontend.limits),
             captures=self.rules.captures(frontend),
         )
@@ -565,11 +562,12 @@ class _Compiler:
             object=number, name=name, mode=frontend.mode, maxconn=maxconn, mirrors=mirrored_to(frontend)
         )
 
-    def _listener(self, number: int, frontend: int, bind: BindModel) -> ListenerRow:
+    def _listener(self, number: int, frontend: int, bind: BindModel, model: FrontendModel) -> ListenerRow:
         assert bind.name is not UNSET
         row = ListenerRow(number, frontend, _link(bind.debug), bind.name.encode())
         if bind.accept_proxy is UNSET:
-            return row
+            expects = any(rule.expect_proxy is not UNSET for rule in model.connection_rules)
+            return row._replace(proxy_flags=LISTENER_KEEP_TLVS) if expects and self.passes_tlvs else row
         proxies = accept_proxy_of(bind.accept_proxy)
         flags = LISTENER_OTHERS if proxies.others == "plain" else 0
         return row._replace(
@@ -619,14 +617,11 @@ class _Compiler:
             self.rules.compile(
                 ("backends", name),
                 f"backend '{name}'",
-                backend.acls,
-                backend.rules,
-                backend.response_rules,
+                backend,
+                mode=backend.mode,
                 tarpit_ms=_ms(backend.timeouts.tarpit),
-                is_frontend=False,
-                errors=backend.errors,
                 slots=self.shared_slots,
-            ),
+            )._replace(inspect_ms=_ms(backend.inspect_delay), answer_inspect_ms=_ms(backend.response_inspect_delay)),
             self.limits.list_of(backend.limits),
             self.persistence.compile(name, backend, *self.rules.scope) if backend.mode == "http" else None,
         )
@@ -735,7 +730,7 @@ class _Compiler:
             used.update(backends_of(frontend.default_backend))
             for route in frontend.routes:
                 used.update(backends_of(route.to))
-            chosen = [rule.use_backend for rule in frontend.rules if rule.use_backend is not UNSET]
+            chosen = ruled_to(frontend)
             used.update(self.configuration.backends if any(map(is_format, chosen)) else chosen)
         unused = [
             Finding(("backends", name), f"backend '{name}'", "no frontend uses it")

@@ -97,6 +97,12 @@ def mirrored_to(frontend: Frontend) -> tuple[str, ...]:
     return tuple(dict.fromkeys(each.to for each in found if each is not UNSET))
 
 
+def ruled_to(frontend: Frontend) -> tuple[str, ...]:
+    """Return the backends that rules of a frontend choose, in the order of the file."""
+    rules = (*frontend.content_rules, *frontend.rules)
+    return tuple(dict.fromkeys(rule.use_backend for rule in rules if rule.use_backend is not UNSET))
+
+
 class RouteReview:
     """A look at the routes of one frontend."""
 

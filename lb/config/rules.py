@@ -32,11 +32,48 @@ _CODE = re.compile("200|[45][0-9][0-9]")
 
 
 class Sets(NamedTuple):
-    """Numbers of rulesets + 1, 0 = none."""
+    """Numbers of rulesets + 1, 0 = none: the two of a plan_frontend_t or plan_backend_t, and its phases_t."""
 
-    request: int
-    response: int
+    request: int = 0
+    response: int = 0
     errors: int = 0
+    connection: int = 0
+    session: int = 0
+    content: int = 0
+    answer: int = 0
+    after: int = 0
+    inspect_ms: int = 0
+    answer_inspect_ms: int = 0
+
+
+_PHASES = {
+    (True, "http"): (
+        Phase.CONNECTION, Phase.SESSION, Phase.CONTENT, Phase.REQUEST, Phase.RESPONSE, Phase.AFTER_RESPONSE,
+    ),
+    (True, "tcp"): (Phase.CONNECTION, Phase.SESSION, Phase.CONTENT, Phase.REQUEST),
+    (False, "http"): (Phase.CONTENT, Phase.REQUEST, Phase.RESPONSE, Phase.AFTER_RESPONSE),
+    (False, "tcp"): (Phase.CONTENT, Phase.RESPONSE_CONTENT),
+}  # fmt: skip
+"""The phases of frontends (true) and backends, by mode."""
+_SETS = {
+    Phase.CONNECTION: "connection",
+    Phase.SESSION: "session",
+    Phase.CONTENT: "content",
+    Phase.REQUEST: "request",
+    Phase.RESPONSE: "response",
+    Phase.RESPONSE_CONTENT: "answer",
+    Phase.AFTER_RESPONSE: "after",
+}
+
+
+def rules_of(proxy: Frontend | Backend, phase: Phase) -> tuple[Rule, ...]:
+    """Return the rules of a phase; none where a proxy of this kind has no such phase."""
+    return getattr(proxy, phase.value, ())
+
+
+def phases_of(proxy: Frontend | Backend, mode: str) -> tuple[Phase, ...]:
+    """Return the phases that a proxy of this mode has."""
+    return _PHASES.get((isinstance(proxy, Frontend), mode), ())
 
 
 def names_of(configuration: Configuration, folder: str | None = None, file: str = "") -> Names:
@@ -66,7 +103,7 @@ def names_of(configuration: Configuration, folder: str | None = None, file: str 
 
 def judges_paths(proxy: Frontend | Backend) -> bool:
     """Return whether a condition of a frontend or backend looks at paths."""
-    rules = [*proxy.rules, *proxy.response_rules]
+    rules = [rule for phase in Phase for rule in rules_of(proxy, phase)]
     texts = [each for rule in rules for each in (rule.if_, rule.unless) if each is not UNSET]
     for given in proxy.acls.values():
         texts += [given] if isinstance(given, str) else given
@@ -108,22 +145,26 @@ class RuleCompiler:
         self._report = report
 
     def compile(
-        self, path: Path, subject: str, acls: Mapping[str, object], rules: Iterable[Rule], response_rules: Iterable[Rule],
-        *, tarpit_ms: int, is_frontend: bool, slots: Slots, errors: Mapping[str, PageGiven] | None = None,
-    ) -> Sets:  # fmt: skip
+        self, path: Path, subject: str, proxy: Frontend | Backend, *, mode: str, tarpit_ms: int, slots: Slots
+    ) -> Sets:
         """Compile what a proxy says; mistakes are reported."""
         self._path, self._subject = path, subject
         compiled: dict[str, tuple[Test, ...]] = {}
         self._names = replace(self.names, acls=compiled)
         self.scope = self._names, compiled
-        for name, given in acls.items():
+        for name, given in proxy.acls.items():
             compiled[name] = self._acl(name, given)  # which may ask those before it
-        scope = Scope(self._names, self.program, compiled, tarpit_ms, is_frontend, str(path[1]), self.groups, slots)
-        return Sets(
-            self.program.ruleset(self._rules(scope, Phase.REQUEST, rules)),
-            self.program.ruleset(self._rules(scope, Phase.RESPONSE, response_rules)),
-            self.program.ruleset(self._pages(scope, "errors", errors or {})),
+        is_frontend = isinstance(proxy, Frontend)
+        scope = Scope(
+            self._names, self.program, compiled, tarpit_ms, is_frontend, str(path[1]), self.groups, slots, mode
         )
+        sets = {
+            _SETS[phase]: self.program.ruleset(self._rules(scope, phase, rules_of(proxy, phase)))
+            for phase in phases_of(proxy, mode)
+        }
+        if mode == "http":
+            sets["errors"] = self.program.ruleset(self._pages(scope, "errors", proxy.errors))
+        return Sets(**sets)
 
     def check_pages(self, path: Path, subject: str, keyword: str, pages: Mapping[str, PageGiven]) -> None:
         """Report what is wrong with error pages that proxies take over."""
@@ -193,6 +234,12 @@ class RuleCompiler:
         ]
 
 
+def _home(phases: tuple[Phase, ...], scope: Scope) -> Phase:
+    """Return the first phase that an action may stand in and that such a proxy has."""
+    have = _PHASES[scope.is_frontend, scope.mode]
+    return next((each for each in phases if each in have), phases[0])
+
+
 def _row(rule: RuleContext) -> RuleRow | None:
     """Return the rule's row; None after reporting what is wrong."""
     said = {each.encode_name: each.name for each in fields(Rule) if getattr(rule.rule, each.name) is not UNSET}
@@ -208,7 +255,12 @@ def _row(rule: RuleContext) -> RuleRow | None:
     (action,) = actions
     kind = ACTIONS[action]
     if rule.phase not in kind.phases:
-        rule.wrong((action,), f"'{action}' belongs into '{kind.phases[0].value}'")
+        rule.wrong((action,), f"'{action}' belongs into '{_home(kind.phases, rule.scope).value}'")
+        return None
+    if rule.scope.mode == "tcp" and rule.phase is Phase.REQUEST and action != "use_backend":
+        rule.wrong(
+            (action,), "in mode tcp 'rules' choose backends and do nothing else", "write it into 'content_rules'"
+        )
         return None
     for word in said:
         owners = COMPANIONS.get(word, (action,))

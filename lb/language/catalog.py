@@ -59,12 +59,15 @@ CASTS: dict[Type, frozenset[Type]] = {
 
 
 class Needs(IntEnum):
-    """What must be there for a fetch to find anything; each has all that stands before it."""
+    """What must be there for a fetch to find anything; up to RESPONSE each has all that stands before it."""
 
     NOTHING = 0
     CONNECTION = 1
     REQUEST = 2
     RESPONSE = 3
+    BYTES = 4  # of either connection (mode tcp); what stands before this is not there then
+    PAYLOAD = 5  # of the client's
+    ANSWER = 6  # of the server's
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +82,7 @@ class Argument:
     condition and ACLs); `digest`, `sha2` (bits), `jwt_algorithm`, `base64` (or a variable that holds it), `bits` (of an AES
     key), `jwt_key` (a secret or a file); `time` (a unit), `tlv` (of a PROXY header), `env` (a variable of the environment).
     `map_<match>_<output>`: the file of a map; `address`.
+    `offset` (with a sign: from where it would be without).
     """
 
     kind: str
@@ -171,7 +175,7 @@ def _maps(family: int) -> list[Converter]:
     return [*made, Converter("map", family << 8 | 41, Type.STR, Type.STR, made[0].args)]
 
 
-INTERNAL, CONNECTION, REQUEST, RESPONSE, TRACKED, SOURCE, VARIABLE = 1, 2, 3, 4, 5, 6, 7
+INTERNAL, CONNECTION, REQUEST, RESPONSE, TRACKED, SOURCE, VARIABLE, PAYLOAD, BODY = range(1, 10)
 AUTH = 11
 TRANSACTION = 10
 LAST_RULE_FILE = "last_rule_file"  # which language/expression.py gives its argument,
@@ -447,6 +451,43 @@ FETCHES: dict[str, Fetch] = {
             srv_uweight SINT server
             """,
         ),
+        *_needing(
+            {"wait_end": Needs.CONNECTION, "payload": Needs.BYTES, "res.": Needs.ANSWER},
+            _fetches(
+                PAYLOAD,
+                Needs.PAYLOAD,
+                """
+                wait_end BOOL
+                req.len SINT
+                req.payload BIN int[0..4294967295] int[0..4294967295]
+                req.payload_lv BIN int[0..4294967295] int[1..8] offset?
+                req.ssl_sni STR
+                req.ssl_ver SINT
+                req.ssl_hello_type SINT
+                req.ssl_alpn STR
+                req.ssl_ec_ext BOOL
+                req.ssl_st_ext SINT
+                req.rdp_cookie STR text?
+                req.rdp_cookie_cnt SINT text?
+                payload BIN int[0..4294967295] int[0..4294967295]
+                payload_lv BIN int[0..4294967295] int[1..8] offset?
+                res.len SINT
+                res.payload BIN int[0..4294967295] int[0..4294967295]
+                res.payload_lv BIN int[0..4294967295] int[1..8] offset?
+                res.ssl_hello_type SINT
+                """,
+            ),
+        ),
+        *_fetches(
+            BODY,
+            Needs.REQUEST,
+            """
+            req.body BIN
+            req.body_len SINT
+            req.body_size SINT
+            req.body_param STR text?
+            """,
+        ),
     ]
 }
 
@@ -473,6 +514,15 @@ ALIASES: dict[str, str] = {
     "res_ver": "res.ver",
     "resp_ver": "res.ver",
     "req_proto_http": "req.proto_http",
+    "req_len": "req.len",
+    "req_ssl_sni": "req.ssl_sni",
+    "req_ssl_ver": "req.ssl_ver",
+    "req_ssl_hello_type": "req.ssl_hello_type",
+    "rep_ssl_hello_type": "res.ssl_hello_type",
+    "rdp_cookie": "req.rdp_cookie",
+    "rdp_cookie_cnt": "req.rdp_cookie_cnt",
+    "req_rdp_cookie": "req.rdp_cookie",
+    "req_rdp_cookie_cnt": "req.rdp_cookie_cnt",
 }
 """Old names that are still written."""
 
@@ -692,5 +742,8 @@ PREDEFINED = {
     "HTTP_URL_SLASH": "url -m beg /",
     "HTTP_URL_STAR": "url *",
     "HTTP_CONTENT": "req.hdr_val(content-length) gt 0",
+    "RDP_COOKIE": "req.rdp_cookie_cnt gt 0",
+    "REQ_CONTENT": "req.len gt 0",
+    "WAIT_END": "wait_end",
 }
 """ACLs that exist without being defined (manual 7.4)."""

@@ -1,5 +1,6 @@
 """ACLs and conditions: `src 10.0.0.0/8`, `{ path_beg /api } !internal || local` (manual 7.1, 7.2)."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -175,6 +176,7 @@ def _test(words: list[Word], names: Names, what: str, at: int = 1) -> Test:
                 f"unknown flag '{flag}'", words[i].at, "known: -m, -i, -n, -f, -M, -u, and -- before patterns"
             )
     is_group = method is None and _asks_group(expression)
+    is_version = method is None and [each.code for each in expression.ops] == [FETCHES["req.ssl_ver"].code]
     if method is None:
         method = MATCH_OF_TYPE.get(expression.type)
         if method is None:
@@ -203,6 +205,8 @@ def _test(words: list[Word], names: Names, what: str, at: int = 1) -> Test:
         files = []
     if is_group:
         patterns = _members(expression, patterns, names, first.at)
+    if is_version:
+        patterns = [replace(each, text=_versions(each.text)) for each in patterns]
     if is_map and not files:
         raise LanguageError("'-M' belongs to a file", first.at, "write '-f' and its name")
     try:
@@ -250,6 +254,11 @@ def _takes_patterns(method: Match, word: Word) -> bool:
 
 def _elsewhere(method: Match, number: int) -> Set:
     return Set(method, 0, MATCH_TAKES[method], reference=number)
+
+
+def _versions(text: str) -> str:
+    """Return versions with a dot as the numbers that they are: `3.1:3.3`."""
+    return re.sub(r"(\d{1,5})(?:\.(\d{1,5}))?", lambda found: str(int(found[1]) << 16 | int(found[2] or 0)), text)
 
 
 def _underived(text: str, at: int) -> tuple[str, Match | None]:

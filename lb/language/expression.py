@@ -381,6 +381,9 @@ def _argument(name: str, wanted: Argument, text: str, at: int, names: Names) -> 
         _, method, values = kind.split("_")
         found = names.files.use(Word(text, at), Match[method.upper()], is_map=True, values=values, user="map")
         return Arg(ARG_REFERENCE, found)
+    if kind == "offset":
+        number = _integer(name, Argument("int", low=-(2**31), high=2**31 - 1), text, at)
+        return Arg(ARG_INT, number << 1 | text.startswith(("+", "-")))
     if kind == "query":
         if text != "query":
             raise LanguageError(f"'{name}': unknown kind '{text}'", at, "known: query")

@@ -12,12 +12,9 @@ UNBUILT_FETCHES = _names(
     prio_class prio_offset
     fc_timer_handshake
     fc_timer_total fc_glitches fc_settings_streams_limit bc_glitches
-    req.len req.payload req.payload_lv req.ssl_sni req.ssl_ver req.ssl_hello_type req.ssl_alpn req.ssl_ec_ext
-    req.ssl_cipherlist req.ssl_sigalgs req.ssl_keyshare_groups req.ssl_supported_groups req.rdp_cookie req.rdp_cookie_cnt
-    req_len req_ssl_sni req_ssl_ver req_ssl_hello_type req_proto_tls res.len res.payload res.payload_lv res.ssl_hello_type
-    payload payload_lv wait_end
-    req.body req.body_len req.body_size
-    req.body_param body_param
+    req.ssl_cipherlist req.ssl_sigalgs req.ssl_keyshare_groups req.ssl_supported_groups
+    req_proto_tls
+    body_param
     txn.timer.hdr
     txn.queue_time last_entity
     waiting_entity req.bytes_in req.bytes_out res.bytes_in res.bytes_out

@@ -258,6 +258,19 @@ class Backend(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         ),
     ]
     acls: Annotated[dict[Name, Acl], Meta(description="Named conditions for the rules (mode http).")] = {}
+    content_rules: Annotated[
+        tuple[Rule, ...],
+        Meta(
+            description="Rules that may wait for bytes: in mode tcp before a server is chosen, in mode http before `rules`.",
+            extra={"kind": "list", "item": "{reject: true, unless: '{ req.ssl_hello_type 1 }'}"},
+        ),
+    ] = ()
+    inspect_delay: Annotated[
+        Duration | UnsetType,
+        Meta(
+            description="How long `content_rules` wait for what they look at; without it they decide by what is there."
+        ),
+    ] = UNSET
     rules: Annotated[
         tuple[Rule, ...],
         Meta(
@@ -316,6 +329,23 @@ class Backend(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
             "the one that a cookie or a stick table names."
         ),
     ] = True
+    response_content_rules: Annotated[
+        tuple[Rule, ...],
+        Meta(
+            description="Rules that look at the server's first bytes before these go on (mode tcp).",
+            extra={"kind": "list", "item": "{reject: true, unless: '{ res.len gt 0 }'}"},
+        ),
+    ] = ()
+    response_inspect_delay: Annotated[
+        Duration | UnsetType, Meta(description="How long `response_content_rules` wait for what they look at.")
+    ] = UNSET
+    after_response_rules: Annotated[
+        tuple[Rule, ...],
+        Meta(
+            description="Rules for every response, those made here included, behind all others (mode http).",
+            extra={"kind": "list", "item": "{set_header: [x-frame-options, DENY]}"},
+        ),
+    ] = ()
     allbackups: Annotated[bool, Meta(description="When backups are used, use all of them, not only the first.")] = False
     timeouts: Annotated[BackendTimeouts, Meta(description="How long to wait for servers.")] = BackendTimeouts()
     retries: Annotated[

@@ -217,10 +217,38 @@ class Frontend(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
             examples=[{"request": [{"header": "host", "len": 40}], "response": [{"len": 20}]}],
         ),
     ] = UNSET
+    connection_rules: Annotated[
+        tuple[Rule, ...],
+        Meta(
+            description="Rules for connections that were just accepted, before anything of them is read.",
+            extra={"kind": "list", "item": "{reject: true, if: '{ src 10.9.0.0/16 }'}"},
+        ),
+    ] = ()
+    session_rules: Annotated[
+        tuple[Rule, ...],
+        Meta(
+            description="Rules for connections once their client is known, which a PROXY header may tell.",
+            extra={"kind": "list", "item": "{reject: true, if: '{ src 10.9.0.0/16 }'}"},
+        ),
+    ] = ()
+    content_rules: Annotated[
+        tuple[Rule, ...],
+        Meta(
+            description="Rules that may wait for bytes: in mode tcp before a backend is chosen, in mode http before `rules`.",
+            extra={"kind": "list", "item": "{reject: true, unless: '{ req.ssl_hello_type 1 }'}"},
+        ),
+    ] = ()
+    inspect_delay: Annotated[
+        Duration | UnsetType,
+        Meta(
+            description="How long `content_rules` wait for what they look at; without it they decide by what is there."
+        ),
+    ] = UNSET
     rules: Annotated[
         tuple[Rule, ...],
         Meta(
-            description="Rules for requests, before routes are looked at (mode http).",
+            description="Rules for requests, before routes are looked at (mode http). In mode tcp: rules that choose a backend, "
+            "behind `content_rules`.",
             extra={"kind": "list", "item": "{deny: 403, if: '{ path_beg /admin }'}"},
         ),
     ] = ()
@@ -233,6 +261,13 @@ class Frontend(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     ] = ()
     errors: Pages = {}
     errorfiles: ErrorFiles = ()
+    after_response_rules: Annotated[
+        tuple[Rule, ...],
+        Meta(
+            description="Rules for every response, those made here included, behind all others (mode http).",
+            extra={"kind": "list", "item": "{set_header: [x-frame-options, DENY]}"},
+        ),
+    ] = ()
     default_backend: Annotated[
         Target | UnsetType,
         Meta(

@@ -134,11 +134,9 @@ UNBUILT: dict[str, dict[str, str]] = {
         "del_map": "rules",
         "add_acl": "rules",
         "del_acl": "rules",
-        "wait_for_body": "rules",
         "set_bandwidth_limit": "rules",
         "set_bc_mark": "rules",
         "set_bc_tos": "rules",
-        "expect_proxy": "rules",
         "limit": "tables",
     },
     "Backend": {

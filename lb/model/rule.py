@@ -9,7 +9,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from lb.model.answer import Deny, Return, Status
 from lb.model.capture import RuleCapture
-from lb.model.kinds import Name, Text
+from lb.model.kinds import Duration, Name, Size, Text
 
 Condition = Annotated[Text, Meta(extra={"kind": "text"})]
 Acl = Text | tuple[Text, ...]
@@ -73,6 +73,15 @@ class SetTimeout(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     tunnel: Annotated[Text | UnsetType, Meta(description="Instead of `timeouts.tunnel`.")] = UNSET
 
 
+class WaitForBody(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Wait for the request's body. A duration is short for `{time: ...}`."""
+
+    time: Annotated[Duration, Meta(description="The longest wait; then 408.", examples=["5s"])]
+    at_least: Annotated[
+        Size, Meta(description="So much of it is enough, at most 15,360 bytes; `0` is all of it, or what has room.")
+    ] = "0"
+
+
 class Rule(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One rule: one action, and when. Rules are looked at in order."""
 
@@ -81,6 +90,10 @@ class Rule(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     ] = field(name="if", default=UNSET)
     unless: Annotated[Condition | UnsetType, Meta(description="Only when this does not hold.")] = UNSET
     allow: Annotated[bool | UnsetType, Meta(description="`true`: no more rules of this list.")] = UNSET
+    accept: Annotated[
+        bool | UnsetType,
+        Meta(description="`true`: no more rules of this list (rules for connections, sessions, contents)."),
+    ] = UNSET
     deny: Annotated[
         bool | Status | Deny | UnsetType,
         Meta(description="Answer with this error instead; `true` is 403. For responses 502."),
@@ -212,6 +225,14 @@ class Rule(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
             description="Count this request, until it ends, in a stick table: the expression of the key.",
             examples=["src"],
         ),
+    ] = UNSET
+    expect_proxy: Annotated[
+        Literal["layer4"] | UnsetType,
+        Meta(description="`layer4`: the connection has to begin with a PROXY header, which tells who the client is."),
+    ] = UNSET
+    wait_for_body: Annotated[
+        Text | WaitForBody | UnsetType,
+        Meta(description="Go on when the request's body is here.", examples=["5s", "{time: 5s, at_least: 100}"]),
     ] = UNSET
     table: Annotated[Name | UnsetType, Meta(description="With `track`: the table.")] = UNSET
     as_: Annotated[

@@ -127,7 +127,9 @@ ctypedef struct counters_t:      # 384 bytes: one row
     uint64_t sess_evicted        # sessions ended to make room for newer ones
     rate_t sess_rate             # counted where a plan asks for them: sessions (frontend), streams that chose this object
     rate_t req_rate              # HTTP requests
-    uint64_t reserved[3]
+    uint64_t denied_conn         # connections that connection_rules refused
+    uint64_t denied_sess         # that session_rules refused
+    uint64_t reserved[1]
 
 ctypedef struct mapping_t:       # the header; addresses by the functions below
     uint32_t magic

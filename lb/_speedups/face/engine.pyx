@@ -148,7 +148,7 @@ cdef class Engine:
             engine_stop(self.e)
 
     def pools(self):
-        cdef pool_t *pools[9]
+        cdef pool_t *pools[10]
         cdef int i
         if self.e is NULL:
             return {}
@@ -161,8 +161,9 @@ cdef class Engine:
         pools[6] = &self.e.variable_pools.stores
         pools[7] = &self.e.variable_pools.nodes
         pools[8] = &self.e.variable_pools.values
+        pools[9] = &self.e.tracked_pool
         found = {}
-        for i in range(9):
+        for i in range(10):
             found[pools[i].name.decode()] = pool_dict(pools[i])
         if self.e.udp is not NULL:
             found["udp session"] = pool_dict(&udp_of(self.e).session_pool)

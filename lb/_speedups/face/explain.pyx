@@ -8,7 +8,7 @@ from libc.string cimport memcpy, memset
 from lb._speedups.base.clock cimport clock_init, clock_mono_ms, clock_real_us, clock_t_
 from lb._speedups.base.pool cimport pool_drain, pool_init, pool_t
 from lb._speedups.face.mapping cimport Mapping
-from lb._speedups.policy.action cimport ACTION_TARPIT, ACTION_USE_BACKEND, ACTION_USE_SERVER, ACTIONS_STREAM
+from lb._speedups.policy.action cimport ACTION_TARPIT, ACTION_USE_BACKEND, ACTION_USE_SERVER, ACTIONS_PHASE, ACTIONS_STREAM
 from lb._speedups.policy.hashkey cimport hashkey_find
 from lb._speedups.policy.crypto cimport crypto_free, crypto_t
 from lb._speedups.policy.plan cimport (
@@ -122,6 +122,7 @@ cdef class Explainer:
         memcpy(view.source.bytes, <char *> address, len(address))
         view.now_ms = clock_mono_ms(&clock)
         view.now_us = clock_real_us(&clock)
+        view.is_final = 1
         ruleset = view.frontend.request_rules if backend < 0 else view.backend.request_rules
         if not ruleset:
             return "done", 0, 0, 0, None
@@ -134,7 +135,8 @@ cdef class Explainer:
         while True:
             r = rules_run(&c, program_of(self.p), ruleset - 1, self.m, &verdict)
             if r != RULES_VERDICT or (verdict.rule.action != ACTION_USE_BACKEND
-                                      and verdict.rule.action >> 8 != ACTIONS_STREAM):
+                                      and verdict.rule.action >> 8 != ACTIONS_STREAM
+                                      and verdict.rule.action >> 8 != ACTIONS_PHASE):
                 break
             if verdict.rule.action == ACTION_USE_BACKEND and chosen is None:
                 chosen = rule_backend(&c, program_of(self.p), verdict.rule, view.frontend.mode), verdict.at

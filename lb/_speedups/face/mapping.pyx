@@ -107,6 +107,8 @@ cdef dict row_dict(const counters_t *row):
         "datagrams_out": row.datagrams_out,
         "datagrams_dropped": row.datagrams_dropped,
         "sess_evicted": row.sess_evicted,
+        "denied_conn": row.denied_conn,
+        "denied_sess": row.denied_sess,
     }
 
 

@@ -20,7 +20,7 @@ from lb._speedups.policy.plan cimport (
 )
 from lb._speedups.policy.limit cimport plan_limit, plan_limit_t
 from lb._speedups.policy.persistence cimport persistence_t, stick_t
-from lb._speedups.policy.plan cimport limit_list_t, plan_socket, plan_socket_t
+from lb._speedups.policy.plan cimport limit_list_t, phases_t, plan_socket, plan_socket_t
 from lb._speedups.policy.route cimport route_hash
 
 cdef enum:
@@ -362,13 +362,24 @@ cdef put_frontends(Image image, plan_t *p, list rows, list oids, list trees, lis
         out.log_flags = row.log_flags
         out.logs_at, out.logs = row.logs
         out.mirror = row.mirror
-        out.request_rules, out.response_rules, out.errors = row.rules
+        out.request_rules, out.response_rules, out.errors = row.rules.request, row.rules.response, row.rules.errors
+        put_phases(&out.phases, row.rules)
         limits.put(&out.limits, row.limits)
         out.request_captures, out.response_captures = row.captures
         tree = trees[i]
         if tree is not None:
             out.hosts_at = (<Tree> tree).at
             put_tree(image, tree)
+
+
+cdef put_phases(phases_t *out, rules):
+    out.connection = rules.connection
+    out.session = rules.session
+    out.content = rules.content
+    out.inspect_ms = rules.inspect_ms
+    out.answer = rules.answer
+    out.answer_inspect_ms = rules.answer_inspect_ms
+    out.after = rules.after
 
 
 cdef put_tree(Image image, Tree tree):
@@ -576,7 +587,8 @@ cdef put_backends(Image image, plan_t *p, list rows, list oids, list offsets, Li
         out.server_fin_ms = row.server_fin_ms
         out.udp_responses = row.udp_responses
         out.udp_requests = row.udp_requests
-        out.request_rules, out.response_rules, out.errors = row.rules
+        out.request_rules, out.response_rules, out.errors = row.rules.request, row.rules.response, row.rules.errors
+        put_phases(&out.phases, row.rules)
         limits.put(&out.limits, row.limits)
         if row.persistence is not None:
             out.persistence_at = persistences[i][0]

@@ -8,10 +8,11 @@ from lb._speedups.policy.fetch cimport (
     FETCH_BE_SESS_RATE, FETCH_DST, FETCH_DST_PORT, FETCH_FE_REQ_RATE, FETCH_FE_SESS_RATE, FETCH_SRV_SESS_RATE,
     FETCH_UNIQUE_ID,
 )
+from lb._speedups.policy.fetch_body cimport PROGRAM_BODY
 from lb._speedups.policy.fetch_variable cimport FETCH_CAPTURE_REQ_METHOD, FETCH_CAPTURE_REQ_URI
 from lb._speedups.policy.program cimport (
-    ARG_REFERENCE, ARG_TABLE, CONVERTERS_VARIABLE, FETCHES_CONNECTION, FETCHES_PROCESS, FETCHES_REQUEST, FETCHES_TRANSACTION,
-    FETCHES_VARIABLE, MATCH_END, PROGRAM_DESTINATION, PROGRAM_ID, PROGRAM_RATES, PROGRAM_RECORD, SET_IGNORE_CASE,
+    ARG_REFERENCE, ARG_TABLE, CONVERTERS_VARIABLE, FETCHES_BODY, FETCHES_CONNECTION, FETCHES_PROCESS, FETCHES_REQUEST,
+    FETCHES_TRANSACTION, FETCHES_VARIABLE, MATCH_END, PROGRAM_DESTINATION, PROGRAM_ID, PROGRAM_RATES, PROGRAM_RECORD, SET_IGNORE_CASE,
     WORD_ROLLED, WORD_SEED, acl_t, arg_t, bits_put, cond_t, expr_t, format_t, net_t, op_t, part_t, program_t, range_t,
     regex_row_t, rule_t, ruleset_t, set_t, term_t, test_t, word_is_rolled, word_roll, word_slot, word_step, word_t,
 )
@@ -215,6 +216,8 @@ def put(Image image, rows, placed, tables, references):
             g.uses |= PROGRAM_RATES
         elif code >> 8 == FETCHES_TRANSACTION or code == CONVERTERS_VARIABLE << 8 | CONVERT_WHEN:
             g.uses |= PROGRAM_RECORD
+        elif code >> 8 == FETCHES_BODY:
+            g.uses |= PROGRAM_BODY
     put_args(image, g.args_at, rows.args, tables, references)
     put_ops(image, g.ops_at, g.exprs_at, rows)
     put_sets(image, g.sets_at, rows.sets, sets, references)

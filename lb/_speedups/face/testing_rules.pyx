@@ -74,6 +74,7 @@ cdef class Rules:
         self.eval.shelf = &self.shelf
         self.view.plan = self.p
         self.view.frontend = plan_frontend(self.p, 0)
+        self.view.is_final = 1
         self.eval.view = &self.view
         pool_init(&self.buffers, b"buffer", 16384, 4)
         variable_pools_init(&self.pools, &self.buffers)

@@ -96,6 +96,7 @@ def evaluate(Mapping mapping, bytes image, *, bint is_format=False):
     if plan_check(p, len(image)) or p.program_at == 0 or (program_of(p).formats if is_format else program_of(p).exprs) == 0:
         raise ValueError("not a plan with a program")
     memset(&view, 0, sizeof(view))
+    view.is_final = 1
     memset(&c, 0, sizeof(c))
     memset(&s, 0, sizeof(s))
     clock_init(&clock)

@@ -10,6 +10,7 @@ cdef enum:                       # families
     ACTIONS_MAP                  # changes of maps and pattern files
     ACTIONS_TABLE                # of stick tables
     ACTIONS_STREAM               # how the stream goes on: log level, timeouts, addresses; relay carries them out too
+    ACTIONS_PHASE                # of one phase alone; relay carries them out
 
 cdef enum:                       # ACTIONS_VERDICT
     ACTION_ALLOW = 0x101         # no more rules of this set
@@ -87,6 +88,11 @@ cdef enum:                       # ACTIONS_STREAM
     ACTION_SET_FC_TOS
     ACTIONS_STREAM_END
 
+cdef enum:                       # ACTIONS_PHASE
+    ACTION_EXPECT_PROXY = 0x801  # connection rules: a PROXY header comes first
+    ACTION_WAIT_FOR_BODY         # request rules. args: ms, bytes that are enough (0 = all)
+    ACTIONS_PHASE_END
+
 cdef inline bint action_is_known(uint16_t code) noexcept nogil:
     return (
         ACTION_ALLOW <= code < ACTIONS_VERDICT_END
@@ -96,6 +102,7 @@ cdef inline bint action_is_known(uint16_t code) noexcept nogil:
         or ACTION_SET_MAP <= code < ACTIONS_MAP_END
         or ACTION_TRACK <= code < ACTIONS_TABLE_END
         or ACTION_SET_LOG_LEVEL <= code < ACTIONS_STREAM_END
+        or ACTION_EXPECT_PROXY <= code < ACTIONS_PHASE_END
     )
 
 # Whether a rule refuses when nobody can tell whether its condition holds.

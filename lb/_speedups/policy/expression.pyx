@@ -48,13 +48,13 @@ cdef int test_run(eval_t *c, const program_t *g, const test_t *test) noexcept no
     c.iterating = True
     while True:
         s.flags = 0
+        c.changes = False
         r = expr_run(c, g, test.expr, &s)
-        if r == SAMPLE_WAIT:
-            answer = -1
-            break
         if r == SAMPLE_FOUND and set_match(c, set_, &s):
             answer = 1
             break
+        if r == SAMPLE_WAIT or c.changes:     # what has not matched yet may match when more has come
+            answer = -1
         c.used = used
         if not s.flags & SAMPLE_MORE:
             break

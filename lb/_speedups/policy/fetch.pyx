@@ -1,7 +1,9 @@
 from lb._speedups.policy.fetch_auth cimport fetch_auth
+from lb._speedups.policy.fetch_body cimport fetch_body
 from lb._speedups.policy.fetch_connection cimport fetch_connection
 from lb._speedups.policy.fetch_internal cimport fetch_internal
 from lb._speedups.policy.fetch_process cimport fetch_process
+from lb._speedups.policy.fetch_payload cimport fetch_payload
 from lb._speedups.policy.fetch_request cimport fetch_request
 from lb._speedups.policy.fetch_response cimport fetch_response
 from lb._speedups.policy.fetch_socket cimport fetch_socket
@@ -9,8 +11,8 @@ from lb._speedups.policy.fetch_table cimport fetch_source, fetch_table, fetch_tr
 from lb._speedups.policy.fetch_transaction cimport fetch_transaction
 from lb._speedups.policy.fetch_variable cimport fetch_variable
 from lb._speedups.policy.program cimport (
-    FETCHES_AUTH, FETCHES_CONNECTION, FETCHES_INTERNAL, FETCHES_PROCESS, FETCHES_REQUEST, FETCHES_RESPONSE, FETCHES_SOCKET,
-    FETCHES_SOURCE, FETCHES_TABLE, FETCHES_TRACKED, FETCHES_TRANSACTION, FETCHES_VARIABLE,
+    FETCHES_AUTH, FETCHES_BODY, FETCHES_CONNECTION, FETCHES_INTERNAL, FETCHES_PAYLOAD, FETCHES_PROCESS, FETCHES_REQUEST,
+    FETCHES_RESPONSE, FETCHES_SOCKET, FETCHES_SOURCE, FETCHES_TABLE, FETCHES_TRACKED, FETCHES_TRANSACTION, FETCHES_VARIABLE,
 )
 from lb._speedups.policy.sample cimport SAMPLE_NONE
 
@@ -47,4 +49,8 @@ cdef int fetch_run(eval_t *c, const program_t *g, const op_t *op, sample_t *s) n
         return fetch_process(c, g, op, s)
     if family == FETCHES_AUTH:
         return fetch_auth(c, g, op, s)
+    if family == FETCHES_PAYLOAD:
+        return fetch_payload(c, g, op, s)
+    if family == FETCHES_BODY:
+        return fetch_body(c, g, op, s)
     return SAMPLE_NONE

@@ -78,6 +78,8 @@ cdef int fetch_tracked(eval_t *c, const program_t *g, const op_t *op, sample_t *
     if which == NULL or not 0 <= which.i < TABLE_TRACKS or c.view.tracks == NULL or cell < 0:
         return SAMPLE_NONE
     track = &c.view.tracks[which.i]
+    if track.place == 0 and c.view.session_tracks != NULL:
+        track = &c.view.session_tracks[which.i]    # what the stream does not track itself, its connection may
     if look == LOOK_TRACKED:
         return sample_bool(s, track.place != 0)
     if track.place == 0:

@@ -166,6 +166,16 @@ ctypedef struct netset_t:
     uint32_t v6
     uint32_t flags               # NETSET_*
 
+ctypedef struct phases_t:        # rulesets of the program + 1, 0 = none, beside request and response rules
+    uint32_t connection          # frontends: before a byte of the connection is read
+    uint32_t session             # frontends: once it is known who the client is
+    uint32_t content             # before HTTP, or (mode tcp) before a server is chosen: may wait for bytes,
+    uint32_t inspect_ms          # this long; 0 = not at all
+    uint32_t answer              # backends, mode tcp: before the server's first bytes go on,
+    uint32_t answer_inspect_ms
+    uint32_t after               # of every response, those made here too
+    uint32_t pad
+
 ctypedef struct plan_listener_t:
     uint32_t oid                 # object id
     uint32_t frontend            # index of its frontend
@@ -205,6 +215,7 @@ ctypedef struct plan_frontend_t:
     uint32_t mirror              # of what a rule sends to a backend: index of its plan_mirror_t + 1, 0 = none
     uint32_t request_rules       # ruleset of the program + 1, 0 = none
     uint32_t response_rules
+    phases_t phases
     limit_list_t limits
     uint32_t errors              # ruleset + 1 whose rules are the answers to its errors (relay/reply.pxd), 0 = none
     uint32_t request_captures    # rulesets too: what is captured before any rule
@@ -242,6 +253,7 @@ ctypedef struct plan_backend_t:
     uint32_t udp_requests        # mode udp: datagrams of a session, 0 = any number
     uint32_t request_rules       # ruleset of the program + 1, 0 = none
     uint32_t response_rules
+    phases_t phases
     limit_list_t limits
     uint32_t persistence_at      # offset of its persistence_t (policy/persistence.pxd), 0 = none
     uint32_t pad2

@@ -67,6 +67,11 @@ cdef bint leads_to_datagrams(const plan_t *p, const plan_frontend_t *frontend) n
     return route.kind == TARGET_BACKEND and plan_backend(p, route.target).mode == MODE_UDP
 
 
+cdef bint has_phases(const plan_t *p, const phases_t *phases) noexcept nogil:
+    return (program_has(p, phases.connection) and program_has(p, phases.session) and program_has(p, phases.content)
+            and program_has(p, phases.answer) and program_has(p, phases.after))
+
+
 cdef int check_frontends(const plan_t *p) noexcept nogil:
     cdef const plan_frontend_t *frontend
     cdef uint32_t i
@@ -95,6 +100,8 @@ cdef int check_frontends(const plan_t *p) noexcept nogil:
             return -1
         if not program_has(p, frontend.request_rules) or not program_has(p, frontend.response_rules) \
                 or not program_has(p, frontend.errors):
+            return -1
+        if not has_phases(p, &frontend.phases):
             return -1
         if not limit_list_fits(p, frontend.limits) or (frontend.limits.n and frontend.mode != MODE_HTTP):
             return -1
@@ -129,6 +136,8 @@ cdef int check_backends(const plan_t *p) noexcept nogil:
             return -1
         if not program_has(p, backend.request_rules) or not program_has(p, backend.response_rules) \
                 or not program_has(p, backend.errors):
+            return -1
+        if not has_phases(p, &backend.phases):
             return -1
         if not limit_list_fits(p, backend.limits) or (backend.limits.n and backend.mode != MODE_HTTP):
             return -1

@@ -17,15 +17,17 @@ from lb._speedups.policy.fetch_transaction cimport FETCHES_TRANSACTION_END
 from lb._speedups.policy.fetch_variable cimport FETCHES_VARIABLE_END
 from lb._speedups.policy.look cimport LOOKS
 from lb._speedups.policy.pattern cimport set_check
+from lb._speedups.policy.fetch_body cimport FETCHES_BODY_END
+from lb._speedups.policy.fetch_payload cimport FETCHES_PAYLOAD_END
 from lb._speedups.policy.plan cimport plan_array_fits, plan_text_fits
 from lb._speedups.policy.program cimport (
     ARG_ACL, ARG_BACKEND, ARG_END, ARG_EXPR, ARG_FORMAT, ARG_FRONTEND, ARG_REGEX, ARG_SERVER, ARG_TABLE,
     ARG_VARIABLE, CONVERTERS_CODEC, CONVERTERS_DIGEST, CONVERTERS_HASH, CONVERTERS_JSON, CONVERTERS_NET,
     CONVERTERS_NUMBER, CONVERTERS_REGEX, CONVERTERS_TABLE, CONVERTERS_TEXT, CONVERTERS_TIME, CONVERTERS_VARIABLE,
-    ARG_REFERENCE, CONVERTERS_MAP, FETCHES_AUTH, FETCHES_CONNECTION, FETCHES_INTERNAL, FETCHES_PROCESS, FETCHES_REQUEST,
-    FETCHES_RESPONSE, FETCHES_SOCKET, FETCHES_SOURCE, FETCHES_TABLE, FETCHES_TRACKED, FETCHES_TRANSACTION, FETCHES_VARIABLE,
-    PART_EXPR, PART_TEXT, acl_t, arg_t, cond_t, expr_t, format_t, op_t, part_t, program_of, program_t, regex_row_t, rule_t,
-    ruleset_t, set_t, term_t, test_t,
+    ARG_REFERENCE, CONVERTERS_MAP, FETCHES_AUTH, FETCHES_BODY, FETCHES_CONNECTION, FETCHES_INTERNAL, FETCHES_PAYLOAD,
+    FETCHES_PROCESS, FETCHES_REQUEST, FETCHES_RESPONSE, FETCHES_SOCKET, FETCHES_SOURCE, FETCHES_TABLE, FETCHES_TRACKED,
+    FETCHES_TRANSACTION, FETCHES_VARIABLE, PART_EXPR, PART_TEXT, acl_t, arg_t, cond_t, expr_t, format_t, op_t, part_t, program_of,
+    program_t, regex_row_t, rule_t, ruleset_t, set_t, term_t, test_t,
 )
 from lb._speedups.policy.reference cimport reference_fits
 from lb._speedups.policy.regex cimport REGEX_FLAGS, REGEX_PATTERN_MAX, regex_is_available
@@ -69,6 +71,10 @@ cdef bint is_fetch(uint16_t code) noexcept nogil:
         end = FETCHES_PROCESS_END
     elif family == FETCHES_TRANSACTION:
         end = FETCHES_TRANSACTION_END
+    elif family == FETCHES_PAYLOAD:
+        end = FETCHES_PAYLOAD_END
+    elif family == FETCHES_BODY:
+        end = FETCHES_BODY_END
     return 0 < (code & 255) < end
 
 

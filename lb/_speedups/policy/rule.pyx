@@ -13,6 +13,7 @@ from lb._speedups.policy.action_variable cimport action_variable
 from lb._speedups.policy.expression cimport cond_run, format_run
 from lb._speedups.policy.plan cimport plan_backend, plan_backend_named, plan_server, plan_server_named, plan_text
 from lb._speedups.policy.program cimport ARG_BACKEND, ARG_FORMAT, ARG_INT, ARG_SERVER, ARG_TEXT, RULE_UNLESS, ruleset_t
+from lb._speedups.policy.sample cimport SAMPLE_WAIT
 
 
 cdef enum:
@@ -110,9 +111,11 @@ cdef int rules_run(eval_t *c, const program_t *g, uint32_t ruleset, message_t *m
         verdict.rule = rule
         family = rule.action >> 8
         if family == ACTIONS_EDIT:
-            if action_edit(c, g, rule, m) != 0 and not verdict.lax:
+            if m == NULL or action_edit(c, g, rule, m) != 0 and not verdict.lax:
                 return RULES_ERROR
         elif family == ACTIONS_REWRITE:
+            if m == NULL:
+                return RULES_ERROR
             r = action_rewrite(c, g, rule, m)
             if r == REWRITE_BAD:
                 return RULES_BAD
@@ -121,7 +124,8 @@ cdef int rules_run(eval_t *c, const program_t *g, uint32_t ruleset, message_t *m
         elif family == ACTIONS_MAP:
             action_map(c, g, rule)
         elif family == ACTIONS_TABLE:
-            action_table(c, g, rule)
+            if action_table(c, g, rule) == SAMPLE_WAIT:
+                return RULES_WAIT
         elif family == ACTIONS_VARIABLE:
             action_variable(c, g, rule)
         elif rule.action == ACTION_ALLOW:

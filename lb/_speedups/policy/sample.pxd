@@ -89,7 +89,8 @@ ctypedef struct view_t:
     uint16_t status              # of the answer, 0 = none yet
     uint8_t stopping             # the worker drains
     uint8_t id_len
-    uint8_t pad[4]
+    uint8_t is_final             # what is not here will not be waited for
+    uint8_t pad[3]
     variable_pools_t *pools      # of this worker, NULL = nothing can be kept
     variables_t **variables      # the stream's, NULL = there is no stream
     variables_t **session        # the client connection's, NULL = there is none
@@ -100,6 +101,16 @@ ctypedef struct view_t:
     void *stream                 # for `ask` alone
     ask_t ask                    # NULL = there are no connections
     passwords_t *passwords       # who knows which passwords are right, NULL = nobody
+    track_t *session_tracks      # the connection's TABLE_TRACKS, NULL = it tracks nothing
+    # Bytes of the connections themselves, where rules look at these (mode tcp); NULL = they do not.
+    const char *payload          # the client's
+    const char *answer           # the server's
+    uint32_t payload_len
+    uint32_t answer_len
+    const char *body             # the request's, as much of it as was waited for; NULL = nothing was
+    uint64_t body_size           # of all of it, as far as is known
+    uint32_t body_len
+    uint32_t pad2
 
 ctypedef struct iterator_t:      # where a fetch with several values stands; all zero at the beginning
     uint32_t field               # index of the header field + 1
@@ -112,6 +123,7 @@ ctypedef struct eval_t:
     uint32_t overflows           # samples that did not fit
     uint64_t random              # state of a PRNG
     crypto_t *crypto             # of the worker; NULL = digests find nothing
+    bint changes                 # what was fetched may be another when more has arrived: set by fetches, unless view.is_final
     bint iterating               # a test looks at every value in turn: `iterator` is in use
     iterator_t iterator
     regex_shelf_t *shelf         # of this worker

@@ -38,6 +38,7 @@ from lb._speedups.relay.mirror cimport mirror_codec
 from lb._speedups.relay.muxlink cimport muxlink_codec
 from lb._speedups.relay.relay cimport (
     BUFFER_SIZE, STREAM_HTTP, engine_t, idle_t, link_t, listen_t, proxied_t, mirror_t, plan_ref_t, settings_t, stream_t,
+    tracked_t,
 )
 from lb._speedups.relay.session cimport ACCEPTS, session_accept, session_drain, session_rebind_all, session_share
 from lb._speedups.relay.stream cimport plan_release
@@ -92,6 +93,7 @@ cdef engine_t *engine_new(mapping_t *m, uint32_t slot, int wakeup) noexcept nogi
     pool_init(&e.mirror_pool, b"mirror", sizeof(mirror_t), KEEP_BLOCKS)
     pool_init(&e.proxied_pool, b"proxied", sizeof(proxied_t), KEEP_LINKS)
     pool_init(&e.settings_pool, b"settings", sizeof(settings_t), KEEP_LINKS)
+    pool_init(&e.tracked_pool, b"tracked", sizeof(tracked_t), KEEP_LINKS)
     pool_init(&e.buffer_pool, b"buffer", BUFFER_SIZE, KEEP_BLOCKS)
     variable_pools_init(&e.variable_pools, &e.buffer_pool)
     flow_pool_init(&e.flows, &e.buffer_pool)
@@ -150,6 +152,7 @@ cdef void engine_stop(engine_t *e) noexcept nogil:
     pool_drain(&e.message_pool)
     pool_drain(&e.buffer_pool)
     pool_drain(&e.proxied_pool)
+    pool_drain(&e.tracked_pool)
     pool_drain(&e.mirror_pool)
     variable_pools_drain(&e.variable_pools)
     pool_drain(&e.settings_pool)

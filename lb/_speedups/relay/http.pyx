@@ -7,9 +7,10 @@ from lb._speedups.io.flow cimport (
     FLOW_BULK, FLOW_DONE, FLOW_EOF, FLOW_KEEP_OPEN, FLOW_MEMORY, FLOW_MORE, FLOW_READ_ERROR, FLOW_WAIT,
     FLOW_WRITE_ERROR, flow_free, flow_held, flow_init, flow_preload, flow_run, flow_t,
 )
-from lb._speedups.base.timers cimport lb_timer_t
+from lb._speedups.base.timers cimport lb_timer_t, timer_set
 from lb._speedups.policy.action cimport (
-    ACTION_ALLOW, ACTION_DENY, ACTION_PAUSE, ACTION_REJECT, ACTION_SILENT_DROP, ACTION_TARPIT, ACTION_USE_BACKEND, ACTIONS_STREAM,
+    ACTION_ALLOW, ACTION_DENY, ACTION_PAUSE, ACTION_REJECT, ACTION_SILENT_DROP, ACTION_TARPIT, ACTION_USE_BACKEND,
+    ACTION_WAIT_FOR_BODY, ACTIONS_STREAM,
 )
 from lb._speedups.policy.balance cimport balance_t, balance_usable
 from lb._speedups.policy.plan cimport (
@@ -17,6 +18,7 @@ from lb._speedups.policy.plan cimport (
     TARGET_SPLIT, limit_list_t, monitor_need_t, monitor_t, plan_backend, plan_mirror, plan_mirror_t, plan_monitor, plan_route,
     plan_route_t, plan_t, plan_text,
 )
+from lb._speedups.policy.fetch_body cimport PROGRAM_BODY
 from lb._speedups.policy.route cimport route_find, route_found_t, route_is_plain
 from lb._speedups.policy.rule cimport RULES_BAD, RULES_DONE, RULES_VERDICT, RULES_WAIT, verdict_t
 from lb._speedups.policy.variable cimport SCOPE_REQ, variables_forget
@@ -24,6 +26,10 @@ from lb._speedups.proto.h1 cimport H1_BAD_TARGET, H1_UNASKED_UPGRADE
 from lb._speedups.proto.message cimport (
     FRAMING_CLOSE, FRAMING_LENGTH, MESSAGE_HTTP10, MESSAGE_UPGRADE, METHOD_DELETE, METHOD_GET, METHOD_HEAD,
     METHOD_OPTIONS, METHOD_PUT, METHOD_TRACE, NAME_UPGRADE, message_t,
+)
+from lb._speedups.relay.admit cimport admit_request
+from lb._speedups.relay.body cimport (
+    BODY_BROKE, BODY_MEMORY, BODY_WAITS, body_ask, body_consume, body_gather, body_held, body_offer, body_rewind,
 )
 from lb._speedups.relay.forward cimport forward_request, forward_response
 from lb._speedups.relay.limited cimport limited_fields, limited_take
@@ -34,17 +40,17 @@ from lb._speedups.relay.relay cimport (
     FAULT_CLOSED, FAULT_ERROR, FAULT_RESET, FAULT_SYNTAX, INTERIM_MAX, LINK_CLOSE, LINK_EARLY, LINK_HEARD, LINK_PARKS,
     OFFER_ABORT, OFFER_DATA, OFFER_END, OFFER_MEMORY, OFFER_WAIT, PHASE_ASSIGN, PHASE_BODY,
     PHASE_CONNECT, PHASE_END, PHASE_PARKED, PHASE_REQUEST, PHASE_SEND, PHASE_TUNNEL, SIDE_GONE, SIDE_IN_END,
-    SIDE_IN_HEAD, SIDE_LAST, SIDE_LEFT, SIDE_LOST, SIDE_OUT_END, SIDE_OUT_HEAD, STREAM_COPY, STREAM_DEFERRED, STREAM_DOWN_FLOW,
+    SIDE_IN_HEAD, SIDE_LAST, SIDE_LEFT, SIDE_LOST, SIDE_OUT_END, SIDE_OUT_HEAD, STAGE_BACKEND, STAGE_BACKEND_CONTENT,
+    STAGE_CONTENT, STAGE_REQUEST, STAGE_RESPONSE, STREAM_COPY, STREAM_DEFERRED, STREAM_DOWN_FLOW,
     STREAM_HALF,
     STREAM_HTTP, STREAM_QUIET, STREAM_REPLAY, STREAM_REPLIED, STREAM_RESENT, STREAM_REUSED, STREAM_UP_FLOW, STREAM_UPGRADE,
-    WAITS_IN, WAITS_OUT, engine_t, link_t, side_t, slice_out_t, stream_t,
+    WAITS_IN, WAITS_OUT, WAIT_BODY, WAIT_BYTES, WAIT_DECISION, WAIT_PASSWORD, WAIT_PAUSE, engine_t, link_t, side_t, slice_out_t, stream_t,
 )
-from lb._speedups.policy.program cimport rule_t
+from lb._speedups.policy.program cimport program_of, rule_t
 from lb._speedups.relay.reply cimport reply_denial, reply_error, reply_rest, reply_rule, reply_target
-from lb._speedups.relay.rules cimport rules_apply, rules_backend, rules_number
+from lb._speedups.relay.rules cimport rules_after, rules_apply, rules_backend, rules_number
 from lb._speedups.relay.settings cimport (
-    PASSWORD_MS, WAITS_FOR_NOTHING, WAITS_FOR_PASSWORD, WAITS_FOR_TIME, settings_apply, settings_ask, settings_hint, settings_of,
-    settings_pause, settings_silence,
+    PASSWORD_MS, settings_apply, settings_ask, settings_hint, settings_of, settings_pause, settings_silence,
 )
 from lb._speedups.relay.server cimport (
     SERVER_NONE, SERVER_READY, server_assign, server_check, server_failed, server_left, server_met, server_missed, server_own,
@@ -213,6 +219,8 @@ cdef void http_begin(stream_t *st) noexcept nogil:
     st.request_ms = <long> (e.now_ms - st.start_ms)
     if UNLIKELY(e.counts_rates):
         rate_count(&e.rows[st.frontend.oid].req_rate, e.now_ms)
+    if UNLIKELY(st.client.link.tracked != NULL):
+        admit_request(st.client.link)
     if not is_idempotent(m):
         st.flags &= <uint16_t> ~STREAM_REPLAY
     if m.flags & MESSAGE_UPGRADE and not (m.flags & MESSAGE_HTTP10):
@@ -228,26 +236,32 @@ cdef void http_begin(stream_t *st) noexcept nogil:
         judge(st, st.frontend.request_captures, m)   # which never ends a stream
     if UNLIKELY(st.frontend.limits.n != 0) and not within(st, st.frontend.limits, st.frontend.limits):
         return
-    if UNLIKELY(st.frontend.request_rules != 0) and not judge_request(st):
+    if UNLIKELY((st.frontend.phases.content | st.frontend.request_rules) != 0):
+        proceed(st)
         return
-    judged(st)
+    if LB_DEBUG and st.client.link.flags & LINK_PARKS:
+        park(st)
+        return
+    route(st)
 
 
-# The frontend's rules. False: the stream is over, or waits.
-cdef bint judge_request(stream_t *st) noexcept nogil:
+# Go on with the rules from where they stand, then to a server.
+cdef void proceed(stream_t *st) noexcept nogil:
     cdef const message_t *m = st.request
-    if not judge(st, st.frontend.request_rules, st.request):
-        return False
+    if st.stage == STAGE_CONTENT:
+        if st.frontend.phases.content != 0 and not judge(st, st.frontend.phases.content, st.request):
+            return
+        st.stage = STAGE_REQUEST
+    if st.stage != STAGE_REQUEST:
+        enter_by_rules(st)
+        return
+    if st.frontend.request_rules != 0 and not judge(st, st.frontend.request_rules, st.request):
+        return
     if st.frontend.flags & FRONTEND_NO_DOTS and not route_is_plain(m.block + m.path.at, m.path.len):
         # A rule made them: routes decide by what it wrote.
         st.reason = H1_BAD_TARGET
         fail(st, 400, b"the path has dot segments", c'P', c'R')
-        return False
-    return True
-
-
-# They have let it pass.
-cdef void judged(stream_t *st) noexcept nogil:
+        return
     if LB_DEBUG and st.client.link.flags & LINK_PARKS:
         park(st)
         return
@@ -336,15 +350,29 @@ cdef void enter(stream_t *st) noexcept nogil:
         limits = st.route.limits
     if UNLIKELY((limits.n | st.backend.limits.n) != 0) and not within(st, limits, st.backend.limits):
         return
-    enter_by_rules(st)
+    st.mirror_rule = st.route.mirror if st.route != NULL else st.frontend.mirror
+    if UNLIKELY((st.backend.phases.content | st.backend.request_rules) != 0):
+        st.stage = STAGE_BACKEND_CONTENT
+        enter_by_rules(st)
+    else:
+        leave(st)
 
 
 cdef void enter_by_rules(stream_t *st) noexcept nogil:
-    cdef uint32_t mirror = st.route.mirror if st.route != NULL else st.frontend.mirror
-    if UNLIKELY(st.backend.request_rules != 0) and not judge(st, st.backend.request_rules, st.request):
+    if st.stage == STAGE_BACKEND_CONTENT:
+        if st.backend.phases.content != 0 and not judge(st, st.backend.phases.content, st.request):
+            return
+        st.stage = STAGE_BACKEND
+    if st.backend.request_rules != 0 and not judge(st, st.backend.request_rules, st.request):
         return
-    if UNLIKELY(mirror != 0):
-        mirror_choose(st, plan_mirror(st.plan.plan, mirror - 1))
+    leave(st)
+
+
+# All rules for the request have been looked at: a server.
+cdef void leave(stream_t *st) noexcept nogil:
+    st.stage = STAGE_RESPONSE
+    if UNLIKELY(st.mirror_rule != 0):
+        mirror_choose(st, plan_mirror(st.plan.plan, st.mirror_rule - 1))
     side_deadline(&st.client, 0, 0)
     if UNLIKELY(st.backend.persistence_at != 0):
         persist_request(st)
@@ -397,17 +425,16 @@ cdef bint judge(stream_t *st, uint32_t ruleset, message_t *m) noexcept nogil:
     cdef int r
     if st.flags & STREAM_COPY:
         return True                           # nobody sees a copy's answer
-    verdict.at = 0
+    verdict.at = st.rule_at
+    verdict.lax = st.lax
     verdict.rule = NULL
-    if UNLIKELY(st.settings != NULL):         # it may go on where it had to wait
-        verdict.at = st.settings.rule_at
-        verdict.lax = st.settings.lax
-        st.settings.rule_at = 0
     if m == st.request and st.asked_method.len == 0:
         st.asked_method = m.method_at
         st.asked_target = m.target
         st.asked_path = m.path
         st.asked_host = m.authority
+    if UNLIKELY(program_of(st.plan.plan).uses & PROGRAM_BODY) and m == st.request and not (st.client.flags & SIDE_IN_END):
+        body_gather(st)                       # what is wrong with it is seen when it is sent on
     while True:
         r = rules_apply(st, ruleset, m, &verdict)
         if r == RULES_DONE:
@@ -415,12 +442,22 @@ cdef bint judge(stream_t *st, uint32_t ruleset, message_t *m) noexcept nogil:
                 st.last_rule = verdict.rule
             if m == st.request and not is_idempotent(m):
                 st.flags &= <uint16_t> ~STREAM_REPLAY    # a rule may have set the method
+            st.rule_at = 0
+            st.is_final = 0
+            st.wait_ms = 0
+            st.lax = 0
             return hint(st)
         if r == RULES_BAD:
             fail(st, 400, b"the target has an escape that is none", c'P', c'R')
             return False
+        st.rule_at = verdict.at
+        st.lax = verdict.lax
         if r == RULES_WAIT and st.engine.passwords.wanted:
-            await_password(st, &verdict)
+            await_password(st)
+            return False
+        if r == RULES_WAIT and not st.is_final:
+            if await_body(st, WAIT_BYTES, judge_inspect_ms(st), 0):
+                continue
             return False
         if r != RULES_VERDICT:
             st.engine.rows[judge_oid(st)].internal_errors += 1
@@ -433,6 +470,12 @@ cdef bint judge(stream_t *st, uint32_t ruleset, message_t *m) noexcept nogil:
             if settings_apply(st, &verdict) != 0 and not verdict.lax:
                 st.engine.rows[judge_oid(st)].internal_errors += 1
                 fail(st, 500, b"a rule asks for what is not possible", c'P', c'H' if m == st.response else c'R')
+                return False
+        elif verdict.rule.action == ACTION_WAIT_FOR_BODY and m == st.request:
+            st.rule_at = verdict.at + 1
+            st.wait_ms = 0
+            if not await_body(st, WAIT_BODY, <uint32_t> rules_number(st, &verdict, 0, 0),
+                              <uint32_t> rules_number(st, &verdict, 1, 0)):
                 return False
         elif verdict.rule.action != ACTION_USE_BACKEND:
             break
@@ -454,61 +497,119 @@ cdef inline bint hint(stream_t *st) noexcept nogil:
     return True
 
 
+cdef uint32_t judge_inspect_ms(const stream_t *st) noexcept nogil:
+    return st.frontend.phases.inspect_ms if st.stage == STAGE_CONTENT else st.backend.phases.inspect_ms
+
+
 # ---- waiting between rules ----
 
 
-# Rules go on at `at` of their list, in proceed(). False: the stream is over.
-cdef bint wait(stream_t *st, uint8_t waits, uint32_t at, uint32_t lax, uint32_t ms) noexcept nogil:
+# The stream waits: proceed() goes on at its rule.
+cdef void wait(stream_t *st, uint8_t waits, uint32_t ms) noexcept nogil:
     if not hint(st):
-        return False
-    st.settings.waits = waits
-    st.settings.rule_at = at
-    st.settings.lax = lax
+        return
+    st.waits = waits
     st.handle = 0                             # nobody else can resume it
     st.phase = PHASE_PARKED
     side_deadline(&st.client, st.engine.now_ms, ms)
     st.client.codec.again(&st.client)         # its end may have come with its request: no event will tell
-    return True
 
 
-cdef void await_password(stream_t *st, const verdict_t *verdict) noexcept nogil:
+cdef void await_password(stream_t *st) noexcept nogil:
     if settings_ask(st) != 0:
         fail(st, 503, b"too many passwords are being checked", c'R', c'R')
         return
-    wait(st, WAITS_FOR_PASSWORD, verdict.at, verdict.lax, PASSWORD_MS)
+    wait(st, WAIT_PASSWORD, PASSWORD_MS)
 
 
 # True: the stream waits, or is over.
 cdef bint pause(stream_t *st, const verdict_t *verdict) noexcept nogil:
     cdef uint32_t ms = settings_pause(st, verdict)
-    if ms == 0 or settings_of(st) == NULL:
+    if ms == 0:
         return False
-    wait(st, WAITS_FOR_TIME, verdict.at + 1, verdict.lax, ms)
+    st.rule_at = verdict.at + 1
+    wait(st, WAIT_PAUSE, ms)
     return True
 
 
-# What it has waited for is there.
-cdef void proceed(stream_t *st) noexcept nogil:
-    st.settings.waits = WAITS_FOR_NOTHING
+cdef void go_on(stream_t *st) noexcept nogil:
     st.phase = PHASE_REQUEST
     side_deadline(&st.client, 0, 0)
-    if st.backend != NULL:
-        enter_by_rules(st)
-    elif judge_request(st):
-        judged(st)
+    proceed(st)
+
+
+# ---- waiting for a body ----
+
+
+# Whether what rules wait for is here: more than has come of the body (at the end: all there will be), or `wanted` bytes of it, 0
+# = all. Else the stream waits, or is over.
+cdef bint await_body(stream_t *st, uint8_t waits, uint32_t ms, uint32_t wanted) noexcept nogil:
+    cdef uint32_t before = st.body.len if st.body != NULL else 0
+    cdef int r
+    if waits == WAIT_BYTES and ms == 0:
+        st.is_final = 1
+        return True
+    st.waits = waits
+    st.wanted = wanted
+    r = gather(st)
+    if r != 0:
+        return r > 0
+    if waits == WAIT_BYTES and st.body != NULL and st.body.len != before:
+        return True                           # rules have not seen these
+    if waits == WAIT_BODY and body_ask(st) != 0:
+        cut(st, c'C', c'R')
+        return False
+    if st.wait_ms == 0:
+        st.wait_ms = st.engine.now_ms + ms
+    st.phase = PHASE_PARKED
+    timer_set(&st.engine.timers, st.client.timer, st.wait_ms)
+    return False
+
+
+# Gather what has come. 1: it is enough. 0: not yet. -1: the stream is over.
+cdef int gather(stream_t *st) noexcept nogil:
+    cdef int r = body_gather(st)
+    if r == BODY_BROKE:
+        client_broke(st)
+        return -1
+    if r == BODY_MEMORY:
+        fail(st, 503, b"out of memory", c'R', phase_letter(st))
+        return -1
+    if st.waits == WAIT_BYTES:
+        st.is_final = r != BODY_WAITS
+        return st.is_final
+    return r != BODY_WAITS or (st.wanted != 0 and st.body != NULL and st.body.len >= st.wanted)
+
+
+# A stream that waits for its body was woken.
+cdef void resume(stream_t *st) noexcept nogil:
+    cdef int r = gather(st)
+    if r < 0 or (r == 0 and st.waits == WAIT_BODY):
+        return
+    st.phase = PHASE_REQUEST
+    proceed(st)
 
 
 # Its time is over.
 cdef void overdue(stream_t *st) noexcept nogil:
-    if st.settings.waits == WAITS_FOR_TIME:
-        proceed(st)
+    if st.waits == WAIT_PASSWORD:
+        fail(st, 503, b"the password could not be checked in time", c'R', c'R')
         return
-    fail(st, 503, b"the password could not be checked in time", c'R', c'R')
+    if st.waits == WAIT_PAUSE:
+        go_on(st)
+        return
+    if st.waits == WAIT_BODY:
+        st.client.flags |= SIDE_LAST
+        fail(st, 408, b"the request's body did not arrive in time", c'c', c'D')
+        return
+    st.is_final = 1
+    st.phase = PHASE_REQUEST
+    proceed(st)
 
 
 cdef void http_told(stream_t *st) noexcept nogil:
-    if st.phase == PHASE_PARKED and st.settings.waits == WAITS_FOR_PASSWORD:
-        proceed(st)
+    if st.phase == PHASE_PARKED and st.waits == WAIT_PASSWORD:
+        go_on(st)
 
 
 # The backend's rules, then the frontend's. Nobody gets the answer of a copy, so nobody judges it.
@@ -547,6 +648,7 @@ cdef void carry_out(stream_t *st, const verdict_t *verdict, bint on_response) no
         return
     if verdict.rule.action == ACTION_TARPIT:
         row.denied_req += 1
+        st.waits = WAIT_DECISION
         st.held = <uint16_t> rules_number(st, verdict, 1, 500)
         if settings_of(st) != NULL:
             st.settings.held = verdict.rule
@@ -600,6 +702,7 @@ cdef void outlived(void *owner, lb_timer_t *timer) noexcept nogil:
 cdef void park(stream_t *st) noexcept nogil:
     st.engine.parked += 1
     st.handle = st.engine.parked
+    st.waits = WAIT_DECISION
     st.phase = PHASE_PARKED
     side_deadline(&st.client, st.engine.now_ms, st.frontend.client_ms)
 
@@ -607,7 +710,7 @@ cdef void park(stream_t *st) noexcept nogil:
 cdef int http_resume(engine_t *e, uint64_t handle) noexcept nogil:
     cdef stream_t *st = e.streams
     while st != NULL:
-        if st.phase == PHASE_PARKED and st.handle == handle:
+        if st.phase == PHASE_PARKED and st.handle == handle and handle != 0:
             st.phase = PHASE_REQUEST
             route(st)
             return 0
@@ -639,7 +742,7 @@ cdef bint resend(stream_t *st) noexcept nogil:
         return False
     if l.flags & LINK_HEARD or st.server.flags & SIDE_IN_HEAD or st.response != NULL:
         return False
-    if st.flags & STREAM_UP_FLOW or st.client.codec.rewind(&st.client) != 0:
+    if st.flags & STREAM_UP_FLOW or body_rewind(st) != 0:
         return False
     st.flags |= STREAM_RESENT
     drop_server(st)
@@ -661,6 +764,8 @@ cdef bint start_flow(stream_t *st, side_t *src, side_t *dst, flow_t *f, uint16_t
     cdef link_t *to = dst.codec.raw(dst)
     if st.mirror != NULL and src == &st.client:
         return False                          # what passes unseen cannot be copied
+    if body_held(st) and src == &st.client:
+        return False
     if from_ == NULL or to == NULL or from_.at < from_.end or to.out != NULL or from_.body_done \
             or from_.body != to.out_body:
         return False
@@ -728,7 +833,10 @@ cdef int pump(stream_t *st, side_t *src, side_t *dst, flow_t *f, uint16_t flag) 
     if st.flags & flag:
         return run_flow(st, src, dst, f)
     while True:
-        r = src.codec.offer(src, &slice)
+        if UNLIKELY(st.body != NULL) and src == &st.client:
+            r = body_offer(st, &slice)
+        else:
+            r = src.codec.offer(src, &slice)
         if r == OFFER_DATA:
             if moved >= LOOP_SIDE_BYTES:
                 src.codec.again(src)          # its turn comes again in the next pass
@@ -742,7 +850,10 @@ cdef int pump(stream_t *st, side_t *src, side_t *dst, flow_t *f, uint16_t flag) 
                 break
             if UNLIKELY(st.mirror != NULL) and src == &st.client:
                 mirror_add(st, slice.p, <size_t> taken)
-            src.codec.consume(src, <size_t> taken)
+            if UNLIKELY(st.body != NULL) and src == &st.client:
+                body_consume(st, <size_t> taken)
+            else:
+                src.codec.consume(src, <size_t> taken)
             moved += <size_t> taken
             if moved >= 2 * 16384 and dst.codec.flush(dst) == 0 and start_flow(st, src, dst, f, flag):
                 return run_flow(st, src, dst, f)
@@ -893,6 +1004,12 @@ cdef int response_head(stream_t *st) noexcept nogil:
             return PUMP_MEMORY
         if UNLIKELY(st.limited.shown != 0):
             limited_fields(st, m)
+        if UNLIKELY((st.backend.phases.after | st.frontend.phases.after) != 0):
+            if rules_after(st, m) != 0:
+                st.engine.rows[judge_oid(st)].internal_errors += 1
+                fail(st, 500, b"a rule asks for an edit that is not possible", c'P', c'H')
+                return PUMP_GONE
+            st.status = m.status
         if st.client.codec.send_head(&st.client, m) != 0:
             return PUMP_SINK
         return PUMP_END
@@ -960,6 +1077,18 @@ cdef void run_tunnel(stream_t *st) noexcept nogil:
     side_deadline(&st.server, st.engine.now_ms, stream_tunnel_ms(st))
 
 
+# The reading side of the request failed.
+cdef void client_broke(stream_t *st) noexcept nogil:
+    if st.client.fault == FAULT_SYNTAX:
+        st.reason = st.client.reason
+        st.client.flags |= SIDE_LAST
+        fail(st, 400, b"the request's body is not framed as HTTP allows", c'P', phase_letter(st))
+    elif st.phase < PHASE_ASSIGN:
+        cut(st, c'C', c'R')
+    else:
+        cut(st, c'C', c'D' if st.client.flags & SIDE_OUT_HEAD else c'H')
+
+
 # The reading side of the response failed.
 cdef void server_broke(stream_t *st) noexcept nogil:
     cdef bint answered = (st.client.flags & SIDE_OUT_HEAD) != 0
@@ -987,12 +1116,7 @@ cdef void run(stream_t *st) noexcept nogil:
     if not (st.server.flags & SIDE_OUT_END):
         up = pump(st, &st.client, &st.server, &st.up, STREAM_UP_FLOW)
         if up == PUMP_SOURCE:
-            if st.client.fault == FAULT_SYNTAX:
-                st.reason = st.client.reason
-                st.client.flags |= SIDE_LAST
-                fail(st, 400, b"the request's body is not framed as HTTP allows", c'P', phase_letter(st))
-            else:
-                cut(st, c'C', c'D' if st.client.flags & SIDE_OUT_HEAD else c'H')
+            client_broke(st)
             return
         if up == PUMP_MEMORY:
             fail(st, 503, b"out of memory", c'R', phase_letter(st))
@@ -1054,7 +1178,7 @@ cdef void arm(stream_t *st) noexcept nogil:
     cdef bint client_full = at_client & WAITS_OUT or (st.flags & STREAM_DOWN_FLOW and flow_held(&st.down) != 0) \
         or (st.phase == PHASE_BODY and at_server & WAITS_IN)
     cdef bint server_full = at_server & WAITS_OUT or (st.flags & STREAM_UP_FLOW and flow_held(&st.up) != 0) \
-        or at_client & WAITS_IN
+        or at_client & WAITS_IN or body_held(st)
     cdef bint sending = not (st.client.flags & SIDE_IN_END) and not server_full
     # Whoever is waited for now may have had to wait before, for the other's bytes: these begin its time.
     cdef uint64_t since = s.active_ms[0] if s.active_ms[0] > c.active_ms[0] else c.active_ms[0]
@@ -1085,6 +1209,10 @@ cdef void http_wake(stream_t *st, side_t *who) noexcept nogil:
     if st.phase == PHASE_PARKED:
         if who.flags & SIDE_LOST:
             cut(st, c'C', phase_letter(st))
+        elif st.waits == WAIT_BODY and st.client.codec.flush(&st.client) < 0:    # it was told to go on
+            cut(st, c'C', c'R')
+        elif st.waits == WAIT_BYTES or st.waits == WAIT_BODY:
+            resume(st)
         return
     if st.phase == PHASE_CONNECT:
         if st.flags & STREAM_DEFERRED:
@@ -1115,7 +1243,7 @@ cdef void http_timeout(stream_t *st, side_t *who) noexcept nogil:
     if st.flags & STREAM_DEFERRED and who == &st.client:
         assigned(st, server_retry(st))
         return
-    if st.phase == PHASE_PARKED and st.settings != NULL and st.settings.waits != WAITS_FOR_NOTHING:
+    if st.phase == PHASE_PARKED and st.waits != WAIT_DECISION:
         overdue(st)
         return
     if st.phase == PHASE_PARKED and st.held:

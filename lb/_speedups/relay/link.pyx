@@ -8,6 +8,7 @@ from lb._speedups.io.conn cimport (
 )
 from lb._speedups.io.sys cimport iovec
 from lb._speedups.policy.variable cimport variables_free
+from lb._speedups.relay.admit cimport admit_release
 from lb._speedups.relay.proxied cimport proxied_free
 from lb._speedups.relay.relay cimport (
     BUFFER_SIZE, LINK_BROKEN, LINK_CLIENT, LINK_CLOSE, LINK_IDLE, LINK_RESTING, WINDOW_BUFFER, WINDOW_NONE, engine_t,
@@ -112,6 +113,8 @@ cdef void link_close(link_t *l) noexcept nogil:
             proxied_free(l)
         if l.variables != NULL:
             variables_free(&e.variable_pools, l.variables)
+        if l.tracked != NULL:
+            admit_release(l)
         if l.prev != NULL:
             l.prev.next = l.next
         else:

@@ -212,6 +212,7 @@ ctypedef struct link_t:
     link_t *own                  # listed server links that serve this client only
     proxied_t *proxied           # what else its PROXY header told, NULL = nothing
     variables_t *variables       # that rules have set for as long as the connection lives, NULL = none
+    tracked_t *tracked           # keys of stick tables that it holds, NULL = none
     # server
     uint32_t server_oid
     uint32_t max_requests        # carries no more streams than this, 0 = no limit
@@ -237,7 +238,39 @@ ctypedef struct proxied_t:
     char *tlvs                   # `own`, or a pooled buffer; NULL = none
     char own[PROXIED_TLVS]
 
+# --- admission: relay/admit.pxd ---
+
+ctypedef struct tracked_t:
+    track_t tracks[TABLE_TRACKS]
+
+# --- bodies that rules look at: relay/body.pxd ---
+
+cdef enum:
+    BODY_ROOM = 15360            # bytes of a body that are gathered at most
+
+ctypedef struct body_t:          # stands in a pooled buffer
+    uint32_t len                 # bytes gathered
+    uint32_t at                  # of these, bytes that the server has taken
+    uint64_t size                # of the whole body, as far as is known
+    uint8_t ended                # it has not more bytes than these
+    uint8_t pad[7]
+    char bytes[BODY_ROOM]
+
 # --- streams ---
+
+cdef enum stage_t:               # stream_t.stage: the rules that come next, or wait
+    STAGE_CONTENT = 0            # the frontend's content rules
+    STAGE_REQUEST                # its request rules
+    STAGE_BACKEND_CONTENT
+    STAGE_BACKEND                # the backend's request rules
+    STAGE_RESPONSE
+
+cdef enum wait_t:                # stream_t.waits: what a parked stream waits for
+    WAIT_DECISION = 0            # somebody else's, or nothing (`tarpit`)
+    WAIT_BYTES                   # content rules: more bytes, or the end of inspect_ms
+    WAIT_BODY                    # wait_for_body
+    WAIT_PASSWORD                # an answer of base/password.pxd, for PASSWORD_MS at most
+    WAIT_PAUSE                   # the end of a pause
 
 cdef enum phase_t:               # stream_t.phase: where in its life it is (DESIGN: life of a request)
     PHASE_REQUEST = 0            # reading the head
@@ -265,6 +298,7 @@ cdef enum:                       # stream_t.flags
     STREAM_PICKED = 1 << 12      # counted as current on backend and server
     STREAM_DEFERRED = 1 << 13    # waits for its turnaround
     STREAM_COPY = 1 << 14        # a mirrored request: nobody waits for its answer, and its frontend does not count it
+    STREAM_ANSWER = 1 << 15      # mode tcp: rules still look at the server's first bytes
 
 ctypedef struct stream_t:
     side_t client
@@ -302,6 +336,16 @@ ctypedef struct stream_t:
     span_t asked_method          # what the client asked for, kept for the log when rules may edit it; len 0 = not edited
     uint16_t held                # status that a request held by `tarpit` is answered with, 0 = it is not held
     uint32_t use_backend         # index + 1 of the backend that a rule chose, 0 = routes decide
+    uint8_t stage                # stage_t
+    uint8_t waits                # wait_t
+    uint8_t is_final             # rules that wait are looked at a last time
+    uint8_t lax                  # verdict_t.lax of the rules that wait
+    uint32_t rule_at             # the rule of its stage that is looked at next
+    uint32_t mirror_rule         # of the route or rule that chose its backend: index of a mirror + 1, 0 = none
+    uint32_t seen                # most bytes that a look has shown
+    uint64_t wait_ms             # when the waiting ends
+    uint64_t wanted              # WAIT_BODY: bytes that are enough, 0 = all
+    body_t *body                 # what was gathered of the request's, NULL = nothing
     uint64_t accept_us           # times for the log: CLOCK_REALTIME us of the request's start
     uint64_t start_ms            # CLOCK_MONOTONIC ms of it
     uint32_t idle_ms             # before it, from the accept or the end of the last request
@@ -344,9 +388,6 @@ ctypedef struct settings_t:
     message_t *hints             # head of the 103 that is being gathered, NULL = none
     password_waiter_t password   # what it has asked of a password,
     uint8_t asked                # and how often
-    uint8_t waits                # what it is parked for: waits_for_t of relay/settings.pxd
-    uint32_t rule_at             # the rule of its list that is looked at next
-    uint32_t lax                 # verdict_t.lax there
     const rule_t *held           # the `tarpit` that holds it and says what is answered, NULL = none
 
 # --- mirroring: relay/mirror.pxd ---
@@ -427,6 +468,7 @@ ctypedef struct engine_t:
     pool_t proxied_pool
     variable_pools_t variable_pools
     pool_t settings_pool
+    pool_t tracked_pool
     flow_pool_t flows
     logline_t logline
     uint32_t streams_begun       # ever, for their numbers
@@ -451,6 +493,7 @@ ctypedef struct engine_t:
     crypto_t crypto
     uint8_t counts_rates         # the current plan asks for rates
     char rule_scratch[SAMPLE_SCRATCH]
+    char peeked[BUFFER_SIZE]     # bytes of a connection that were looked at and not taken
     # what is written but not sent within one pump
     link_t *scratch_link         # whose bytes are in the scratch, NULL = none
     uint32_t scratch_used

@@ -24,7 +24,7 @@ from lb._speedups.relay.relay cimport (
     OFFER_DATA, OFFER_END, SIDE_IN_END, SIDE_LAST, STREAM_REPLIED, STREAM_UP_FLOW, engine_t, slice_out_t,
     stream_t,
 )
-from lb._speedups.relay.rules cimport rules_look, rules_number, rules_text
+from lb._speedups.relay.rules cimport rules_after, rules_look, rules_number, rules_text
 from lb._speedups.relay.limited cimport limited_fields
 from lb._speedups.relay.stream cimport stream_id
 
@@ -174,6 +174,10 @@ cdef int send(stream_t *st, message_t *m) noexcept nogil:
     cdef int r
     if UNLIKELY(st.limited.shown != 0):
         limited_fields(st, m)
+    if UNLIKELY(st.frontend.phases.after != 0 or (st.backend != NULL and st.backend.phases.after != 0)):
+        if rules_after(st, m) != 0:           # it is sent as far as rules could edit it: another error would meet them too
+            st.engine.rows[st.frontend.oid].internal_errors += 1
+        st.status = m.status
     r = st.client.codec.send_head(&st.client, m)
     pool_give(&st.engine.message_pool, m)
     return r

@@ -18,6 +18,7 @@ from lb._speedups.policy.plan cimport (
 from lb._speedups.policy.netset cimport netset_has
 from lb._speedups.proto.h1 cimport h1_read_request
 from lb._speedups.proto.message cimport MESSAGE_HEAD_MAX, MESSAGE_REQUEST, message_reset, message_t
+from lb._speedups.relay.admit cimport ADMIT_NO, ADMIT_PROXY, admit_connection, admit_session
 from lb._speedups.relay.h1link cimport h1link_begin, h1link_frame, h1link_refuse, h1link_request
 from lb._speedups.relay.idle cimport idle_spare
 from lb._speedups.relay.link cimport leave, link_close, link_deadline, link_take, link_window_drop
@@ -32,6 +33,7 @@ from lb._speedups.relay.tcp cimport tcp_begin
 cdef extern from "lb.h" nogil:
     bint UNLIKELY(bint x)
     const bint LB_DEBUG
+    bint UNLIKELY(bint x)
     uint32_t lb_load_u32(const uint32_t *p) noexcept
     uint64_t lb_load_u64(const uint64_t *p) noexcept
     uint64_t lb_load_relaxed_u64(const uint64_t *p) noexcept
@@ -40,6 +42,8 @@ cdef enum:
     ACCEPT_LIMIT = -1
     ACCEPT_DESCRIPTORS = -2
     AHEAD = 8                    # connections that a worker may be ahead of the others, and 1/32 of theirs
+    PROXY_USUAL = 4096           # bytes of a PROXY header that a rule expects where `accept_proxy` says nothing, as its default
+    PROXY_USUAL_MS = 3000        # and the time for it
     SILENT_MS = 2500             # a worker whose heart is older is not waited for; an idle one beats each second
 
 
@@ -146,6 +150,7 @@ cdef void keep_address(link_t *l, sockaddr_storage *address) noexcept nogil:
 cdef int session_new(engine_t *e, int fd, sockaddr_storage *address, plan_listener_t *listener,
                      plan_frontend_t *frontend) noexcept nogil:
     cdef link_t *l = link_take(e, LINK_CLIENT)
+    cdef int admitted
     if l == NULL:
         close(fd)
         return -1
@@ -179,6 +184,13 @@ cdef int session_new(engine_t *e, int fd, sockaddr_storage *address, plan_listen
         l.flags |= LINK_PARKS
     if frontend.mode == MODE_TCP:
         l.flags |= LINK_TCP
+    if UNLIKELY(frontend.phases.connection != 0):
+        admitted = admit_connection(l)
+        if admitted == ADMIT_NO:
+            return 0
+        if admitted == ADMIT_PROXY:
+            expect_header(l, listener)
+            return 0
     if listener.proxy_max == 0 or not await_header(l, listener):
         begin(l)
     return 0
@@ -186,6 +198,8 @@ cdef int session_new(engine_t *e, int fd, sockaddr_storage *address, plan_listen
 
 # The client's own bytes are next. 0, or -1: the session is over, or (mode tcp) may be.
 cdef int begin(link_t *l) noexcept nogil:
+    if UNLIKELY(l.frontend.phases.session != 0 or l.tracked != NULL) and not admit_session(l):
+        return -1
     if l.flags & LINK_TCP:
         tcp_begin(l)
         return -1
@@ -206,14 +220,18 @@ cdef bint await_header(link_t *l, const plan_listener_t *listener) noexcept nogi
             return False
         proxied_refuse(l, PROXY_UNLISTED, c'P')
         return True
+    expect_header(l, listener)
+    return True
+
+
+cdef void expect_header(link_t *l, const plan_listener_t *listener) noexcept nogil:
     l.flags |= LINK_PROXY
     if listener.proxy_flags & LISTENER_KEEP_TLVS:
         l.flags |= LINK_KEEP_TLVS
-    l.left = listener.proxy_max
+    l.left = listener.proxy_max if listener.proxy_max else PROXY_USUAL
     l.conn.wake = header_wake
     timer_init(&l.timer, header_timer, l)
-    link_deadline(l, l.engine.now_ms, listener.proxy_ms)
-    return True
+    link_deadline(l, l.engine.now_ms, listener.proxy_ms if listener.proxy_ms else PROXY_USUAL_MS)
 
 
 cdef void header_wake(conn_t *c) noexcept nogil:

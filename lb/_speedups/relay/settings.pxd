@@ -18,11 +18,6 @@ cdef enum:                       # places of the arguments of ACTION_SET_TIMEOUT
     TIMEOUT_TUNNEL
     TIMEOUTS
 
-cdef enum waits_for_t:           # settings_t.waits, of a parked stream
-    WAITS_FOR_NOTHING = 0        # of its own
-    WAITS_FOR_PASSWORD           # an answer of base/password.pxd, for PASSWORD_MS at most
-    WAITS_FOR_TIME               # the end of a pause
-
 cdef enum:
     PASSWORD_MS = 10000
 

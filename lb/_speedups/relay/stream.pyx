@@ -34,9 +34,9 @@ from lb._speedups.proto.proxy cimport PROXY_NOT_ONE, proxy_reason_text
 from lb._speedups.proto.message cimport MESSAGE_HTTP10, message_t, span_t
 from lb._speedups.relay.link cimport side_deadline
 from lb._speedups.relay.relay cimport (
-    STREAM_COPY, STREAM_DOWN_FLOW, STREAM_HALF, STREAM_HTTP, STREAM_LOGGED, STREAM_QUIET, STREAM_REDISPATCHED,
+    SIDE_GONE, STREAM_COPY, STREAM_DOWN_FLOW, STREAM_HALF, STREAM_HTTP, STREAM_LOGGED, STREAM_QUIET, STREAM_REDISPATCHED,
     STREAM_REPLIED, STREAM_REUSED, STREAM_UP_FLOW,
-    engine_t, link_t, plan_ref_t, stream_t,
+    engine_t, link_t, plan_ref_t, stream_t, tracked_t,
 )
 from lb._speedups.relay.mirror cimport mirror_drop
 from lb._speedups.relay.rules cimport rules_look
@@ -430,27 +430,44 @@ cdef bint is_asked(const stream_t *st) noexcept nogil:
     return False
 
 
-# What the stream tracks gets what came of it (`counts`), and is given back (`ends`).
+# What the client's connection tracks, as long as there is one.
+cdef inline tracked_t *tracked_by_link(const stream_t *st) noexcept nogil:
+    return NULL if st.client.flags & SIDE_GONE else st.client.link.tracked
+
+
+# An entry that is held, with what came of the stream (`counts`); its shard's lock stays taken.
+cdef table_entry_t *settle(stream_t *st, ledger_t *ledger, uint32_t place, bint counts, table_t **t,
+                           uint32_t *shard) noexcept nogil:
+    cdef engine_t *e = st.engine
+    cdef table_entry_t *entry = table_held(e.mapping, ledger, place, t, shard)
+    if entry != NULL and counts:
+        table_result_locked(t[0], entry, st.status, st.bytes_in, st.bytes_out, e.now_ms)
+    return entry
+
+
+# What the stream tracks gets what came of it (`counts`), and is given back (`ends`); under a number that it does not use, what
+# its connection tracks gets it.
 cdef void untrack(stream_t *st, bint counts, bint ends) noexcept nogil:
     cdef engine_t *e = st.engine
     cdef ledger_t *ledger = ledger_of(e.mapping, e.slot)
+    cdef tracked_t *session = tracked_by_link(st)
     cdef table_entry_t *entry
     cdef table_t *t
     cdef uint32_t shard
     cdef int i
     for i in range(TABLE_TRACKS):
-        if st.tracks[i].place == 0:
-            continue
-        entry = table_held(e.mapping, ledger, st.tracks[i].place, &t, &shard)
-        if entry == NULL:
-            continue
-        if counts:
-            table_result_locked(t, entry, st.status, st.bytes_in, st.bytes_out, e.now_ms)
-        if not ends:
-            table_leave(t, shard)
-            continue
-        table_release_locked(t, shard, entry, ledger, st.tracks[i].place, e.now_ms)
-        st.tracks[i].place = 0
+        if st.tracks[i].place != 0:
+            entry = settle(st, ledger, st.tracks[i].place, counts, &t, &shard)
+            if entry == NULL:
+                continue
+            if not ends:
+                table_leave(t, shard)
+                continue
+            table_release_locked(t, shard, entry, ledger, st.tracks[i].place, e.now_ms)
+            st.tracks[i].place = 0
+        elif counts and session != NULL and session.tracks[i].place != 0:
+            if settle(st, ledger, session.tracks[i].place, True, &t, &shard) != NULL:
+                table_leave(t, shard)
 
 
 cdef void stream_account(stream_t *st) noexcept nogil:
@@ -458,7 +475,7 @@ cdef void stream_account(stream_t *st) noexcept nogil:
     if st.flags & STREAM_LOGGED:
         return
     st.flags |= STREAM_LOGGED
-    if UNLIKELY(st.tracks[0].place | st.tracks[1].place | st.tracks[2].place):
+    if UNLIKELY(st.tracks[0].place | st.tracks[1].place | st.tracks[2].place) or UNLIKELY(tracked_by_link(st) != NULL):
         asked = is_asked(st)
         untrack(st, True, not asked)
     server_left(st)
@@ -486,6 +503,8 @@ cdef void stream_free(stream_t *st) noexcept nogil:
         flow_free(&st.down)
     if st.reply_buffer != NULL:
         pool_give(&e.buffer_pool, st.reply_buffer)
+    if st.body != NULL:
+        pool_give(&e.buffer_pool, st.body)
     if st.request != NULL:
         pool_give(&e.message_pool, st.request)
     if st.response != NULL:

@@ -25,6 +25,12 @@ def allow(rule: RuleContext, given: object) -> Made:
     return Made(Action.ALLOW, [])
 
 
+def accept(rule: RuleContext, given: object) -> Made:
+    """`accept: true`."""
+    rule.truth("accept", given)
+    return Made(Action.ALLOW, [])
+
+
 def reject(rule: RuleContext, given: object) -> Made:
     """`reject: true`."""
     rule.truth("reject", given)

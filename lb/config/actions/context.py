@@ -39,8 +39,16 @@ _OWN = frozenset(
 class Phase(Enum):
     """When rules are looked at: the keyword of their list."""
 
+    CONNECTION = "connection_rules"
+    SESSION = "session_rules"
+    CONTENT = "content_rules"
     REQUEST = "rules"
     RESPONSE = "response_rules"
+    RESPONSE_CONTENT = "response_content_rules"
+    AFTER_RESPONSE = "after_response_rules"
+
+
+_BEFORE_BYTES = (Phase.CONNECTION, Phase.SESSION)
 
 
 class Made(NamedTuple):
@@ -61,6 +69,7 @@ class Scope(NamedTuple):
     name: str  # of the frontend or backend
     pages: Mapping[str, Mapping[str, "str | Page"]]  # the groups of `http_errors`
     slots: Slots
+    mode: str = "http"
 
 
 class Report(Protocol):
@@ -92,12 +101,35 @@ class RuleContext:
 
     def needs(self, needs: Needs, path: Path) -> None:
         """Refuse what looks at something that is not there in this phase."""
-        if needs is Needs.RESPONSE and self.phase is Phase.REQUEST:
+        phase = self.phase
+        if needs is Needs.RESPONSE and phase not in (Phase.RESPONSE, Phase.AFTER_RESPONSE):
             self.wrong(
                 path,
                 "looks at a response, and there is none when requests are judged",
                 "write it into 'response_rules'",
             )
+        elif needs is Needs.REQUEST and (phase in _BEFORE_BYTES or self.scope.mode != "http"):
+            if self.scope.mode != "http":
+                self.wrong(
+                    path, "looks at a request, and there are none in mode tcp", "req.payload and req.ssl_sni see bytes"
+                )
+            else:
+                self.wrong(path, "looks at a request, and none is read yet", "write it into 'rules'")
+        elif needs in (Needs.BYTES, Needs.PAYLOAD, Needs.ANSWER):
+            self._bytes(needs, path)
+
+    def _bytes(self, needs: Needs, path: Path) -> None:
+        if self.scope.mode != "http" and self.phase is Phase.RESPONSE_CONTENT:
+            if needs is Needs.PAYLOAD:
+                self.wrong(
+                    path, "looks at bytes of the client, which have gone on by now", "write it into 'content_rules'"
+                )
+        elif self.scope.mode == "http":
+            self.wrong(path, "looks at bytes of the connection, and mode http has messages", "write 'mode: tcp'")
+        elif needs is Needs.ANSWER:
+            self.wrong(path, "looks at bytes of the server", "write it into 'response_content_rules' of a backend")
+        elif self.phase in _BEFORE_BYTES:
+            self.wrong(path, "looks at bytes of the connection, and none is read yet", "write it into 'content_rules'")
 
     def condition(self) -> tuple[int, int]:
         """Compile `if` or `unless`: the number of the condition + 1 (0 = always), and flags of the rule."""

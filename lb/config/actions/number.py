@@ -61,3 +61,6 @@ class Action(IntEnum):
     PAUSE = 0x70A
     SET_FC_MARK = 0x70B
     SET_FC_TOS = 0x70C
+
+    EXPECT_PROXY = 0x801
+    WAIT_FOR_BODY = 0x802

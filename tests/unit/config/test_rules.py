@@ -79,9 +79,49 @@ def test_every_mistake_is_told_in_one_run() -> None:
     assert len(found) == 3
 
 
-def test_rules_need_mode_http() -> None:
+def test_in_mode_tcp_rules_choose_backends_and_nothing_else() -> None:
     found = messages([{"deny": 403}], mode="tcp")
-    assert any("'rules' needs mode http" in each for each in found)
+    assert any("in mode tcp 'rules' choose backends and do nothing else" in each for each in found)
+    assert not messages([{"use_backend": "app", "if": "{ req.ssl_sni -i a.example }"}], mode="tcp")
+
+
+@pytest.mark.parametrize(
+    ("mode", "phase", "rule", "said"),
+    [
+        ("http", "connection_rules", {"reject": True, "if": "{ path / }"}, "looks at a request, and none is read yet"),
+        (
+            "tcp",
+            "content_rules",
+            {"reject": True, "if": "{ path / }"},
+            "looks at a request, and there are none in mode tcp",
+        ),
+        ("tcp", "session_rules", {"reject": True, "if": "{ req.len 0 }"}, "and none is read yet"),
+        ("http", "content_rules", {"reject": True, "if": "{ req.len 0 }"}, "and mode http has messages"),
+        ("tcp", "content_rules", {"reject": True, "if": "{ res.len 0 }"}, "looks at bytes of the server"),
+        ("tcp", "content_rules", {"deny": 403}, "'deny' belongs into 'rules'"),
+        ("tcp", "content_rules", {"expect_proxy": "layer4"}, "'expect_proxy' belongs into 'connection_rules'"),
+        ("http", "rules", {"accept": True}, "'accept' belongs into 'connection_rules'"),
+        ("http", "content_rules", {"allow": True}, "'allow' belongs into 'rules'"),
+        ("http", "after_response_rules", {"deny": 502}, "'deny' belongs into 'rules'"),
+        ("http", "rules", {"wait_for_body": "0s"}, "'wait_for_body' needs a time above 0"),
+        ("http", "rules", {"wait_for_body": {"time": "1s", "at_least": "64k"}}, "at most 15360 bytes"),
+        ("tcp", "response_rules", {"deny": 502}, "'response_rules' needs mode http"),
+        ("tcp", "after_response_rules", {"allow": True}, "'after_response_rules' needs mode http"),
+        ("tcp", "content_rules", {"accept": True, "if": "{ req.payload_lv(0,9) -m found }"}, "9 is out of range"),
+    ],
+)
+def test_phases_take_what_is_theirs(mode: str, phase: str, rule: dict[str, Any], said: str) -> None:
+    found = messages(**{"rules": [], phase: [rule]}, mode=mode)
+    assert any(said in each for each in found), found
+
+
+def test_bytes_of_servers_are_for_backends_of_mode_tcp() -> None:
+    rules = [{"reject": True, "if": "{ res.payload(0,1) -m found }"}]
+    app = {"servers": ["10.0.0.1:80"], "response_content_rules": rules, "response_inspect_delay": "1s"}
+    frontend = {"mode": "tcp", "bind": [":80"], "default_backend": "app"}
+    compile({"version": 1, "frontends": {"web": frontend}, "backends": {"app": app}})
+    with pytest.raises(ConfigError, match="'response_content_rules' needs mode tcp"):
+        compile({"version": 1, "frontends": {"web": {**frontend, "mode": "http"}}, "backends": {"app": app}})
 
 
 def test_a_frontend_that_answers_by_rules_alone_leads_somewhere() -> None:

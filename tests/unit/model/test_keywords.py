@@ -107,6 +107,7 @@ PLACES: dict[str, tuple[str | int, ...]] = {
     "Captures": ("frontends", "web", "captures"),
     "CaptureSlot": ("frontends", "web", "captures", "request", 0),
     "RuleCapture": ("frontends", "web", "rules", 5, "capture"),
+    "WaitForBody": ("frontends", "web", "rules", 0, "wait_for_body"),
     "SetStatus": ("frontends", "web", "response_rules", 0, "set_status"),
     "SetTimeout": ("frontends", "web", "rules", 3, "set_timeout"),
     "Deny": ("frontends", "web", "rules", 4, "deny"),
