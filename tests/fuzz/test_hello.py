@@ -82,10 +82,12 @@ def test_what_is_told_of_a_beginning_stays_true() -> None:
 def test_real_ones(name: str | None, alpn: tuple[str, ...]) -> None:
     data = tls.hello(name, alpn)
     found, said = READER.read(data)
-    assert found == FOUND and said is not None
+    assert found == FOUND
+    assert said is not None
     assert said["sni"] == (None if name is None else name.encode())
     assert said["alpn"] == (b"".join(bytes([len(each)]) + each.encode() for each in alpn) or None)
-    assert said["groups"] and said["version"] == 0x30003
+    assert said["groups"]
+    assert said["version"] == 0x30003
     assert READER.type(data) == (FOUND, 1)
     assert READER.version(data) == (FOUND, 0x30003)
     for cut in range(len(data)):

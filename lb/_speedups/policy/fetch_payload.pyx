@@ -1,6 +1,5 @@
 from libc.stddef cimport size_t
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
-from libc.string cimport memcpy
 
 from lb._speedups.policy.fetch cimport arg_at
 from lb._speedups.policy.program cimport ARG_INT, ARG_TEXT, arg_t
@@ -8,8 +7,8 @@ from lb._speedups.policy.sample cimport (
     SAMPLE_BIN, SAMPLE_CONST, SAMPLE_FOUND, SAMPLE_NONE, SAMPLE_WAIT, sample_bool, sample_int, sample_room, sample_text,
 )
 from lb._speedups.proto.clienthello cimport (
-    HELLO_FOUND, HELLO_GROUPS, HELLO_MAX, HELLO_NO_TICKET, HELLO_PART, HELLO_TICKET, hello_read, hello_t, hello_type,
-    hello_version,
+    HELLO_EXTENSIONS, HELLO_FOUND, HELLO_GROUPS, HELLO_MAX, HELLO_NO_TICKET, HELLO_PART, HELLO_TICKET, hello_read,
+    hello_t, hello_type, hello_version,
 )
 
 cdef enum:
@@ -77,8 +76,6 @@ cdef int part_by_length(eval_t *c, const program_t *g, const op_t *op, const cha
 cdef int hello(eval_t *c, unsigned int code, const char *p, size_t n, sample_t *s) noexcept nogil:
     cdef char *room = sample_room(c, HELLO_MAX)
     cdef hello_t h
-    cdef uint32_t at, len
-    cdef char *out
     cdef int r
     if room == NULL:
         return SAMPLE_NONE
@@ -93,20 +90,12 @@ cdef int hello(eval_t *c, unsigned int code, const char *p, size_t n, sample_t *
     if code == FETCH_REQ_SSL_EC_EXT:
         return sample_bool(s, True) if h.flags & HELLO_GROUPS else SAMPLE_NONE
     if code == FETCH_REQ_SSL_ST_EXT:
+        if not h.flags & HELLO_EXTENSIONS:
+            return SAMPLE_NONE
         return sample_int(s, 2 if h.flags & HELLO_TICKET else 1 if h.flags & HELLO_NO_TICKET else 0)
     if h.alpn == NULL:
         return SAMPLE_NONE
-    # Each name stands behind its length: with commas there instead, the list is a byte longer in front.
-    out = sample_room(c, h.alpn_len)
-    if out == NULL:
-        return SAMPLE_NONE
-    memcpy(out, h.alpn, h.alpn_len)
-    at = 0
-    while at < h.alpn_len:
-        len = <uint8_t> out[at]
-        out[at] = c','
-        at += 1 + len
-    sample_text(s, out + 1, h.alpn_len - 1, 0)
+    sample_text(s, h.alpn + 1, <uint8_t> h.alpn[0], SAMPLE_CONST)    # HAProxy's: the first, which the client likes best
     return SAMPLE_FOUND
 
 
@@ -125,13 +114,14 @@ cdef inline bint is_same(const char *p, const char *word, size_t n) noexcept nog
     return True
 
 
-# rdp_cookie[(name)]: what the client's first packet says behind `Cookie: name=`, up to the end of its line.
+# rdp_cookie[(name)]: what the client's first packet says behind `Cookie: name=`, up to the end of its line. SAMPLE_WAIT when it may
+# go on, whoever waits.
 cdef int rdp_cookie(eval_t *c, const program_t *g, const op_t *op, const char *p, size_t n, sample_t *s) noexcept nogil:
     cdef const arg_t *name = arg_at(c, g, op, 0, ARG_TEXT)
     cdef const char *end = p + n
     cdef const char *begin
     if n <= RDP_AT + 7:
-        return late(c)
+        return SAMPLE_WAIT
     p += RDP_AT
     if not is_same(p, b"cookie:", 7):
         return SAMPLE_NONE
@@ -140,7 +130,7 @@ cdef int rdp_cookie(eval_t *c, const program_t *g, const op_t *op, const char *p
         p += 1
     if name != NULL and name.text.len:
         if <size_t> (end - p) <= name.text.len:
-            return late(c)
+            return SAMPLE_WAIT
         if p[name.text.len] != c'=' or not is_same(p, <const char *> c.view.plan + name.text.at, name.text.len):
             return SAMPLE_NONE
         p += name.text.len + 1
@@ -150,13 +140,13 @@ cdef int rdp_cookie(eval_t *c, const program_t *g, const op_t *op, const char *p
                 return SAMPLE_NONE
             p += 1
         if p == end:
-            return late(c)
+            return SAMPLE_WAIT
         p += 1
     begin = p
     while p < end and p[0] != c'\r':
         p += 1
     if end - p < 2:
-        return late(c)
+        return SAMPLE_WAIT
     if p[1] != c'\n':
         return SAMPLE_NONE
     sample_text(s, begin, <size_t> (p - begin), SAMPLE_CONST)
@@ -202,9 +192,9 @@ cdef int fetch_payload(eval_t *c, const program_t *g, const op_t *op, sample_t *
         if r == HELLO_FOUND:
             return sample_int(s, version)
         return late(c) if r == HELLO_PART else SAMPLE_NONE
-    if code == FETCH_REQ_RDP_COOKIE:
-        return rdp_cookie(c, g, op, p, n, s)
-    if code == FETCH_REQ_RDP_COOKIE_CNT:
+    if code == FETCH_REQ_RDP_COOKIE or code == FETCH_REQ_RDP_COOKIE_CNT:
         r = rdp_cookie(c, g, op, p, n, s)
-        return r if r == SAMPLE_WAIT else sample_int(s, r == SAMPLE_FOUND)
+        if r == SAMPLE_WAIT:
+            return late(c)
+        return r if code == FETCH_REQ_RDP_COOKIE else sample_int(s, r == SAMPLE_FOUND)
     return hello(c, code, p, n, s)

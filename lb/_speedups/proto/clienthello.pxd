@@ -22,6 +22,7 @@ cdef enum:                       # hello_t.flags
     HELLO_GROUPS = 1 << 0        # has supported_groups, formerly the elliptic curves
     HELLO_TICKET = 1 << 1        # has session_ticket, with a ticket
     HELLO_NO_TICKET = 1 << 2     # has it without one
+    HELLO_EXTENSIONS = 1 << 3    # has extensions, if an empty list of them
 
 ctypedef struct hello_t:
     const char *sni              # the first name of kind host_name; NULL = none

@@ -147,6 +147,7 @@ cdef int hello_read(const char *p, size_t n, char *room, hello_t *out) noexcept 
         return HELLO_FOUND                                    # before extensions there were none
     if not take_vector(&r, 2, &extensions):
         return HELLO_NONE
+    out.flags |= HELLO_EXTENSIONS
     while extensions.n:
         if not take_number(&extensions, 2, &kind) or not take_vector(&extensions, 2, &part):
             return HELLO_NONE

@@ -51,13 +51,15 @@ INPUTS: dict[str, bytes] = {
     "sslv2, long": b"\0" + bytes([len(V2)]) + b"\0" + V2,
 }
 
+# Nothing that already holds of no bytes: whether the first of them are there when a connection is looked at first, is chance.
+# Nor an offset of payload_lv without a sign: HAProxy 2.6 halves it, and counts an odd one from the end of the length; here it is
+# what its manual says, an offset from the beginning.
 CONDITIONS = [
     line.strip()
     for line in """
-    req.len 0
     req.len gt 3
     req.len 1
-    req_len lt 20
+    req_len ge 20
     req.len 10:40
     req.payload(0,3) -m str GET SSH
     req.payload(0,3) -m bin 474554
@@ -72,7 +74,6 @@ CONDITIONS = [
     req.payload_lv(0,2) -m found
     req.payload_lv(0,2,+1) -m str bcd
     req.payload_lv(0,2,-1) -m found
-    req.payload_lv(1,1,5) -m found
     req.payload_lv(10,4) -m str xy
     payload_lv(10,4,+1) -m str yz
     req_ssl_hello_type 1
@@ -110,7 +111,11 @@ CONDITIONS = [
     """.strip().splitlines()
 ]
 ACLS = ["WAIT_END", "REQ_CONTENT", "RDP_COOKIE", "TRUE", "LOCALHOST"]
-ALL = [*(f"{{ {each} }}" for each in CONDITIONS), *ACLS, *(f"!{{ {each} }}" for each in CONDITIONS[::5])]
+ALL = [
+    *(f"{{ {each} }}" for each in CONDITIONS),
+    *ACLS,
+    *(f"!{{ {each} }}" for each in CONDITIONS[::5] if each != "wait_end"),
+]
 
 
 def passed(connection: Connection) -> None:
