@@ -15,7 +15,7 @@ from kit.client import Client
 from kit.daemon import Lb
 from kit.deadline import eventually
 from kit.message import reply
-from kit.server import Connection, Server
+from kit.server import Connection, Server, echoing
 from kit.settings import LOOPBACK, Settings
 from kit.stage import Stage
 
@@ -146,6 +146,31 @@ def test_a_workers_death_gives_back_what_it_held(daemon: Stage) -> None:
     eventually(lambda: 0 < entry(lb)["conn_cur"] < 12, "the dead worker's part to be given back")
     left = entry(lb)["conn_cur"]
     assert entry(lb)["use"] == left
+    lb.rest()
+    for each in clients:
+        each.close()
+    eventually(lambda: entry(lb)["conn_cur"] == 0, "nobody to hold the entry")
+
+
+@pytest.mark.parametrize("phase", ["connection_rules", "session_rules", "content_rules"])
+def test_a_workers_death_gives_back_what_connections_tracked(daemon: Stage, phase: str) -> None:
+    server = daemon.server(echoing)
+    store = ["conn_cur", "conn_cnt", "sess_cnt", "bytes_in_cnt"]
+    settings = tracked(server, [], {"store": store}, workers=2)
+    web = {**settings["frontends"]["web"], "mode": "tcp", phase: [TRACK]}
+    lb = daemon.start({**settings, "frontends": {"web": web}})
+    clients = [daemon.client() for _ in range(12)]
+    for each in clients:
+        each.send(b"hello")
+        assert each.read_exactly(5) == b"hello"
+    said = entry(lb)
+    assert (said["conn_cur"], said["conn_cnt"], said["sess_cnt"]) == (12, 12, 0 if phase == "content_rules" else 12)
+    before = lb.workers()
+    os.kill(before[0], signal.SIGKILL)
+    lb.expect_stderr(r"lb: error: worker \d \(pid \d+\) .*")
+    eventually(lambda: set(lb.workers()) - set(before), "another worker in its place")
+    eventually(lambda: 0 < entry(lb)["conn_cur"] < 12, "the dead worker's part to be given back")
+    assert entry(lb)["use"] == entry(lb)["conn_cur"]
     lb.rest()
     for each in clients:
         each.close()
