@@ -130,10 +130,6 @@ UNBUILT: dict[str, dict[str, str]] = {
         "policies": "policy",
     },
     "Rule": {
-        "set_map": "rules",
-        "del_map": "rules",
-        "add_acl": "rules",
-        "del_acl": "rules",
         "set_bandwidth_limit": "rules",
         "set_bc_mark": "rules",
         "set_bc_tos": "rules",
