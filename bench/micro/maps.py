@@ -33,7 +33,8 @@ def networks4(count: int) -> list[bytes]:
 def networks6(count: int) -> list[bytes]:
     """Return networks of IPv6, /32 to /64, below 2000::/12."""
     return [
-        b"%x:%x:%x:%x::/%d" % (0x2000 | _DICE.getrandbits(4), *(_DICE.getrandbits(16) for _ in range(3)), _DICE.randint(32, 64))
+        b"%x:%x:%x:%x::/%d"
+        % (0x2000 | _DICE.getrandbits(4), *(_DICE.getrandbits(16) for _ in range(3)), _DICE.randint(32, 64))
         for _ in range(count)
     ]
 

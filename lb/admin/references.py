@@ -207,11 +207,11 @@ async def add(kind: Kind, process: Process, words: Sequence[str], payload: str) 
     elif kind is MAP:
         pairs = []
         for line in payload.split("\n"):
-            name, text = _split(line)
-            if not name or not text:
+            name, said = _split(line)
+            if not name or not said:
                 yield f"Missing value for key '{name}'.\n" if name else "Missing key.\n"
                 return
-            pairs.append((name, text))
+            pairs.append((name, said))
     else:
         pairs = [(line.strip(" \t"), None) for line in payload.split("\n")]
     for key, value in pairs:
@@ -226,10 +226,6 @@ def _split(line: str) -> tuple[str, str]:
     """Split a line of a payload into key and value, as HAProxy does."""
     end = next((at for at, each in enumerate(line) if each in " \t"), len(line))
     return line[:end], line[end:].lstrip(" \t")
-
-
-def _delete(kept: Kept, serial: int, mapping: Mapping) -> int:
-    return face.delete_serial(mapping, kept.place, serial)
 
 
 async def _append(process: Process, kept: Kept, key: str, value: str | None, version: int) -> str:
@@ -311,11 +307,15 @@ async def clear(kind: Kind, process: Process, words: Sequence[str]) -> Answer:
             await process.references.fold(kept, keeps=False)
         else:
             for serial in [row[0] for row in face.rows(process.mapping, kept.place, version)]:
-                await _done(process, kept, partial(_delete, kept, serial))
+                await _done(process, kept, partial(_forget, kept.place, serial))
     except NoRoom as error:
         yield f"{error}\n"
         return
     yield ""
+
+
+def _forget(place: int, serial: int, mapping: Mapping) -> int:
+    return face.delete_serial(mapping, place, serial)
 
 
 async def prepare(kind: Kind, process: Process, words: Sequence[str]) -> Answer:

@@ -56,7 +56,9 @@ def test_what_is_found_is_what_the_list_says(kind: str, data: st.DataObject) -> 
         model.add(key, str(number))
     pending: dict[int, Model] = {}
     for step in range(data.draw(st.integers(0, 14), label="steps")):
-        what = data.draw(st.sampled_from(["set", "set", "delete", "append", "fold", "prepare", "later", "commit", "clear"]))
+        what = data.draw(
+            st.sampled_from(["set", "set", "delete", "append", "fold", "prepare", "later", "commit", "clear"])
+        )
         key, value = data.draw(keys), f"s{step}"
         if what == "set":
             if stored.set(key, value) == face.REFERENCE_FULL:

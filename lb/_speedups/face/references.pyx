@@ -390,6 +390,9 @@ def fold_room(Mapping mapping, uint64_t at, uint32_t version, bint keeps, uint64
     cdef uint64_t base, heap, capacity
     with nogil:
         reference_measure(mapping.m, ref, version, keeps, &base, &heap)
+    # Workers may append between this and the fold: room to take that over too.
+    base += slack // 4
+    heap += slack // 4 * (SLACK_BYTES + record_bytes(ref.flags, 0, 0, ref.flags & REFERENCE_MAP != 0))
     capacity = base + slack
     heap += slack * (SLACK_BYTES + record_bytes(ref.flags, 0, 0, ref.flags & REFERENCE_MAP != 0))
     return image_bytes(ref.flags, ref.nuses, capacity, base, heap), capacity, base, heap
@@ -420,7 +423,7 @@ def lookup_ns(Mapping mapping, uint64_t at, uint32_t use, texts, int times):
     cdef sample_t s
     cdef const image_t *image
     cdef uint64_t found = 0
-    cdef int n = len(texts), k, i
+    cdef int n = len(texts), _k, i
     if use >= ref.nuses or n == 0:
         raise IndexError(use)
     samples = <sample_t *> malloc(n * sizeof(sample_t))
@@ -431,7 +434,7 @@ def lookup_ns(Mapping mapping, uint64_t at, uint32_t use, texts, int times):
         sample_cast(&evaluation.eval, &samples[i], taken(ref.uses[use].method))
     begin = time.perf_counter_ns()
     with nogil:
-        for k in range(times):
+        for _k in range(times):
             for i in range(n):
                 s = samples[i]
                 evaluation.eval.used = 0

@@ -233,7 +233,11 @@ def test_answers_are_those_of_haproxy(lb: Lb, peer: Peer) -> None:
         ours, theirs = asked(lb.admin_path, command), peer.admin(command)
         assert (line, neutral(ours)) == (line, neutral(theirs))
     heads = [
-        {line.split(" ", 1)[1].split(")")[0]: line.split(". curr")[1] for line in answer.splitlines() if ". curr" in line}
+        {
+            line.split(" ", 1)[1].split(")")[0]: line.split(". curr")[1]
+            for line in answer.splitlines()
+            if ". curr" in line
+        }
         for answer in (asked(lb.admin_path, "show map"), peer.admin("show map"))
     ]
     for name in ("(str.map", "(beg.map", "(sub.map"):  # of others HAProxy counts an entry less for each that it refused
