@@ -10,6 +10,7 @@ import resource
 import time
 from collections.abc import Callable
 
+import lb.config  # noqa: F401 - before lb.language, which it imports and which imports it
 from bench.micro.timing import report
 from lb._speedups.face import references as face
 from lb._speedups.face.mapping import Mapping

@@ -77,7 +77,8 @@ SIGNS = [
     "::1",
     "TRUE",
 ]
-WORDS = [*FETCHES, *CONVERTERS]
+WITHOUT_FILES = [name for name in CONVERTERS if not name.startswith("map")]  # these have a test of their own
+WORDS = [*FETCHES, *WITHOUT_FILES]
 BYTES = b"aAbB./?:-\x00\x7f\x80\xc3\xff"
 
 
@@ -150,7 +151,7 @@ def expression(dice: random.Random) -> str:
     name = dice.choice(list(FETCHES))
     parts = [call(dice, name, FETCHES[name].args)]
     for _ in range(dice.randrange(0, 5)):
-        name = dice.choice(list(CONVERTERS))
+        name = dice.choice(WITHOUT_FILES)
         parts.append(call(dice, name, CONVERTERS[name].args))
     return ",".join(parts)
 

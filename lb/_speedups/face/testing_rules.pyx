@@ -4,7 +4,7 @@ from libc.stdint cimport uint32_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
 
-from lb._speedups.base.mapping cimport MAPPING_BYTES, mapping_t
+from lb._speedups.base.mapping cimport mapping_t
 from lb._speedups.base.pool cimport pool_drain, pool_init, pool_t
 from lb._speedups.policy.crypto cimport crypto_free, crypto_t
 from lb._speedups.policy.expression cimport cond_run, expr_run, format_run
@@ -30,12 +30,17 @@ import time
 cdef extern from "<sys/mman.h>" nogil:
     enum:
         PROT_READ
+        PROT_WRITE
         MAP_PRIVATE
         MAP_ANONYMOUS
         MAP_NORESERVE
     void *MAP_FAILED
     void *mmap(void *at, size_t n, int protection, int flags, int fd, long offset)
     int munmap(void *at, size_t n)
+
+
+cdef enum:
+    ALL_BYTES = 19369361408      # MAPPING_BYTES and STORE_BYTES
 
 
 cdef class Rules:
@@ -84,9 +89,9 @@ cdef class Rules:
         self.eval.crypto = &self.crypto
 
     def set_mapping(self):
-        """Give the program counters to look at: all of them are 0."""
+        """Give the program counters to look at, and a store: all of it is 0."""
         if self.view.mapping == NULL:
-            at = mmap(NULL, MAPPING_BYTES, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
+            at = mmap(NULL, ALL_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
             if at == MAP_FAILED:
                 raise MemoryError
             self.view.mapping = <mapping_t *> at
@@ -94,7 +99,7 @@ cdef class Rules:
     def __dealloc__(self):
         crypto_free(&self.crypto)
         if self.view.mapping != NULL:
-            munmap(self.view.mapping, MAPPING_BYTES)
+            munmap(self.view.mapping, ALL_BYTES)
         if self.view.pools != NULL:
             variables_free(&self.pools, self.variables)
             variables_free(&self.pools, self.session)

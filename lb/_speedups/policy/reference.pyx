@@ -555,9 +555,13 @@ cdef const record_t *reference_find(
     eval_t *c, mapping_t *m, uint64_t place, sample_t *s, bint any, const image_t **out
 ) noexcept nogil:
     cdef const reference_t *ref = reference_at(m, place)
-    cdef const image_t *image = reference_image(m, lb_load_u64(&ref.image_at))
+    cdef uint64_t at = lb_load_u64(&ref.image_at)
+    cdef const image_t *image = reference_image(m, at)
     cdef uint32_t use = place & 63
-    cdef uint8_t method = image.uses[use].method
+    cdef uint8_t method
+    if UNLIKELY(at == 0):                     # nobody has built it: only of a damaged plan
+        return NULL
+    method = image.uses[use].method
     out[0] = image
     if method == MATCH_IP:
         return find_address(c, image, s) if sample_cast(c, s, SAMPLE_ADDR) == SAMPLE_FOUND else NULL
@@ -1079,6 +1083,9 @@ cdef image_t *take(mapping_t *m, reference_t *ref) noexcept nogil:
     cdef const uint32_t *order
     cdef uint32_t i
     if UNLIKELY(taken == LOCK_LOST):
+        return NULL
+    if UNLIKELY(lb_load_u64(&ref.image_at) == 0):
+        lock_give(&ref.lock)
         return NULL
     image = reference_image(m, lb_load_u64(&ref.image_at))
     if UNLIKELY(taken == LOCK_BROKEN):
