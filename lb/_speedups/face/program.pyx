@@ -12,7 +12,8 @@ from lb._speedups.policy.fetch_body cimport PROGRAM_BODY
 from lb._speedups.policy.fetch_variable cimport FETCH_CAPTURE_REQ_METHOD, FETCH_CAPTURE_REQ_URI
 from lb._speedups.policy.program cimport (
     ARG_REFERENCE, ARG_TABLE, CONVERTERS_VARIABLE, FETCHES_BODY, FETCHES_CONNECTION, FETCHES_PROCESS, FETCHES_REQUEST,
-    FETCHES_TRANSACTION, FETCHES_VARIABLE, MATCH_END, PROGRAM_DESTINATION, PROGRAM_ID, PROGRAM_RATES, PROGRAM_RECORD, SET_IGNORE_CASE,
+    FETCHES_TRANSACTION, FETCHES_VARIABLE, MATCH_END, PROGRAM_DESTINATION, PROGRAM_ID, PROGRAM_RATES, PROGRAM_RECORD,
+    SET_IGNORE_CASE,
     WORD_ROLLED, WORD_SEED, acl_t, arg_t, bits_put, cond_t, expr_t, format_t, net_t, op_t, part_t, program_t, range_t,
     regex_row_t, rule_t, ruleset_t, set_t, term_t, test_t, word_is_rolled, word_roll, word_slot, word_step, word_t,
 )

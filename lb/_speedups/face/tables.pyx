@@ -361,13 +361,13 @@ def set_cells(Mapping mapping, uint64_t at, bytes key, values, *, now_ms=None):
 def clear_shard(Mapping mapping, uint64_t at, uint32_t shard):
     cdef table_t *t = table_in(mapping, at)
     cdef table_entry_t *e
-    cdef uint32_t i = 0, looked, cleared = 0
+    cdef uint32_t i = 0, _looked, cleared = 0
     if shard >= t.shards:
         raise IndexError(shard)
     while i < table_shard(t, shard).fresh:
         if table_take(mapping.m, t, shard) != 0:
             break
-        for looked in range(COPIES):
+        for _looked in range(COPIES):
             if i == table_shard(t, shard).fresh:
                 break
             e = table_entry(t, shard, i)

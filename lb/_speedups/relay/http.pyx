@@ -44,7 +44,8 @@ from lb._speedups.relay.relay cimport (
     STAGE_CONTENT, STAGE_REQUEST, STAGE_RESPONSE, STREAM_COPY, STREAM_DEFERRED, STREAM_DOWN_FLOW,
     STREAM_HALF,
     STREAM_HTTP, STREAM_QUIET, STREAM_REPLAY, STREAM_REPLIED, STREAM_RESENT, STREAM_REUSED, STREAM_UP_FLOW, STREAM_UPGRADE,
-    WAITS_IN, WAITS_OUT, WAIT_BODY, WAIT_BYTES, WAIT_DECISION, WAIT_PASSWORD, WAIT_PAUSE, engine_t, link_t, side_t, slice_out_t, stream_t,
+    WAITS_IN, WAITS_OUT, WAIT_BODY, WAIT_BYTES, WAIT_DECISION, WAIT_PASSWORD, WAIT_PAUSE,
+    engine_t, link_t, side_t, slice_out_t, stream_t,
 )
 from lb._speedups.policy.program cimport program_of, rule_t
 from lb._speedups.relay.reply cimport reply_denial, reply_error, reply_rest, reply_rule, reply_target
