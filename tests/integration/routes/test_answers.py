@@ -98,7 +98,7 @@ def test_replies(stage: Stage) -> None:
         answer = client.get(path)
         assert (answer.status, answer.body, answer.value("Content-Length")) == (status, b"", None)
     odd = client.get("/odd")
-    assert (odd.status, odd.reason, odd.body) == (299, b"", b"odd")
+    assert (odd.status, odd.reason, odd.body) == (299, b"Success", b"odd")
     assert odd.value("Content-Type") == b"text/plain; charset=utf-8"
     assert {record.state for record in stage.records(6)} == {"LR"}
 
