@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -114,7 +115,10 @@ def test_the_watchdog_is_fed(tmp_path: Path, manager: Manager) -> None:
 def test_children_are_not_told_of_the_service_manager(tmp_path: Path, manager: Manager) -> None:
     with notifying(tmp_path, manager) as lb:
         for pid in lb.workers().values():
-            held = {os.readlink(each) for each in Path(f"/proc/{pid}/fd").iterdir()}
+            held = set()
+            for each in Path(f"/proc/{pid}/fd").iterdir():
+                with contextlib.suppress(FileNotFoundError):  # it has just been closed
+                    held.add(os.readlink(each))
             sockets = Path("/proc/net/unix").read_text().splitlines()
             ours = {f"socket:[{line.split()[6]}]" for line in sockets if line.endswith(str(manager.path))}
             assert ours
