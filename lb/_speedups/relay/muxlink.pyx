@@ -317,6 +317,19 @@ cdef void put_window(link_t *l, uint8_t id_, uint32_t n) noexcept nogil:
     l.out_end += WINDOW
 
 
+# Whether a stream that the peer does not know yet has to let an older one become known first: ids rise on the wire, too.
+cdef bint is_early(const mux_t *mux, const muxstream_t *ms) noexcept nogil:
+    cdef const muxstream_t *other
+    cdef int i
+    if ms.flags & MUX_KNOWN:
+        return False
+    for i in range(PLACES):
+        other = &mux.streams[i]
+        if other.side != NULL and other.out != NULL and other.id < ms.id and not other.flags & MUX_KNOWN:
+            return True
+    return False
+
+
 # Fill the empty link.out: what concerns the connection, then one frame of each stream in turn.
 cdef void gather(link_t *l) noexcept nogil:
     cdef mux_t *mux = mux_of(l)
@@ -347,7 +360,7 @@ cdef void gather(link_t *l) noexcept nogil:
         any_ = False
         for i in range(PLACES):
             ms = &mux.streams[(mux.turn + i) % PLACES]
-            if ms.side == NULL or ms.out == NULL:
+            if ms.side == NULL or ms.out == NULL or is_early(mux, ms):
                 continue
             size = HEADER + read16(ms.out + ms.out_at + 2)
             if l.out_end + size > BUFFER_SIZE:
